@@ -1,0 +1,72 @@
+"""The error tree. Every error has a stable ``code``; ``api/errors.py`` maps codes to statuses.
+
+SeatholdError
+├── Invalid        the request can never work as written       422
+├── NotFound       no such thing, or not yours to see          404
+├── Unauthenticated                                            401
+├── Forbidden                                                  403
+├── Conflict       the state does not allow it                 409
+├── Gone           the hold is over                            410
+├── PaymentRequired                                            402
+└── Unavailable    a dependency is away; try again             503
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class SeatholdError(Exception):
+    """A refusal with a stable name.
+
+    Args:
+        detail: one sentence that says what is wrong and how to mend it.
+        code: the stable snake_case name; the class has a default.
+        **data: extra members of the problem document, JSON-ready.
+    """
+
+    default_code: ClassVar[str] = "error"
+
+    def __init__(self, detail: str, *, code: str | None = None, **data: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code or self.default_code
+        self.data = data
+
+
+class Invalid(SeatholdError):
+    default_code = "invalid"
+
+
+class NotFound(SeatholdError):
+    default_code = "not_found"
+
+
+class Unauthenticated(SeatholdError):
+    default_code = "unauthenticated"
+
+
+class Forbidden(SeatholdError):
+    default_code = "forbidden"
+
+
+class Conflict(SeatholdError):
+    default_code = "invalid_state"
+
+
+class Gone(SeatholdError):
+    default_code = "hold_expired"
+
+
+class PaymentRequired(SeatholdError):
+    default_code = "payment_required"
+
+
+class Unavailable(SeatholdError):
+    """A dependency is away. ``retry_after`` is in seconds."""
+
+    default_code = "unavailable"
+
+    def __init__(self, detail: str, *, retry_after: int = 2, **data: Any) -> None:
+        super().__init__(detail, **data)
+        self.retry_after = retry_after

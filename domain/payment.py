@@ -1,0 +1,65 @@
+"""What a provider can tell about money, and what follows for a booking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from domain.money import Money
+
+
+class ProviderPaymentStatus(StrEnum):
+    """A payment as the provider reports it; also the values of ``provider_payments.status``."""
+
+    PROCESSING = "processing"
+    AUTHORISED = "authorised"
+    CAPTURED = "captured"
+    FAILED = "failed"
+    VOIDED = "voided"
+    REFUNDED = "refunded"
+
+
+class SessionStatus(StrEnum):
+    """A hosted pay page: ``open`` can still take money, ``expired`` never will, ``paid`` has."""
+
+    OPEN = "open"
+    PROCESSING = "processing"
+    PAID = "paid"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderPayment:
+    """One payment by the provider's id. ``amount`` is what was paid, not what was asked.
+
+    ``booking_reference`` is the reference given when the session was opened; ``captured`` and
+    ``refunded`` are minor units of ``amount.currency``.
+    """
+
+    reference: str
+    session_id: str
+    booking_reference: str
+    status: ProviderPaymentStatus
+    amount: Money
+    captured: int
+    refunded: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSession:
+    """A session read back from the provider, with every payment made on it."""
+
+    session_id: str
+    status: SessionStatus
+    checkout_url: str
+    expires_at: datetime
+    payments: tuple[ProviderPayment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRefund:
+    """A refund the provider accepted; ``status`` is pending, succeeded or failed."""
+
+    reference: str
+    status: str

@@ -1,0 +1,30 @@
+"""The connection pool: SQLAlchemy's async engine on psycopg 3."""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from infra.settings import Settings
+
+# A statement that waits longer for a lock than this is better refused and repeated.
+OPTIONS = (
+    "-c timezone=UTC -c lock_timeout=3000 -c statement_timeout=10000"
+    " -c idle_in_transaction_session_timeout=30000"
+)
+
+
+def create_engine(settings: Settings, *, application_name: str = "seathold") -> AsyncEngine:
+    """Open nothing yet: connections are made on first use, at most ``db_pool_size``."""
+    return create_async_engine(
+        settings.sqlalchemy_url,
+        pool_size=settings.db_pool_size,
+        max_overflow=0,
+        pool_timeout=5,
+        pool_pre_ping=False,
+        connect_args={
+            "options": OPTIONS,
+            "connect_timeout": 5,
+            "application_name": application_name,
+            "prepare_threshold": 2,
+        },
+    )

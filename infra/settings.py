@@ -1,0 +1,76 @@
+"""Settings from the environment (prefix ``SEATHOLD_``) and ``.env``; safe in development."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEV_JWT_SEED = "seathold-development-only-seed-0"
+DEV_WEBHOOK_SECRET = "whsec_c2VhdGhvbGQtZGV2ZWxvcG1lbnQtb25seS1zZWNyZXQ="
+
+
+class Settings(BaseSettings):
+    """Everything a process needs to know about its surroundings.
+
+    Durations are seconds. ``database_url`` is a libpq URL (``postgresql://``).
+
+    Raises:
+        ValueError: ``env`` is ``production`` and a development secret is in use.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SEATHOLD_", env_file=".env", extra="ignore")
+
+    env: Literal["dev", "production"] = "dev"
+    database_url: SecretStr = SecretStr("postgresql://seathold:seathold@127.0.0.1:5433/seathold")
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+
+    hold_seconds: int = Field(600, ge=1, le=1800)
+    hold_max_seconds: int = Field(1800, ge=1)
+    payment_grace_seconds: int = Field(120, ge=1)
+    payment_retry_seconds: float = Field(5, gt=0, le=60)
+    late_window_seconds: int = Field(900, ge=0)
+    rate_limit_per_minute: int = Field(100, ge=0)
+    max_seats_per_booking: int = Field(10, ge=1, le=50)
+    max_seats_per_user_show: int = Field(20, ge=1)
+    max_live_holds_per_user: int = Field(3, ge=1)
+    access_token_seconds: int = Field(600, ge=1, le=600)
+    refresh_token_seconds: int = Field(30 * 24 * 3600, ge=60)
+    orphan_rule: Literal["off", "lenient", "strict"] = "off"
+
+    api_host: str = "127.0.0.1"
+    api_port: int = 8081
+    api_workers: int = Field(1, ge=1)
+    worker_processes: int = Field(1, ge=1)
+    db_pool_size: int = Field(10, ge=1)
+    public_url: str = "http://127.0.0.1:8081"
+
+    sandbox_url: str = "http://127.0.0.1:8090"
+    webhook_secret: SecretStr = SecretStr(DEV_WEBHOOK_SECRET)
+    jwt_seed: SecretStr = SecretStr(DEV_JWT_SEED)
+
+    smtp_host: str = "127.0.0.1"
+    smtp_port: int = 8026
+    mail_from: str = "Seathold <tickets@seathold.test>"
+    sms_url: str = "http://127.0.0.1:8025/api/sms"
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_json: bool = True
+
+    @model_validator(mode="after")
+    def refuse_development_secrets(self) -> Self:
+        if self.env != "production":
+            return self
+        if self.jwt_seed.get_secret_value() == DEV_JWT_SEED:
+            raise ValueError("SEATHOLD_JWT_SEED is the development seed; set one of your own")
+        if self.webhook_secret.get_secret_value() == DEV_WEBHOOK_SECRET:
+            raise ValueError("SEATHOLD_WEBHOOK_SECRET is the development secret; set your own")
+        return self
+
+    @cached_property
+    def sqlalchemy_url(self) -> str:
+        """The database URL with the psycopg 3 driver named."""
+        url = self.database_url.get_secret_value()
+        return url.replace("postgresql://", "postgresql+psycopg://", 1)

@@ -1,0 +1,22 @@
+"""Alembic's entry: online only, on the URL and connection that the caller hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+from sqlalchemy import create_engine
+
+from infra.postgres.tables import metadata
+from infra.settings import Settings
+
+
+def run() -> None:
+    url = context.config.attributes.get("url") or Settings().sqlalchemy_url
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        context.configure(connection=connection, target_metadata=metadata, compare_type=True)
+        with context.begin_transaction():
+            context.run_migrations()
+    engine.dispose()
+
+
+run()

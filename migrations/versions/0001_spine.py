@@ -1,0 +1,790 @@
+"""The first schema: accounts, catalogue, bookings, claims, payments, events."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+class Xid8(sa.types.UserDefinedType[str]):
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        return "xid8"
+
+
+def upgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.create_table(
+        "audit_log",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column(
+            "at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column(
+            "details", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True
+        ),
+        sa.Column("request_id", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("audit_log_pkey")),
+    )
+    op.create_index(op.f("audit_log_target_at_idx"), "audit_log", ["target", "at"], unique=False)
+    op.create_table(
+        "events",
+        sa.Column("id", sa.BigInteger(), autoincrement=True, nullable=False),
+        sa.Column("aggregate_id", sa.UUID(), nullable=False),
+        sa.Column("sequence", sa.Integer(), nullable=False),
+        sa.Column("event_type", sa.Text(), nullable=False),
+        sa.Column("schema_version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column(
+            "payload", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False
+        ),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("request_id", sa.Text(), nullable=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("previous_hash", postgresql.BYTEA(), nullable=False),
+        sa.Column("hash", postgresql.BYTEA(), nullable=False),
+        sa.Column("xid", Xid8(), server_default=sa.text("pg_current_xact_id()"), nullable=False),
+        sa.Column(
+            "created_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("events_pkey")),
+        sa.UniqueConstraint(
+            "aggregate_id", "sequence", name=op.f("events_aggregate_id_sequence_key")
+        ),
+    )
+    op.create_index("events_aggregate_idx", "events", ["aggregate_id", "created_at"], unique=False)
+    op.create_index("events_type_idx", "events", ["event_type", "created_at"], unique=False)
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("user_id", sa.UUID(), nullable=False),
+        sa.Column("route", sa.Text(), nullable=False),
+        sa.Column("key_hash", postgresql.BYTEA(), nullable=False),
+        sa.Column("body_hash", postgresql.BYTEA(), nullable=False),
+        sa.Column("lease_until", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column(
+            "created_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("answer", postgresql.BYTEA(), nullable=True),
+        sa.Column("content_type", sa.Text(), nullable=True),
+        sa.Column("owner", sa.UUID(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "route", "key_hash", name=op.f("idempotency_keys_pkey")),
+    )
+    op.create_index(
+        op.f("idempotency_keys_created_at_idx"), "idempotency_keys", ["created_at"], unique=False
+    )
+    op.create_table(
+        "movies",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("source_key", sa.Text(), nullable=False),
+        sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("year", sa.Integer(), nullable=True),
+        sa.Column("released_on", sa.Date(), nullable=True),
+        sa.Column("runtime_minutes", sa.Integer(), nullable=True),
+        sa.Column("rating", sa.Text(), nullable=True),
+        sa.Column("genres", postgresql.ARRAY(sa.Text()), server_default="{}", nullable=False),
+        sa.Column("director", sa.Text(), nullable=True),
+        sa.Column("synopsis", sa.Text(), nullable=True),
+        sa.Column(
+            "created_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("movies_pkey")),
+        sa.UniqueConstraint("source_key", name=op.f("movies_source_key_key")),
+    )
+    op.create_index("movies_genres_idx", "movies", ["genres"], unique=False, postgresql_using="gin")
+    op.create_index(op.f("movies_title_id_idx"), "movies", ["title", "id"], unique=False)
+    op.create_index(
+        "movies_words_idx",
+        "movies",
+        [sa.literal_column("to_tsvector('simple', title || ' ' || coalesce(director, ''))")],
+        unique=False,
+        postgresql_using="gin",
+    )
+    op.create_table(
+        "theatres",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("city", sa.Text(), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("timezone", sa.Text(), nullable=False),
+        sa.Column(
+            "created_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("theatres_pkey")),
+        sa.UniqueConstraint("city", "name", name=op.f("theatres_city_name_key")),
+    )
+    op.create_table(
+        "users",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("email", sa.Text(), nullable=False),
+        sa.Column("email_key", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("phone", sa.Text(), nullable=True),
+        sa.Column("password_hash", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), server_default="user", nullable=False),
+        sa.Column(
+            "created_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column(
+            "updated_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.CheckConstraint("role IN ('user', 'admin')", name=op.f("users_role_check")),
+        sa.PrimaryKeyConstraint("id", name=op.f("users_pkey")),
+        sa.UniqueConstraint("email_key", name=op.f("users_email_key_key")),
+    )
+    op.create_table(
+        "webhook_inbox",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("event_type", sa.Text(), nullable=False),
+        sa.Column("body", postgresql.BYTEA(), nullable=False),
+        sa.Column("status", sa.Text(), server_default="pending", nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column(
+            "received_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column(
+            "next_attempt_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column("processed_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("request_id", sa.Text(), nullable=True),
+        sa.CheckConstraint(
+            "status IN ('pending', 'done', 'quarantined')", name=op.f("webhook_inbox_status_check")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("webhook_inbox_pkey")),
+        sa.UniqueConstraint(
+            "provider", "event_id", name=op.f("webhook_inbox_provider_event_id_key")
+        ),
+    )
+    op.create_index(
+        "webhook_inbox_pending_idx",
+        "webhook_inbox",
+        ["next_attempt_at"],
+        unique=False,
+        postgresql_where=sa.text("status = 'pending'"),
+    )
+    op.create_table(
+        "auditoriums",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("number", sa.Integer(), sa.Identity(always=False), nullable=False),
+        sa.Column("theatre_id", sa.UUID(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("orphan_rule", sa.Text(), nullable=True),
+        sa.Column(
+            "created_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.CheckConstraint(
+            "orphan_rule IN ('off', 'lenient', 'strict')",
+            name=op.f("auditoriums_orphan_rule_check"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["theatre_id"], ["theatres.id"], name=op.f("auditoriums_theatre_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("auditoriums_pkey")),
+        sa.UniqueConstraint("id", "number", name=op.f("auditoriums_id_number_key")),
+        sa.UniqueConstraint("theatre_id", "name", name=op.f("auditoriums_theatre_id_name_key")),
+    )
+    op.create_table(
+        "refresh_tokens",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("family_id", sa.UUID(), nullable=False),
+        sa.Column("user_id", sa.UUID(), nullable=False),
+        sa.Column("token_hash", postgresql.BYTEA(), nullable=False),
+        sa.Column(
+            "created_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("used_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("revoked_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("refresh_tokens_user_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("refresh_tokens_pkey")),
+        sa.UniqueConstraint("token_hash", name=op.f("refresh_tokens_token_hash_key")),
+    )
+    op.create_index(
+        op.f("refresh_tokens_family_id_idx"), "refresh_tokens", ["family_id"], unique=False
+    )
+    op.create_index(op.f("refresh_tokens_user_id_idx"), "refresh_tokens", ["user_id"], unique=False)
+    op.create_table(
+        "seat_maps",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("auditorium_id", sa.UUID(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("capacity", sa.Integer(), nullable=False),
+        sa.Column(
+            "created_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.ForeignKeyConstraint(
+            ["auditorium_id"], ["auditoriums.id"], name=op.f("seat_maps_auditorium_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("seat_maps_pkey")),
+        sa.UniqueConstraint(
+            "auditorium_id", "version", name=op.f("seat_maps_auditorium_id_version_key")
+        ),
+    )
+    op.create_table(
+        "seats",
+        sa.Column("seat_map_id", sa.UUID(), nullable=False),
+        sa.Column("label", sa.Text(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("section", sa.Text(), nullable=False),
+        sa.Column("row", sa.Text(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("x", sa.Float(), nullable=False),
+        sa.Column("y", sa.Float(), nullable=False),
+        sa.Column("price_class", sa.Text(), nullable=False),
+        sa.Column("attributes", postgresql.ARRAY(sa.Text()), server_default="{}", nullable=False),
+        sa.CheckConstraint("label ~ '^[A-Z0-9-]{1,24}$'", name=op.f("seats_label_check")),
+        sa.ForeignKeyConstraint(
+            ["seat_map_id"], ["seat_maps.id"], name=op.f("seats_seat_map_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("seat_map_id", "label", name=op.f("seats_pkey")),
+        sa.UniqueConstraint("seat_map_id", "position", name=op.f("seats_seat_map_id_position_key")),
+    )
+    op.create_table(
+        "shows",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("movie_id", sa.UUID(), nullable=False),
+        sa.Column("auditorium_id", sa.UUID(), nullable=False),
+        sa.Column("auditorium_number", sa.Integer(), nullable=False),
+        sa.Column("seat_map_id", sa.UUID(), nullable=False),
+        sa.Column("starts_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("ends_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("free_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("format", sa.Text(), server_default="2D", nullable=False),
+        sa.Column("language", sa.Text(), server_default="en", nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("sales_open_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("sales_close_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("status", sa.Text(), server_default="on_sale", nullable=False),
+        sa.Column(
+            "created_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        postgresql.ExcludeConstraint(
+            (sa.text("int4range(auditorium_number, auditorium_number, '[]')"), "&&"),
+            (sa.text("tstzrange(starts_at, free_at)"), "&&"),
+            where=sa.text("status <> 'cancelled'"),
+            using="gist",
+            name="shows_no_overlap_excl",
+        ),
+        sa.CheckConstraint(
+            "status IN ('scheduled', 'on_sale', 'cancelled')", name=op.f("shows_status_check")
+        ),
+        sa.CheckConstraint(
+            "starts_at < ends_at AND ends_at <= free_at", name=op.f("shows_times_check")
+        ),
+        sa.ForeignKeyConstraint(
+            ["auditorium_id", "auditorium_number"],
+            ["auditoriums.id", "auditoriums.number"],
+            name=op.f("shows_auditorium_id_auditorium_number_fkey"),
+        ),
+        sa.ForeignKeyConstraint(["movie_id"], ["movies.id"], name=op.f("shows_movie_id_fkey")),
+        sa.ForeignKeyConstraint(
+            ["seat_map_id"], ["seat_maps.id"], name=op.f("shows_seat_map_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("shows_pkey")),
+    )
+    op.create_index(
+        op.f("shows_auditorium_id_starts_at_idx"),
+        "shows",
+        ["auditorium_id", "starts_at"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("shows_movie_id_starts_at_idx"), "shows", ["movie_id", "starts_at"], unique=False
+    )
+    op.create_index(op.f("shows_starts_at_id_idx"), "shows", ["starts_at", "id"], unique=False)
+    op.create_table(
+        "booking_requests",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("user_id", sa.UUID(), nullable=False),
+        sa.Column("show_id", sa.UUID(), nullable=False),
+        sa.Column("key_hash", postgresql.BYTEA(), nullable=True),
+        sa.Column("body_hash", postgresql.BYTEA(), nullable=False),
+        sa.Column("seats", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column(
+            "created_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column("outcome", sa.Text(), nullable=True),
+        sa.Column(
+            "refusal", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True
+        ),
+        sa.ForeignKeyConstraint(
+            ["show_id"], ["shows.id"], name=op.f("booking_requests_show_id_fkey")
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("booking_requests_user_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("booking_requests_pkey")),
+    )
+    op.create_index(
+        "booking_requests_unsettled_idx",
+        "booking_requests",
+        ["created_at"],
+        unique=False,
+        postgresql_where=sa.text("outcome IS NULL"),
+    )
+    op.create_table(
+        "bookings",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("user_id", sa.UUID(), nullable=False),
+        sa.Column("show_id", sa.UUID(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("sequence", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column(
+            "event_hash", postgresql.BYTEA(), server_default=sa.text("''::bytea"), nullable=False
+        ),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("total_amount", sa.BigInteger(), nullable=False),
+        sa.Column("seat_count", sa.Integer(), nullable=False),
+        sa.Column("hold_expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("hold_max_expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("extensions_left", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("lapses", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("closing_since", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column(
+            "payment_uncertain", sa.Boolean(), server_default=sa.text("false"), nullable=False
+        ),
+        sa.Column("close_reason", sa.Text(), nullable=True),
+        sa.Column("provider_payment_id", sa.UUID(), nullable=True),
+        sa.Column("case_id", sa.UUID(), nullable=True),
+        sa.Column(
+            "created_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column(
+            "updated_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.CheckConstraint(
+            "state IN ('held', 'expiring', 'confirmed', 'expired', 'cancelling', 'cancelled', 'refund_pending', 'refunded', 'disputed', 'charged_back')",
+            name=op.f("bookings_state_check"),
+        ),
+        sa.ForeignKeyConstraint(["show_id"], ["shows.id"], name=op.f("bookings_show_id_fkey")),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("bookings_user_id_fkey")),
+        sa.PrimaryKeyConstraint("id", name=op.f("bookings_pkey")),
+    )
+    op.create_index(
+        "bookings_open_idx",
+        "bookings",
+        ["hold_expires_at"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('held', 'expiring', 'cancelling')"),
+    )
+    op.create_index("bookings_show_idx", "bookings", ["show_id", "state"], unique=False)
+    op.create_index(
+        "bookings_user_idx",
+        "bookings",
+        ["user_id", sa.literal_column("created_at DESC"), sa.literal_column("id DESC")],
+        unique=False,
+    )
+    op.create_index("bookings_user_show_idx", "bookings", ["user_id", "show_id"], unique=False)
+    op.create_table(
+        "prices",
+        sa.Column("show_id", sa.UUID(), nullable=False),
+        sa.Column("price_class", sa.Text(), nullable=False),
+        sa.Column("ticket_type", sa.Text(), server_default="standard", nullable=False),
+        sa.Column("amount", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("amount >= 0", name=op.f("prices_amount_check")),
+        sa.ForeignKeyConstraint(["show_id"], ["shows.id"], name=op.f("prices_show_id_fkey")),
+        sa.PrimaryKeyConstraint("show_id", "price_class", "ticket_type", name=op.f("prices_pkey")),
+    )
+    op.create_table(
+        "seat_claims",
+        sa.Column("show_id", sa.UUID(), nullable=False),
+        sa.Column("label", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("booking_id", sa.UUID(), nullable=True),
+        sa.Column("fence", sa.BigInteger(), server_default=sa.text("1"), nullable=False),
+        sa.Column(
+            "updated_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.CheckConstraint(
+            "state IN ('free', 'held', 'sold', 'blocked')", name=op.f("seat_claims_state_check")
+        ),
+        sa.ForeignKeyConstraint(["show_id"], ["shows.id"], name=op.f("seat_claims_show_id_fkey")),
+    )
+    op.create_index(
+        "seat_claims_booking_idx",
+        "seat_claims",
+        ["booking_id"],
+        unique=False,
+        postgresql_where=sa.text("booking_id IS NOT NULL"),
+    )
+    op.create_index("seat_claims_show_label_key", "seat_claims", ["show_id", "label"], unique=True)
+    op.create_table(
+        "booking_seats",
+        sa.Column("booking_id", sa.UUID(), nullable=False),
+        sa.Column("label", sa.Text(), nullable=False),
+        sa.Column("price_class", sa.Text(), nullable=False),
+        sa.Column("ticket_type", sa.Text(), server_default="standard", nullable=False),
+        sa.Column("amount", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["booking_id"], ["bookings.id"], name=op.f("booking_seats_booking_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("booking_id", "label", name=op.f("booking_seats_pkey")),
+    )
+    op.create_table(
+        "notification_outbox",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("booking_id", sa.UUID(), nullable=False),
+        sa.Column("user_id", sa.UUID(), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("template", sa.Text(), nullable=False),
+        sa.Column("revision", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("state", sa.Text(), server_default="pending", nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("ambiguous_attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column(
+            "created_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column(
+            "next_attempt_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=True,
+        ),
+        sa.Column("sent_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.CheckConstraint(
+            "channel IN ('email', 'sms')", name=op.f("notification_outbox_channel_check")
+        ),
+        sa.CheckConstraint(
+            "state IN ('pending', 'sending', 'sent', 'failed', 'suppressed')",
+            name=op.f("notification_outbox_state_check"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["booking_id"], ["bookings.id"], name=op.f("notification_outbox_booking_id_fkey")
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("notification_outbox_user_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("notification_outbox_pkey")),
+        sa.UniqueConstraint(
+            "booking_id",
+            "template",
+            "revision",
+            "channel",
+            name=op.f("notification_outbox_booking_id_template_revision_channel_key"),
+        ),
+    )
+    op.create_index(
+        "notification_outbox_due_idx",
+        "notification_outbox",
+        ["next_attempt_at"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('pending', 'sending')"),
+    )
+    op.create_table(
+        "payments",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("booking_id", sa.UUID(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("session_id", sa.Text(), nullable=True),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("amount", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("checkout_url", sa.Text(), nullable=True),
+        sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column(
+            "created_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column(
+            "updated_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column("next_poll_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("last_read_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("polls", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.CheckConstraint(
+            "status IN ('open', 'processing', 'authorised', 'captured', 'failed', 'cancelled', 'refund_pending', 'refunded', 'disputed')",
+            name=op.f("payments_status_check"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["booking_id"], ["bookings.id"], name=op.f("payments_booking_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("payments_pkey")),
+        sa.UniqueConstraint("booking_id", "attempt", name=op.f("payments_booking_id_attempt_key")),
+        sa.UniqueConstraint(
+            "provider", "session_id", name=op.f("payments_provider_session_id_key")
+        ),
+    )
+    op.create_index(
+        "payments_one_open_key",
+        "payments",
+        ["booking_id"],
+        unique=True,
+        postgresql_where=sa.text("status IN ('open', 'processing', 'authorised')"),
+    )
+    op.create_index(
+        "payments_poll_idx",
+        "payments",
+        ["next_poll_at"],
+        unique=False,
+        postgresql_where=sa.text("next_poll_at IS NOT NULL"),
+    )
+    op.create_table(
+        "provider_payments",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("reference", sa.Text(), nullable=False),
+        sa.Column("booking_id", sa.UUID(), nullable=False),
+        sa.Column("payment_id", sa.UUID(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("amount", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("captured", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("refunded", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("decision", sa.Text(), nullable=True),
+        sa.Column(
+            "created_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column(
+            "updated_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.CheckConstraint(
+            "decision IN ('confirms', 'late', 'duplicate', 'mismatch', 'cancelled')",
+            name=op.f("provider_payments_decision_check"),
+        ),
+        sa.CheckConstraint(
+            "status IN ('processing', 'authorised', 'captured', 'failed', 'voided', 'refunded')",
+            name=op.f("provider_payments_status_check"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["booking_id"], ["bookings.id"], name=op.f("provider_payments_booking_id_fkey")
+        ),
+        sa.ForeignKeyConstraint(
+            ["payment_id"], ["payments.id"], name=op.f("provider_payments_payment_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("provider_payments_pkey")),
+        sa.UniqueConstraint(
+            "provider", "reference", name=op.f("provider_payments_provider_reference_key")
+        ),
+    )
+    op.create_index(
+        op.f("provider_payments_booking_id_idx"), "provider_payments", ["booking_id"], unique=False
+    )
+    op.create_index(
+        "provider_payments_one_confirms_key",
+        "provider_payments",
+        ["booking_id"],
+        unique=True,
+        postgresql_where=sa.text("decision = 'confirms'"),
+    )
+    op.create_index(
+        "provider_payments_undecided_idx",
+        "provider_payments",
+        ["created_at"],
+        unique=False,
+        postgresql_where=sa.text("decision IS NULL AND status = 'captured'"),
+    )
+    op.create_table(
+        "refunds",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("booking_id", sa.UUID(), nullable=False),
+        sa.Column("provider_payment_id", sa.UUID(), nullable=False),
+        sa.Column("idempotency_key", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("amount", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("reference", sa.Text(), nullable=True),
+        sa.Column(
+            "created_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column("settled_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "status IN ('pending', 'succeeded', 'failed')", name=op.f("refunds_status_check")
+        ),
+        sa.CheckConstraint("amount > 0", name=op.f("refunds_amount_check")),
+        sa.ForeignKeyConstraint(
+            ["booking_id"], ["bookings.id"], name=op.f("refunds_booking_id_fkey")
+        ),
+        sa.ForeignKeyConstraint(
+            ["provider_payment_id"],
+            ["provider_payments.id"],
+            name=op.f("refunds_provider_payment_id_fkey"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("refunds_pkey")),
+        sa.UniqueConstraint("idempotency_key", name=op.f("refunds_idempotency_key_key")),
+    )
+    op.create_index(op.f("refunds_booking_id_idx"), "refunds", ["booking_id"], unique=False)
+    op.create_index(
+        "refunds_pending_idx",
+        "refunds",
+        ["created_at"],
+        unique=False,
+        postgresql_where=sa.text("status = 'pending'"),
+    )
+
+
+def downgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.drop_index(
+        "refunds_pending_idx", table_name="refunds", postgresql_where=sa.text("status = 'pending'")
+    )
+    op.drop_index(op.f("refunds_booking_id_idx"), table_name="refunds")
+    op.drop_table("refunds")
+    op.drop_index(
+        "provider_payments_undecided_idx",
+        table_name="provider_payments",
+        postgresql_where=sa.text("decision IS NULL AND status = 'captured'"),
+    )
+    op.drop_index(
+        "provider_payments_one_confirms_key",
+        table_name="provider_payments",
+        postgresql_where=sa.text("decision = 'confirms'"),
+    )
+    op.drop_index(op.f("provider_payments_booking_id_idx"), table_name="provider_payments")
+    op.drop_table("provider_payments")
+    op.drop_index(
+        "payments_poll_idx",
+        table_name="payments",
+        postgresql_where=sa.text("next_poll_at IS NOT NULL"),
+    )
+    op.drop_index(
+        "payments_one_open_key",
+        table_name="payments",
+        postgresql_where=sa.text("status IN ('open', 'processing', 'authorised')"),
+    )
+    op.drop_table("payments")
+    op.drop_index(
+        "notification_outbox_due_idx",
+        table_name="notification_outbox",
+        postgresql_where=sa.text("state IN ('pending', 'sending')"),
+    )
+    op.drop_table("notification_outbox")
+    op.drop_table("booking_seats")
+    op.drop_index("seat_claims_show_label_key", table_name="seat_claims")
+    op.drop_index(
+        "seat_claims_booking_idx",
+        table_name="seat_claims",
+        postgresql_where=sa.text("booking_id IS NOT NULL"),
+    )
+    op.drop_table("seat_claims")
+    op.drop_table("prices")
+    op.drop_index("bookings_user_show_idx", table_name="bookings")
+    op.drop_index("bookings_user_idx", table_name="bookings")
+    op.drop_index("bookings_show_idx", table_name="bookings")
+    op.drop_index(
+        "bookings_open_idx",
+        table_name="bookings",
+        postgresql_where=sa.text("state IN ('held', 'expiring', 'cancelling')"),
+    )
+    op.drop_table("bookings")
+    op.drop_index(
+        "booking_requests_unsettled_idx",
+        table_name="booking_requests",
+        postgresql_where=sa.text("outcome IS NULL"),
+    )
+    op.drop_table("booking_requests")
+    op.drop_index(op.f("shows_starts_at_id_idx"), table_name="shows")
+    op.drop_index(op.f("shows_movie_id_starts_at_idx"), table_name="shows")
+    op.drop_index(op.f("shows_auditorium_id_starts_at_idx"), table_name="shows")
+    op.drop_table("shows")
+    op.drop_table("seats")
+    op.drop_table("seat_maps")
+    op.drop_index(op.f("refresh_tokens_user_id_idx"), table_name="refresh_tokens")
+    op.drop_index(op.f("refresh_tokens_family_id_idx"), table_name="refresh_tokens")
+    op.drop_table("refresh_tokens")
+    op.drop_table("auditoriums")
+    op.drop_index(
+        "webhook_inbox_pending_idx",
+        table_name="webhook_inbox",
+        postgresql_where=sa.text("status = 'pending'"),
+    )
+    op.drop_table("webhook_inbox")
+    op.drop_table("users")
+    op.drop_table("theatres")
+    op.drop_index("movies_words_idx", table_name="movies", postgresql_using="gin")
+    op.drop_index(op.f("movies_title_id_idx"), table_name="movies")
+    op.drop_index("movies_genres_idx", table_name="movies", postgresql_using="gin")
+    op.drop_table("movies")
+    op.drop_index(op.f("idempotency_keys_created_at_idx"), table_name="idempotency_keys")
+    op.drop_table("idempotency_keys")
+    op.drop_index("events_type_idx", table_name="events")
+    op.drop_index("events_aggregate_idx", table_name="events")
+    op.drop_table("events")
+    op.drop_index(op.f("audit_log_target_at_idx"), table_name="audit_log")
+    op.drop_table("audit_log")
