@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from alembic import context
 from sqlalchemy import create_engine
+from sqlalchemy.dialects.postgresql.base import ischema_names
 
-from infra.postgres.tables import metadata
+from infra.postgres.tables import Xid8, metadata
 from infra.settings import Settings
+
+
+ischema_names["xid8"] = Xid8
 
 
 def run() -> None:

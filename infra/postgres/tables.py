@@ -128,7 +128,9 @@ movies = Table(
     Index("movies_genres_idx", "genres", postgresql_using="gin"),
     Index(
         "movies_words_idx",
-        text("to_tsvector('simple', title || ' ' || coalesce(director, ''))"),
+        text(
+            "to_tsvector('simple'::regconfig, (title || ' '::text) || COALESCE(director, ''::text))"
+        ),
         postgresql_using="gin",
     ),
 )
