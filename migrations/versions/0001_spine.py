@@ -118,7 +118,11 @@ def upgrade() -> None:
     op.create_index(
         "movies_words_idx",
         "movies",
-        [sa.literal_column("to_tsvector('simple', title || ' ' || coalesce(director, ''))")],
+        [
+            sa.literal_column(
+                "to_tsvector('simple'::regconfig, (title || ' '::text) || COALESCE(director, ''::text))"
+            )
+        ],
         unique=False,
         postgresql_using="gin",
     )
