@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from domain.booking import BookingState
 from domain.money import Money
 
 
@@ -63,3 +64,36 @@ class ProviderRefund:
 
     reference: str
     status: str
+
+
+class Verdict(StrEnum):
+    """What becomes of captured money; all but ``confirms`` send it back whole."""
+
+    CONFIRMS = "confirms"
+    LATE = "late"
+    DUPLICATE = "duplicate"
+    MISMATCH = "mismatch"
+    CANCELLED = "cancelled"
+
+
+def judge_capture(
+    state: BookingState, *, expected: Money, paid: Money, has_confirming: bool
+) -> Verdict:
+    """Decide about one captured payment that was not decided before.
+
+    The booking's state decides what is late, never a comparison of clocks; money seen while the
+    hold is open or expiring is on time. A buyer's wish to cancel wins over a payment.
+    """
+    if paid != expected:
+        return Verdict.MISMATCH
+    if has_confirming:
+        return Verdict.DUPLICATE
+    match state:
+        case BookingState.PENDING | BookingState.HELD | BookingState.EXPIRING:
+            return Verdict.CONFIRMS
+        case BookingState.CANCELLING | BookingState.CANCELLED | BookingState.REJECTED:
+            return Verdict.CANCELLED
+        case BookingState.EXPIRED:
+            return Verdict.LATE
+        case _:
+            return Verdict.DUPLICATE

@@ -246,6 +246,7 @@ booking_requests = Table(
     Column("key_hash", pg.BYTEA, nullable=True),
     Column("body_hash", pg.BYTEA, nullable=False),
     Column("seats", pg.ARRAY(sa.Text), nullable=False),
+    Column("ticket_types", pg.ARRAY(sa.Text), nullable=False),
     _at("created_at", now=True),
     # NULL: not known yet. `held`, or the refusal's code with its data.
     _text("outcome", nullable=True),
@@ -303,6 +304,11 @@ bookings = Table(
         postgresql_where=text("state IN ('held', 'expiring', 'cancelling')"),
     ),
     Index("bookings_show_idx", "show_id", "state"),
+    Index(
+        "bookings_user_open_idx",
+        "user_id",
+        postgresql_where=text("state IN ('held', 'expiring', 'cancelling')"),
+    ),
 )
 
 booking_seats = Table(
@@ -354,6 +360,8 @@ payments = Table(
     _at("next_poll_at", nullable=True),
     _at("last_read_at", nullable=True),
     _int("polls", default="0"),
+    # The page may still take money; only the provider's word makes this false.
+    _flag("session_open", default=True),
     _one_of(
         "status",
         "open",

@@ -358,6 +358,7 @@ def upgrade() -> None:
         sa.Column("key_hash", postgresql.BYTEA(), nullable=True),
         sa.Column("body_hash", postgresql.BYTEA(), nullable=False),
         sa.Column("seats", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("ticket_types", postgresql.ARRAY(sa.Text()), nullable=False),
         sa.Column(
             "created_at",
             postgresql.TIMESTAMP(timezone=True),
@@ -436,6 +437,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("state IN ('held', 'expiring', 'cancelling')"),
     )
     op.create_index("bookings_show_idx", "bookings", ["show_id", "state"], unique=False)
+    op.create_index(
+        "bookings_user_open_idx",
+        "bookings",
+        ["user_id"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('held', 'expiring', 'cancelling')"),
+    )
     op.create_index(
         "bookings_user_idx",
         "bookings",
@@ -572,6 +580,7 @@ def upgrade() -> None:
         sa.Column("next_poll_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("last_read_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("polls", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("session_open", sa.Boolean(), server_default=sa.text("true"), nullable=False),
         sa.CheckConstraint(
             "status IN ('open', 'processing', 'authorised', 'captured', 'failed', 'cancelled', 'refund_pending', 'refunded', 'disputed')",
             name=op.f("payments_status_check"),
@@ -750,6 +759,11 @@ def downgrade() -> None:
     op.drop_table("prices")
     op.drop_index("bookings_user_show_idx", table_name="bookings")
     op.drop_index("bookings_user_idx", table_name="bookings")
+    op.drop_index(
+        "bookings_user_open_idx",
+        table_name="bookings",
+        postgresql_where=sa.text("state IN ('held', 'expiring', 'cancelling')"),
+    )
     op.drop_index("bookings_show_idx", table_name="bookings")
     op.drop_index(
         "bookings_open_idx",

@@ -1,0 +1,76 @@
+"""What became true, in the past tense, with versioned payloads; hashed into a chain a stream.
+
+Payloads carry ids and amounts, never a person's data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+
+class EventType(StrEnum):
+    RESERVATION_CREATED = "ReservationCreated"
+    SEAT_LOCKED = "SeatLocked"
+    HOLD_EXTENDED = "HoldExtended"
+    PAYMENT_STARTED = "PaymentStarted"
+    PAYMENT_VERIFIED = "PaymentVerified"
+    PAYMENT_FAILED = "PaymentFailed"
+    PAYMENT_CLOSED = "PaymentClosed"
+    BOOKING_EXPIRING = "BookingExpiring"
+    BOOKING_CANCELLING = "BookingCancelling"
+    BOOKING_CONFIRMED = "BookingConfirmed"
+    BOOKING_EXPIRED = "BookingExpired"
+    BOOKING_CANCELLED = "BookingCancelled"
+    SEAT_RELEASED = "SeatReleased"
+    REFUND_REQUESTED = "RefundRequested"
+    REFUND_SETTLED = "RefundSettled"
+    LATE_PAYMENT_REFUNDED = "LatePaymentRefunded"
+    NOTIFICATION_QUEUED = "NotificationQueued"
+    USER_REGISTERED = "UserRegistered"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One fact. ``payload`` must survive a round trip through JSON unchanged."""
+
+    type: EventType
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ChainedEvent:
+    """An event with its place in its aggregate's stream; ``sequence`` counts from 1."""
+
+    event: Event
+    sequence: int
+    previous_hash: bytes
+    hash: bytes
+
+
+def chain(
+    aggregate_id: UUID, events: list[Event], *, sequence: int, previous_hash: bytes
+) -> list[ChainedEvent]:
+    """Number ``events`` after ``sequence`` and hash each over the one before it (SHA-256)."""
+    chained: list[ChainedEvent] = []
+    for event in events:
+        sequence += 1
+        digest = event_hash(previous_hash, aggregate_id, sequence, event)
+        chained.append(ChainedEvent(event, sequence, previous_hash, digest))
+        previous_hash = digest
+    return chained
+
+
+def event_hash(previous: bytes, aggregate_id: UUID, sequence: int, event: Event) -> bytes:
+    body = json.dumps(
+        [str(aggregate_id), sequence, event.type, dict(event.payload)],
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=True,
+    )
+    return hashlib.sha256(previous + body.encode()).digest()

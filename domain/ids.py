@@ -1,0 +1,28 @@
+"""Ids derived from what they name, so that a repeated step finds its own earlier work."""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid5
+
+SEATHOLD = UUID("5ea7401d-0000-4000-8000-000000000001")
+
+
+def booking_id(user_id: UUID, route: str, key: str, body_hash: bytes) -> UUID:
+    """The id of the booking that this user's request with this key and body makes."""
+    return uuid5(SEATHOLD, f"booking|{user_id}|{route}|{key}|{body_hash.hex()}")
+
+
+def payment_id(booking: UUID, attempt: int) -> UUID:
+    return uuid5(booking, f"payment|{attempt}")
+
+
+def provider_payment_id(provider: str, reference: str) -> UUID:
+    return uuid5(SEATHOLD, f"provider-payment|{provider}|{reference}")
+
+
+def refund_id(provider_payment: UUID, reason: str) -> UUID:
+    return uuid5(provider_payment, f"refund|{reason}")
+
+
+def ticket_id(booking: UUID, label: str) -> UUID:
+    return uuid5(booking, f"ticket|{label}")

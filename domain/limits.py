@@ -1,0 +1,17 @@
+"""Every maximum in one place; the ones an operator may change are in ``infra/settings.py``."""
+
+from __future__ import annotations
+
+EXTENSIONS_PER_HOLD = 2
+# A pay page shorter than this is not worth opening; checkout stretches the hold once.
+MIN_CHECKOUT_SECONDS = 300
+# A reserve whose hold step comes later than this is refused: its buyer has gone.
+REQUEST_TTL_SECONDS = 30
+PRECLAIM_LEASE_SECONDS = 30
+MAX_CONFIRM_WAIT_SECONDS = 30
+BEST_AVAILABLE_TRIES = 3
+LABEL_PATTERN = r"^[A-Z0-9-]{1,24}$"
+PAGE_DEFAULT = 20
+PAGE_MAX = 100
+
+assert PRECLAIM_LEASE_SECONDS >= REQUEST_TTL_SECONDS, "a live request must still own its seats"
