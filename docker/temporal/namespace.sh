@@ -1,0 +1,6 @@
+#!/bin/sh
+# Makes the namespace unless it is there. PostgreSQL keeps the truth, so histories may go early.
+set -eu
+until temporal operator cluster health; do sleep 1; done
+temporal operator namespace describe --namespace "$TEMPORAL_NAMESPACE" ||
+  temporal operator namespace create --namespace "$TEMPORAL_NAMESPACE" --retention 72h
