@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 from temporalio import activity, workflow
+
+from domain.steps import LatePaymentInput, LatePaymentResult
 
 
 def late_payment_workflow_id(provider_payment_id: str) -> str:
     return f"late-payment-{provider_payment_id}"
-
-
-@dataclass(frozen=True)
-class LatePaymentInput:
-    provider_payment_id: str
-    request_id: str | None = None
-
-
-@dataclass(frozen=True)
-class LatePaymentResult:
-    """``nothing_due``: no refund was decided for it; else how the refund ended."""
-
-    outcome: str
 
 
 @workflow.defn(name="LatePayment")

@@ -21,7 +21,6 @@ class EventType(StrEnum):
     PAYMENT_STARTED = "PaymentStarted"
     PAYMENT_VERIFIED = "PaymentVerified"
     PAYMENT_FAILED = "PaymentFailed"
-    PAYMENT_CLOSED = "PaymentClosed"
     BOOKING_EXPIRING = "BookingExpiring"
     BOOKING_CANCELLING = "BookingCancelling"
     BOOKING_CONFIRMED = "BookingConfirmed"

@@ -1,0 +1,116 @@
+"""The booking's steps: one transaction in PostgreSQL, then Redis is told."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import structlog
+from temporalio import activity
+
+from activities.edge import edge
+from contracts.booking import BookingActivities
+from domain.booking import BookingState
+from domain.steps import (
+    BookingInput,
+    CloseStep,
+    ConfirmRequest,
+    ExtendStep,
+    FinishStep,
+    HoldOutcome,
+    StepOutcome,
+)
+from services import booking, payment
+from services.ports import UnitOfWork
+from services.preclaim import PreclaimsAway, SeatPreclaims
+
+log = structlog.get_logger(__name__)
+
+
+class DatabaseBookingActivities(BookingActivities):
+    """Runs each step in one transaction; Redis is speed only, so its absence fails no step."""
+
+    def __init__(self, unit_of_work: UnitOfWork, preclaims: SeatPreclaims) -> None:
+        self._begin = unit_of_work
+        self._preclaims = preclaims
+
+    @activity.defn
+    async def hold_seats(self, input: BookingInput) -> HoldOutcome:
+        async with edge(input.booking_id, input.request_id):
+            try:
+                async with self._begin() as tx:
+                    outcome = await booking.hold(tx, input)
+                    if outcome.state is BookingState.REJECTED:
+                        await booking.reject(tx, input, outcome)
+            except booking.SeatsTaken as taken:
+                outcome = await self._refuse_taken(input, taken.labels)
+            else:
+                if outcome.state is BookingState.HELD:
+                    await self._promote(input)
+            log.info("hold", state=outcome.state, code=outcome.code)
+            return outcome
+
+    @activity.defn
+    async def extend_hold(self, step: ExtendStep) -> StepOutcome:
+        async with edge(step.booking_id, step.request.request_id), self._begin() as tx:
+            outcome = await booking.extend(tx, step)
+        log.info("extend", state=outcome.state, code=outcome.code, booking_id=step.booking_id)
+        return outcome
+
+    @activity.defn
+    async def confirm_booking(self, request: ConfirmRequest) -> StepOutcome:
+        async with edge(request.booking_id, request.request_id):
+            async with self._begin() as tx:
+                outcome = await payment.confirm(tx, request)
+                seats = await tx.bookings.seats(UUID(request.booking_id))
+            if outcome.state is BookingState.CONFIRMED:
+                await self._tell_sold(UUID(request.booking_id), *seats)
+            log.info("confirm", state=outcome.state)
+            return outcome
+
+    @activity.defn
+    async def close_hold(self, step: CloseStep) -> StepOutcome:
+        async with edge(step.booking_id, step.request_id):
+            async with self._begin() as tx:
+                outcome = await booking.begin_close(tx, step)
+            return await self._ended(step.booking_id, outcome)
+
+    @activity.defn
+    async def finish_close(self, step: FinishStep) -> StepOutcome:
+        async with edge(step.booking_id, step.request_id):
+            async with self._begin() as tx:
+                outcome = await booking.finish_close(tx, step)
+            return await self._ended(step.booking_id, outcome)
+
+    async def _ended(self, booking_id: str, outcome: StepOutcome) -> StepOutcome:
+        log.info("close", state=outcome.state)
+        if outcome.state in (BookingState.EXPIRED, BookingState.CANCELLED):
+            async with self._begin() as tx:
+                seats = await tx.bookings.seats(UUID(booking_id))
+            try:
+                await self._preclaims.release(*seats, UUID(booking_id))
+            except PreclaimsAway:
+                log.warning("redis_away", step="release")
+        return outcome
+
+    async def _refuse_taken(self, input: BookingInput, labels: tuple[str, ...]) -> HoldOutcome:
+        outcome = booking.rejected(
+            "seats_unavailable", "Somebody else has these seats.", seats=list(labels)
+        )
+        async with self._begin() as tx:
+            return await booking.reject(tx, input, outcome)
+
+    async def _promote(self, input: BookingInput) -> None:
+        labels = [seat.label for seat in input.seats]
+        ttl = max(input.hold_seconds, input.hold_max_seconds) + input.grace_seconds
+        try:
+            await self._preclaims.promote(
+                UUID(input.show_id), labels, UUID(input.booking_id), ttl_seconds=ttl
+            )
+        except PreclaimsAway:
+            log.warning("redis_away", step="promote")
+
+    async def _tell_sold(self, booking_id: UUID, show_id: UUID, labels: list[str]) -> None:
+        try:
+            await self._preclaims.sell(show_id, labels, booking_id)
+        except PreclaimsAway:
+            log.warning("redis_away", step="sell")

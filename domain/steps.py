@@ -1,0 +1,160 @@
+"""The messages of a booking's steps: plain data that survives a round trip through JSON.
+
+Ids only: no name, address or telephone number enters a workflow history.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from domain.booking import BookingState, CloseReason
+
+
+@dataclass(frozen=True)
+class SeatChoice:
+    label: str
+    ticket_type: str = "standard"
+
+
+@dataclass(frozen=True)
+class BookingInput:
+    """A booking's whole brief. ``*_seconds`` are lengths, so that tests may shorten them."""
+
+    booking_id: str
+    user_id: str
+    show_id: str
+    seats: list[SeatChoice]
+    hold_seconds: int
+    hold_max_seconds: int
+    grace_seconds: int
+    payment_retry_seconds: float
+    max_seats_per_user_show: int
+    max_live_holds_per_user: int
+    request_id: str | None = None
+
+
+@dataclass(frozen=True)
+class HoldOutcome:
+    """``state`` is the booking's; ``rejected`` comes with the refusal's ``code`` and ``data``."""
+
+    state: BookingState
+    seconds_left: float = 0.0
+    code: str | None = None
+    detail: str | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """Where the booking stands after a step.
+
+    ``seconds_left`` is how long to wait before asking again: the hold's rest while ``held``, the
+    grace's rest while closing. ``code`` names why a step was refused.
+    """
+
+    state: BookingState
+    seconds_left: float = 0.0
+    code: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True)
+class PaymentSettled:
+    """Money arrived. The id is a hint to look; it carries no authority (``None``: nothing due)."""
+
+    provider_payment_id: str | None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True)
+class ConfirmRequest:
+    booking_id: str
+    provider_payment_id: str | None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True)
+class ExtendRequest:
+    """``actor`` is a user id or ``operator:<name>``; operators give a reason."""
+
+    actor: str
+    reason: str = ""
+    request_id: str | None = None
+
+
+@dataclass(frozen=True)
+class CancelRequest:
+    actor: str
+    reason: str = ""
+    request_id: str | None = None
+
+
+@dataclass(frozen=True)
+class ExtendStep:
+    booking_id: str
+    hold_seconds: int
+    request: ExtendRequest
+
+
+@dataclass(frozen=True)
+class CloseStep:
+    """End a hold: at once when no pay page was ever opened, else by way of closing it."""
+
+    booking_id: str
+    why: CloseReason
+    actor: str
+    reason: str = ""
+    request_id: str | None = None
+
+
+@dataclass(frozen=True)
+class FinishStep:
+    """Free the seats. ``session_closed`` false: only once the grace has run out."""
+
+    booking_id: str
+    grace_seconds: int
+    session_closed: bool
+    request_id: str | None = None
+
+
+@dataclass(frozen=True)
+class SessionStep:
+    booking_id: str
+    request_id: str | None = None
+
+
+@dataclass(frozen=True)
+class SessionOutcome:
+    """``closed``: it takes no more money. ``captured``: payments found that may confirm."""
+
+    closed: bool
+    captured: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class BookingView:
+    """What an operator sees in a query."""
+
+    booking_id: str
+    state: str
+    story: str
+
+
+@dataclass(frozen=True)
+class BookingResult:
+    state: BookingState
+    code: str | None = None
+
+
+@dataclass(frozen=True)
+class LatePaymentInput:
+    provider_payment_id: str
+    request_id: str | None = None
+
+
+@dataclass(frozen=True)
+class LatePaymentResult:
+    """``nothing_due``: no refund was decided for it; else how the refund ended."""
+
+    outcome: str

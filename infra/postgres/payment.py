@@ -1,0 +1,250 @@
+"""Payment attempts, what providers say was paid, and refunds."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain import ids
+from domain.money import Money
+from domain.payment import ProviderPayment, Verdict
+from services.ports import Attempt, Receipt, Refund
+
+# How far a payment has come: a later fact may raise a status, an earlier one never lowers it.
+RANK = """CASE {column}
+    WHEN 'open' THEN 0 WHEN 'processing' THEN 1 WHEN 'cancelled' THEN 2 WHEN 'failed' THEN 3
+    WHEN 'voided' THEN 4 WHEN 'authorised' THEN 5 WHEN 'captured' THEN 6
+    WHEN 'refund_pending' THEN 7 WHEN 'refunded' THEN 8 ELSE 9 END"""
+
+OPEN_ATTEMPT = text("""
+SELECT * FROM payments WHERE booking_id = :booking_id
+AND status IN ('open', 'processing', 'authorised')
+""")
+OPEN_SESSIONS = text("""
+SELECT * FROM payments WHERE booking_id = :booking_id AND session_open ORDER BY attempt
+""")
+LAST_ATTEMPT = text("SELECT coalesce(max(attempt), 0) FROM payments WHERE booking_id = :booking_id")
+ADD_ATTEMPT = text("""
+INSERT INTO payments (id, booking_id, attempt, provider, status, amount, currency, expires_at)
+VALUES (:id, :booking_id, :attempt, :provider, :status, :amount, :currency, :expires_at)
+""")
+# First poll after 30 seconds: by then a webhook that will come has mostly come.
+SET_SESSION = text("""
+UPDATE payments SET session_id = :session_id, checkout_url = :checkout_url,
+    next_poll_at = clock_timestamp() + interval '30 seconds', updated_at = clock_timestamp()
+WHERE id = :id AND session_id IS NULL
+""")
+RAISE_STATUS = text(
+    f"UPDATE payments SET status = CAST(:status AS text), updated_at = clock_timestamp()"  # noqa: S608
+    f" WHERE id = :id AND {RANK.format(column='status')} < {RANK.format(column=':status')}"
+)
+CLOSE_SESSION = text("""
+UPDATE payments SET session_open = false, next_poll_at = NULL, updated_at = clock_timestamp(),
+    status = CASE WHEN status IN ('open', 'processing') THEN 'cancelled' ELSE status END
+WHERE id = :id AND session_open
+""")
+SET_STATUS = text(
+    "UPDATE payments SET status = :status, updated_at = clock_timestamp() WHERE id = :id"
+)
+BY_SESSION = text("SELECT * FROM payments WHERE provider = :provider AND session_id = :session_id")
+
+RECORD_RECEIPT = text(
+    "INSERT INTO provider_payments AS known (id, provider, reference, booking_id, payment_id,"  # noqa: S608
+    " status, amount, currency, captured, refunded)"
+    " VALUES (:id, :provider, :reference, :booking_id, :payment_id, :status, :amount, :currency,"
+    " :captured, :refunded)"
+    " ON CONFLICT (provider, reference) DO UPDATE SET status = excluded.status,"
+    " amount = excluded.amount, currency = excluded.currency,"
+    " captured = greatest(known.captured, excluded.captured),"
+    " refunded = greatest(known.refunded, excluded.refunded), updated_at = clock_timestamp()"
+    f" WHERE {RANK.format(column='known.status')} < {RANK.format(column='excluded.status')}"
+    " OR known.refunded < excluded.refunded"
+    " RETURNING *"
+)
+RECEIPT = text("SELECT * FROM provider_payments WHERE id = :id FOR UPDATE")
+RECEIPT_BY_REFERENCE = text(
+    "SELECT * FROM provider_payments WHERE provider = :provider AND reference = :reference"
+)
+CONFIRMING = text("""
+SELECT * FROM provider_payments WHERE booking_id = :booking_id AND decision = 'confirms'
+""")
+DECIDE = text("""
+UPDATE provider_payments SET decision = :verdict, updated_at = clock_timestamp()
+WHERE id = :id AND decision IS NULL
+""")
+ADD_REFUND = text("""
+INSERT INTO refunds (id, booking_id, provider_payment_id, idempotency_key, reason, status,
+                     amount, currency)
+VALUES (:id, :booking_id, :provider_payment_id, :key, :reason, 'pending', :amount, :currency)
+ON CONFLICT (idempotency_key) DO NOTHING
+""")
+REFUND_OF = text("""
+SELECT refunds.*, provider_payments.reference AS paid_reference, provider_payments.provider
+FROM refunds JOIN provider_payments ON provider_payments.id = refunds.provider_payment_id
+WHERE refunds.provider_payment_id = :id ORDER BY refunds.created_at LIMIT 1
+""")
+SETTLE_REFUND = text("""
+UPDATE refunds SET status = :status, reference = :reference,
+    settled_at = CASE WHEN :status = 'pending' THEN NULL ELSE clock_timestamp() END
+WHERE id = :id AND status <> 'succeeded' AND status <> :status
+""")
+
+
+class PostgresPayments:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def _one(self, statement: TextClause, **values: Any) -> Row[Any] | None:
+        return (await self._connection.execute(statement, values)).one_or_none()
+
+    async def _changed(self, statement: TextClause, **values: Any) -> bool:
+        return (await self._connection.execute(statement, values)).rowcount == 1
+
+    async def open_attempt(self, booking_id: UUID) -> Attempt | None:
+        row = await self._one(OPEN_ATTEMPT, booking_id=booking_id)
+        return as_attempt(row) if row else None
+
+    async def attempts_with_open_session(self, booking_id: UUID) -> list[Attempt]:
+        found = await self._connection.execute(OPEN_SESSIONS, {"booking_id": booking_id})
+        return [as_attempt(row) for row in found]
+
+    async def last_attempt_number(self, booking_id: UUID) -> int:
+        number = await self._connection.scalar(LAST_ATTEMPT, {"booking_id": booking_id})
+        return int(number or 0)
+
+    async def add_attempt(self, attempt: Attempt) -> None:
+        await self._connection.execute(
+            ADD_ATTEMPT,
+            {
+                "id": attempt.id,
+                "booking_id": attempt.booking_id,
+                "attempt": attempt.attempt,
+                "provider": attempt.provider,
+                "status": attempt.status,
+                "amount": attempt.amount.amount,
+                "currency": attempt.amount.currency,
+                "expires_at": attempt.expires_at,
+            },
+        )
+
+    async def set_session(self, payment_id: UUID, session_id: str, checkout_url: str) -> None:
+        await self._changed(
+            SET_SESSION, id=payment_id, session_id=session_id, checkout_url=checkout_url
+        )
+
+    async def raise_status(self, payment_id: UUID, status: str) -> bool:
+        return await self._changed(RAISE_STATUS, id=payment_id, status=status)
+
+    async def set_status(self, payment_id: UUID, status: str) -> None:
+        await self._changed(SET_STATUS, id=payment_id, status=status)
+
+    async def close_session(self, payment_id: UUID) -> bool:
+        return await self._changed(CLOSE_SESSION, id=payment_id)
+
+    async def attempt_by_session(self, provider: str, session_id: str) -> Attempt | None:
+        row = await self._one(BY_SESSION, provider=provider, session_id=session_id)
+        return as_attempt(row) if row else None
+
+    async def record_receipt(
+        self, attempt: Attempt, provider: str, payment: ProviderPayment
+    ) -> tuple[Receipt, bool]:
+        row = await self._one(
+            RECORD_RECEIPT,
+            id=ids.provider_payment_id(provider, payment.reference),
+            provider=provider,
+            reference=payment.reference,
+            booking_id=attempt.booking_id,
+            payment_id=attempt.id,
+            status=payment.status,
+            amount=payment.amount.amount,
+            currency=payment.amount.currency,
+            captured=payment.captured,
+            refunded=payment.refunded,
+        )
+        if row is not None:
+            return _receipt(row), True
+        row = await self._one(RECEIPT_BY_REFERENCE, provider=provider, reference=payment.reference)
+        assert row is not None, "the insert met a row"
+        return _receipt(row), False
+
+    async def receipt(self, receipt_id: UUID) -> Receipt | None:
+        row = await self._one(RECEIPT, id=receipt_id)
+        return _receipt(row) if row else None
+
+    async def confirming_receipt(self, booking_id: UUID) -> Receipt | None:
+        row = await self._one(CONFIRMING, booking_id=booking_id)
+        return _receipt(row) if row else None
+
+    async def decide(self, receipt_id: UUID, verdict: Verdict) -> bool:
+        return await self._changed(DECIDE, id=receipt_id, verdict=verdict)
+
+    async def add_refund(self, receipt: Receipt, *, refund_id: UUID, key: str) -> Refund:
+        reason = key.rpartition(":")[2]
+        await self._connection.execute(
+            ADD_REFUND,
+            {
+                "id": refund_id,
+                "booking_id": receipt.booking_id,
+                "provider_payment_id": receipt.id,
+                "key": key,
+                "reason": reason,
+                "amount": receipt.paid.amount,
+                "currency": receipt.paid.currency,
+            },
+        )
+        refund = await self.refund_of(receipt.id)
+        assert refund is not None, "it was inserted above"
+        return refund
+
+    async def refund_of(self, receipt_id: UUID) -> Refund | None:
+        row = await self._one(REFUND_OF, id=receipt_id)
+        return _refund(row) if row else None
+
+    async def settle_refund(self, refund_id: UUID, *, status: str, reference: str) -> bool:
+        return await self._changed(SETTLE_REFUND, id=refund_id, status=status, reference=reference)
+
+
+def as_attempt(row: Row[Any]) -> Attempt:
+    return Attempt(
+        id=row.id,
+        booking_id=row.booking_id,
+        attempt=row.attempt,
+        provider=row.provider,
+        session_id=row.session_id,
+        status=row.status,
+        amount=Money(row.amount, row.currency),
+        checkout_url=row.checkout_url,
+        expires_at=row.expires_at,
+        session_open=row.session_open,
+    )
+
+
+def _receipt(row: Row[Any]) -> Receipt:
+    return Receipt(
+        id=row.id,
+        booking_id=row.booking_id,
+        payment_id=row.payment_id,
+        provider=row.provider,
+        reference=row.reference,
+        status=row.status,
+        paid=Money(row.captured, row.currency),
+        refunded=row.refunded,
+        verdict=Verdict(row.decision) if row.decision else None,
+    )
+
+
+def _refund(row: Row[Any]) -> Refund:
+    return Refund(
+        id=row.id,
+        booking_id=row.booking_id,
+        provider_payment_id=row.provider_payment_id,
+        reference=row.paid_reference,
+        provider=row.provider,
+        idempotency_key=row.idempotency_key,
+        reason=row.reason,
+        status=row.status,
+        amount=Money(row.amount, row.currency),
+    )

@@ -1,0 +1,120 @@
+"""Seat claims: the statement here decides who has a seat; everything else only asks sooner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.booking import SeatPrice
+from services.ports import Claimed, Taken
+from services.preclaim import ActiveClaim
+
+PRICED = text("""
+SELECT seats.label, seats.price_class, prices.ticket_type, prices.amount
+FROM shows
+JOIN unnest(CAST(:labels AS text[]), CAST(:types AS text[])) AS asked (label, ticket_type) ON true
+JOIN seats ON seats.seat_map_id = shows.seat_map_id AND seats.label = asked.label
+JOIN prices ON prices.show_id = shows.id AND prices.price_class = seats.price_class
+           AND prices.ticket_type = asked.ticket_type
+WHERE shows.id = :show_id
+ORDER BY seats.position
+""")
+
+# Inserted in label order, so that two holds on the same seats wait for one another, never in a
+# circle. Only a free row is updated; the unique index makes "no row" and "free row" one case.
+CLAIM = text("""
+INSERT INTO seat_claims AS claim (show_id, label, state, booking_id)
+SELECT :show_id, label, 'held', :booking_id
+FROM unnest(CAST(:labels AS text[])) AS asked (label) ORDER BY label
+ON CONFLICT (show_id, label) DO UPDATE
+SET state = 'held', booking_id = excluded.booking_id, fence = claim.fence + 1,
+    updated_at = clock_timestamp()
+WHERE claim.state = 'free'
+RETURNING label, fence
+""")
+
+# A hold that the clock alone may end is judged by the clock; any other stands until it is freed.
+ACTIVE = text("""
+SELECT claim.label, claim.booking_id, claim.state,
+       ceil(extract(epoch FROM hold_max_expires_at - clock_timestamp()))::int AS ttl
+FROM seat_claims AS claim LEFT JOIN bookings ON bookings.id = claim.booking_id
+WHERE claim.show_id = :show_id AND claim.state <> 'free'
+  AND (CAST(:labels AS text[]) IS NULL OR claim.label = ANY(CAST(:labels AS text[])))
+  AND NOT (claim.state = 'held' AND lapses AND hold_expires_at <= clock_timestamp())
+""")
+
+# A claim locks the rows it meets in label order, even those it may not take; so must these two.
+SELL = text("""
+WITH mine AS MATERIALIZED (
+    SELECT show_id, label FROM seat_claims WHERE booking_id = :booking_id AND state = 'held'
+    ORDER BY show_id, label FOR UPDATE
+)
+UPDATE seat_claims AS claim SET state = 'sold', updated_at = clock_timestamp()
+FROM mine WHERE claim.show_id = mine.show_id AND claim.label = mine.label
+""")
+
+FREE = text("""
+WITH mine AS MATERIALIZED (
+    SELECT show_id, label FROM seat_claims WHERE booking_id = :booking_id AND state = 'held'
+    ORDER BY show_id, label FOR UPDATE
+)
+UPDATE seat_claims AS claim
+SET state = 'free', booking_id = NULL, fence = fence + 1, updated_at = clock_timestamp()
+FROM mine WHERE claim.show_id = mine.show_id AND claim.label = mine.label
+RETURNING claim.label
+""")
+
+
+class PostgresSeatClaims:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def priced(
+        self, show_id: UUID, choices: Sequence[tuple[str, str]]
+    ) -> Mapping[str, SeatPrice]:
+        found = await self._connection.execute(
+            PRICED,
+            {
+                "show_id": show_id,
+                "labels": [label for label, _ in choices],
+                "types": [ticket_type for _, ticket_type in choices],
+            },
+        )
+        return {
+            row.label: SeatPrice(row.label, row.price_class, row.ticket_type, row.amount)
+            for row in found
+        }
+
+    async def claim(
+        self, show_id: UUID, labels: Sequence[str], booking_id: UUID
+    ) -> Claimed | Taken:
+        won = await self._connection.execute(
+            CLAIM, {"show_id": show_id, "labels": list(labels), "booking_id": booking_id}
+        )
+        fences = {row.label: row.fence for row in won}
+        if missing := tuple(label for label in labels if label not in fences):
+            return Taken(missing)
+        return Claimed(fences)
+
+    async def active(self, show_id: UUID, labels: Sequence[str] | None) -> list[ActiveClaim]:
+        wanted = list(labels) if labels is not None else None
+        found = await self._connection.execute(ACTIVE, {"show_id": show_id, "labels": wanted})
+        return [
+            ActiveClaim(
+                row.label,
+                row.booking_id,
+                row.state,
+                max(1, row.ttl) if row.state == "held" else None,
+            )
+            for row in found
+        ]
+
+    async def sell(self, booking_id: UUID) -> int:
+        return (await self._connection.execute(SELL, {"booking_id": booking_id})).rowcount
+
+    async def free(self, booking_id: UUID) -> list[str]:
+        freed = await self._connection.execute(FREE, {"booking_id": booking_id})
+        return sorted(row.label for row in freed)

@@ -1,0 +1,168 @@
+"""The loops' work in PostgreSQL. A row is leased by moving its next time, never held by a lock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, TextClause, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from domain.limits import REQUEST_TTL_SECONDS
+from domain.steps import BookingInput, SeatChoice
+from infra.postgres.payment import as_attempt
+from infra.postgres.seat import PostgresSeatClaims
+from services.ports import Attempt
+from services.preclaim import ActiveClaim
+from services.work import HoldLimits, InboxRow
+
+TAKE_INBOX = text("""
+UPDATE webhook_inbox SET attempts = attempts + 1,
+    next_attempt_at = clock_timestamp() + interval '30 seconds'
+WHERE id IN (
+    SELECT id FROM webhook_inbox
+    WHERE status = 'pending' AND next_attempt_at <= clock_timestamp()
+    ORDER BY next_attempt_at LIMIT :limit FOR UPDATE SKIP LOCKED
+)
+RETURNING id, provider, event_id, event_type, body, attempts, request_id
+""")
+FINISH_INBOX = text("""
+UPDATE webhook_inbox SET status = :status, reason = :reason, processed_at = clock_timestamp()
+WHERE id = :id AND status = 'pending'
+""")
+PUT_BACK_INBOX = text("""
+UPDATE webhook_inbox SET reason = :reason,
+    next_attempt_at = clock_timestamp() + make_interval(secs => :seconds)
+WHERE id = :id AND status = 'pending'
+""")
+
+# 30 s after checkout, then 30 s, 2 min and 5 min apart; a page that nobody could close is asked
+# after every hour for a week.
+TAKE_POLLS = text("""
+UPDATE payments SET polls = polls + 1, last_read_at = clock_timestamp(),
+    next_poll_at = CASE
+        WHEN clock_timestamp() > payments.created_at + interval '7 days' THEN NULL
+        WHEN bookings.payment_uncertain THEN clock_timestamp() + interval '1 hour'
+        WHEN polls = 0 THEN clock_timestamp() + interval '30 seconds'
+        WHEN polls = 1 THEN clock_timestamp() + interval '2 minutes'
+        ELSE clock_timestamp() + interval '5 minutes' END
+FROM bookings
+WHERE bookings.id = payments.booking_id AND payments.id IN (
+    SELECT id FROM payments WHERE next_poll_at <= clock_timestamp()
+    ORDER BY next_poll_at LIMIT :limit FOR UPDATE SKIP LOCKED
+)
+RETURNING payments.*
+""")
+
+INPUT = text("""
+SELECT bookings.id, bookings.user_id, bookings.show_id,
+       array_agg(label ORDER BY label) AS labels, array_agg(ticket_type ORDER BY label) AS types
+FROM bookings JOIN booking_seats ON booking_id = bookings.id
+WHERE bookings.id = :id AND state IN ('held', 'expiring', 'cancelling')
+GROUP BY bookings.id
+""")
+
+OVERDUE = text("""
+SELECT id FROM bookings
+WHERE state IN ('held', 'expiring', 'cancelling')
+  AND hold_expires_at < clock_timestamp() - make_interval(secs => :seconds)
+ORDER BY hold_expires_at LIMIT :limit
+""")
+
+# The hold step locks the request first, so it either took effect or will find this refusal.
+SETTLE_DEAD_REQUESTS = text("""
+UPDATE booking_requests SET outcome = 'rejected', refusal = CAST(:refusal AS jsonb)
+WHERE outcome IS NULL AND created_at < clock_timestamp() - make_interval(secs => :seconds)
+""")
+DEAD = '{"code": "unavailable", "detail": "The seats could not be held in time; try again."}'
+
+UNDECIDED = text("""
+SELECT id FROM provider_payments
+WHERE decision IS NULL AND status = 'captured'
+  AND updated_at < clock_timestamp() - make_interval(secs => :seconds)
+ORDER BY created_at LIMIT :limit
+""")
+
+PENDING_REFUNDS = text("""
+SELECT provider_payment_id FROM refunds
+WHERE status = 'pending' AND created_at < clock_timestamp() - make_interval(secs => :seconds)
+ORDER BY created_at LIMIT :limit
+""")
+
+
+class PostgresWorkQueue:
+    def __init__(self, engine: AsyncEngine, limits: HoldLimits) -> None:
+        self._engine = engine
+        self._limits = limits
+
+    async def _rows(self, statement: TextClause, **values: Any) -> Sequence[Row[Any]]:
+        async with self._engine.begin() as connection:
+            return (await connection.execute(statement, values)).all()
+
+    async def _change(self, statement: TextClause, **values: Any) -> int:
+        async with self._engine.begin() as connection:
+            return (await connection.execute(statement, values)).rowcount
+
+    async def take_inbox(self, limit: int) -> Sequence[InboxRow]:
+        rows = await self._rows(TAKE_INBOX, limit=limit)
+        return [
+            InboxRow(
+                id=row.id,
+                provider=row.provider,
+                event_id=row.event_id,
+                event_type=row.event_type,
+                body=bytes(row.body),
+                attempts=row.attempts,
+                request_id=row.request_id,
+            )
+            for row in sorted(rows, key=lambda row: row.id)
+        ]
+
+    async def finish_inbox(self, row_id: int, *, status: str, reason: str | None = None) -> None:
+        await self._change(FINISH_INBOX, id=row_id, status=status, reason=reason)
+
+    async def put_back_inbox(self, row_id: int, *, seconds: float, reason: str) -> None:
+        await self._change(PUT_BACK_INBOX, id=row_id, seconds=seconds, reason=reason)
+
+    async def take_polls(self, limit: int) -> Sequence[Attempt]:
+        return [as_attempt(row) for row in await self._rows(TAKE_POLLS, limit=limit)]
+
+    async def booking_input(self, booking_id: UUID) -> BookingInput | None:
+        rows = await self._rows(INPUT, id=booking_id)
+        if not rows:
+            return None
+        row, limits = rows[0], self._limits
+        return BookingInput(
+            booking_id=str(row.id),
+            user_id=str(row.user_id),
+            show_id=str(row.show_id),
+            seats=[SeatChoice(*choice) for choice in zip(row.labels, row.types, strict=True)],
+            hold_seconds=limits.hold_seconds,
+            hold_max_seconds=limits.hold_max_seconds,
+            grace_seconds=limits.grace_seconds,
+            payment_retry_seconds=limits.payment_retry_seconds,
+            max_seats_per_user_show=limits.max_seats_per_user_show,
+            max_live_holds_per_user=limits.max_live_holds_per_user,
+        )
+
+    async def overdue_bookings(self, *, seconds: float, limit: int) -> Sequence[UUID]:
+        return [row.id for row in await self._rows(OVERDUE, seconds=seconds, limit=limit)]
+
+    async def settle_dead_requests(self) -> int:
+        return await self._change(
+            SETTLE_DEAD_REQUESTS, refusal=DEAD, seconds=REQUEST_TTL_SECONDS + 5
+        )
+
+    async def undecided_captures(self, *, seconds: float, limit: int) -> Sequence[UUID]:
+        return [row.id for row in await self._rows(UNDECIDED, seconds=seconds, limit=limit)]
+
+    async def pending_refunds(self, *, seconds: float, limit: int) -> Sequence[UUID]:
+        rows = await self._rows(PENDING_REFUNDS, seconds=seconds, limit=limit)
+        return [row.provider_payment_id for row in rows]
+
+    async def active_claims(
+        self, show_id: UUID, labels: Sequence[str] | None
+    ) -> Sequence[ActiveClaim]:
+        async with self._engine.connect() as connection:
+            return await PostgresSeatClaims(connection).active(show_id, labels)

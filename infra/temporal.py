@@ -1,0 +1,222 @@
+"""The Temporal client and the booking process behind its port."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.envconfig import ClientConfig
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import GrpcCompression, RetryConfig, RPCError, RPCStatusCode
+
+from contracts.booking import (
+    BOOKING_QUEUE,
+    BOOKING_STATUS,
+    HOLD_EXPIRES_AT,
+    RESERVE_UPDATE_ID,
+    SHOW_ID,
+    USER_ID,
+    BookingContract,
+    booking_workflow_id,
+)
+from contracts.late_payment import LatePaymentContract, late_payment_workflow_id
+from domain.booking import BookingState
+from domain.errors import Conflict
+from domain.steps import (
+    BookingInput,
+    CancelRequest,
+    ExtendRequest,
+    HoldOutcome,
+    LatePaymentInput,
+    PaymentSettled,
+    StepOutcome,
+)
+from services.process import ProcessAway, ProcessOver, ProcessUnknown
+
+T = TypeVar("T")
+
+# A buyer waits for the answer; past this the API says 202 and the booking settles by itself.
+RPC_TIMEOUT = timedelta(seconds=5)
+TASK_TIMEOUT = timedelta(seconds=5)
+RETRIES = RetryConfig(
+    initial_interval_millis=100, multiplier=2.0, max_elapsed_time_millis=3000, max_retries=5
+)
+
+
+async def connect(*, lazy: bool = False) -> Client:
+    """Connect by Temporal's own standard variables (``TEMPORAL_ADDRESS``, …).
+
+    ``lazy`` lets the API start while Temporal is away; a worker needs a live connection.
+    """
+    config: dict[str, Any] = dict(ClientConfig.load_client_connect_config())
+    config.setdefault("target_host", "127.0.0.1:7233")
+    return await Client.connect(
+        **config, lazy=lazy, retry_config=RETRIES, grpc_compression=GrpcCompression.NONE
+    )
+
+
+async def register_search_attributes(client: Client) -> None:
+    """Make our search attributes known to the namespace; repeating it is harmless."""
+    keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+    wanted = {
+        SHOW_ID.name: keyword,
+        USER_ID.name: keyword,
+        BOOKING_STATUS.name: keyword,
+        HOLD_EXPIRES_AT.name: IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
+    }
+    request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=wanted)
+    try:
+        await client.operator_service.add_search_attributes(request)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.ALREADY_EXISTS:
+            raise
+
+
+class TemporalBookingProcess:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def reserve(self, input: BookingInput) -> HoldOutcome:
+        start = WithStartWorkflowOperation(
+            BookingContract.run,
+            input,
+            **_options(input),
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+        )
+        return await _answer(
+            self._client.execute_update_with_start_workflow(
+                BookingContract.reserve,
+                id=RESERVE_UPDATE_ID,
+                start_workflow_operation=start,
+                rpc_timeout=RPC_TIMEOUT,
+            )
+        )
+
+    async def extend(self, booking_id: str, request: ExtendRequest) -> StepOutcome:
+        handle = self._client.get_workflow_handle_for(
+            BookingContract.run, booking_workflow_id(booking_id)
+        )
+        return await _answer(
+            handle.execute_update(BookingContract.extend, request, rpc_timeout=RPC_TIMEOUT)
+        )
+
+    async def cancel(self, booking_id: str, request: CancelRequest) -> StepOutcome:
+        handle = self._client.get_workflow_handle_for(
+            BookingContract.run, booking_workflow_id(booking_id)
+        )
+        return await _answer(
+            handle.execute_update(BookingContract.cancel, request, rpc_timeout=RPC_TIMEOUT)
+        )
+
+    async def payment_settled(
+        self, input: BookingInput, provider_payment_id: str | None, request_id: str | None
+    ) -> None:
+        message = PaymentSettled(provider_payment_id, request_id)
+        handle = self._client.get_workflow_handle_for(
+            BookingContract.run, booking_workflow_id(input.booking_id)
+        )
+        try:
+            await _answer(
+                handle.signal(BookingContract.payment_settled, message, rpc_timeout=RPC_TIMEOUT)
+            )
+        except ProcessOver:
+            # NOT_FOUND proves nothing: the caller saw an open booking in PostgreSQL.
+            await _answer(
+                self._client.start_workflow(
+                    BookingContract.run,
+                    input,
+                    **_options(input),
+                    start_signal="payment_settled",
+                    start_signal_args=[message],
+                    rpc_timeout=RPC_TIMEOUT,
+                )
+            )
+
+    async def ensure_running(self, input: BookingInput) -> None:
+        await _answer(
+            self._client.start_workflow(
+                BookingContract.run,
+                input,
+                **_options(input),
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                rpc_timeout=RPC_TIMEOUT,
+            )
+        )
+
+    async def send_money_back(self, provider_payment_id: str, request_id: str | None) -> None:
+        await _answer(
+            self._client.start_workflow(
+                LatePaymentContract.run,
+                LatePaymentInput(provider_payment_id, request_id),
+                id=late_payment_workflow_id(provider_payment_id),
+                task_queue=BOOKING_QUEUE,
+                task_timeout=TASK_TIMEOUT,
+                static_summary="Send back money that buys no seat",
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                rpc_timeout=RPC_TIMEOUT,
+            )
+        )
+
+
+def _options(input: BookingInput) -> dict[str, Any]:
+    labels = ", ".join(seat.label for seat in input.seats)
+    # An estimate for operators only: the database clock decides when the hold ends.
+    expires = datetime.now(UTC) + timedelta(seconds=input.hold_seconds)
+    return {
+        "id": booking_workflow_id(input.booking_id),
+        "task_queue": BOOKING_QUEUE,
+        "task_timeout": TASK_TIMEOUT,
+        "static_summary": f"{len(input.seats)} seats: {labels}"[:200],
+        "static_details": (
+            f"Booking `{input.booking_id}`  \nShow `{input.show_id}`  \nUser `{input.user_id}`  \n"
+            f"Seats {labels}  \nHold {input.hold_seconds} s, at most {input.hold_max_seconds} s"
+        ),
+        "search_attributes": TypedSearchAttributes(
+            [
+                SearchAttributePair(SHOW_ID, input.show_id),
+                SearchAttributePair(USER_ID, input.user_id),
+                SearchAttributePair(BOOKING_STATUS, BookingState.HELD.value),
+                SearchAttributePair(HOLD_EXPIRES_AT, expires),
+            ]
+        ),
+    }
+
+
+async def _answer(call: Awaitable[T]) -> T:
+    """Await a call and say in the port's words how it failed."""
+    try:
+        return await call
+    except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+        raise ProcessUnknown("no answer in time") from error
+    except WorkflowUpdateFailedError as error:
+        cause = error.cause
+        if isinstance(cause, ApplicationError) and cause.type == "AcceptedUpdateCompletedWorkflow":
+            raise ProcessOver(str(cause)) from error
+        raise Conflict(getattr(cause, "message", str(cause)), code="invalid_state") from error
+    except WorkflowAlreadyStartedError as error:
+        raise ProcessOver(str(error)) from error
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise ProcessOver(error.message) from error
+        if error.status in (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
+            raise ProcessUnknown(error.message) from error
+        raise ProcessAway(error.message) from error
+    except RuntimeError as error:
+        # A lazy client that cannot connect says so with a bare RuntimeError.
+        raise ProcessAway(str(error)) from error

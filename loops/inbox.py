@@ -1,0 +1,68 @@
+"""Webhooks from the inbox table: each is a hint to read the session at the provider again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import orjson
+import structlog
+
+from domain.errors import NotFound, Unavailable
+from services.payment_news import PaymentNews
+from services.process import ProcessAway, ProcessUnknown
+from services.work import InboxRow, WorkQueue
+
+log = structlog.get_logger(__name__)
+BATCH = 20
+MAX_BACK_OFF_SECONDS = 60.0
+
+
+class InboxLoop:
+    def __init__(self, work: WorkQueue, news: PaymentNews) -> None:
+        self._work = work
+        self._news = news
+
+    async def one_pass(self) -> int:
+        """Work through one batch; how many rows it took."""
+        rows = await self._work.take_inbox(BATCH)
+        await asyncio.gather(*(self._handle(row) for row in rows))
+        return len(rows)
+
+    async def _handle(self, row: InboxRow) -> None:
+        with structlog.contextvars.bound_contextvars(
+            request_id=row.request_id, event_id=row.event_id
+        ):
+            try:
+                await self._act(row)
+            except (Unavailable, ProcessAway, ProcessUnknown) as error:
+                seconds = min(MAX_BACK_OFF_SECONDS, 0.5 * 2.0 ** min(row.attempts, 8))
+                await self._work.put_back_inbox(row.id, seconds=seconds, reason=str(error))
+                log.warning("webhook_put_back", seconds=seconds, reason=str(error))
+
+    async def _act(self, row: InboxRow) -> None:
+        session_id = _session_id(row.body)
+        if session_id is None:
+            await self._quarantine(row, "the event names no session")
+            return
+        try:
+            ours = await self._news.by_session(row.provider, session_id, request_id=row.request_id)
+        except NotFound:
+            await self._quarantine(row, "the provider knows no such session")
+            return
+        if not ours:
+            await self._quarantine(row, "no booking has this session")
+            return
+        await self._work.finish_inbox(row.id, status="done")
+        log.info("webhook_done", type=row.event_type)
+
+    async def _quarantine(self, row: InboxRow, reason: str) -> None:
+        await self._work.finish_inbox(row.id, status="quarantined", reason=reason)
+        log.warning("webhook_quarantined", type=row.event_type, reason=reason)
+
+
+def _session_id(body: bytes) -> str | None:
+    event: Any = orjson.loads(body)
+    data = event.get("data")
+    session_id = data.get("session_id") if isinstance(data, dict) else None
+    return session_id if isinstance(session_id, str) else None

@@ -1,0 +1,33 @@
+"""Open payments are read again from time to time: losing every webhook only delays."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from domain.errors import NotFound, Unavailable
+from services.payment_news import PaymentNews
+from services.ports import Attempt
+from services.process import ProcessAway, ProcessUnknown
+from services.work import WorkQueue
+
+log = structlog.get_logger(__name__)
+BATCH = 20
+
+
+class PaymentPollLoop:
+    def __init__(self, work: WorkQueue, news: PaymentNews) -> None:
+        self._work = work
+        self._news = news
+
+    async def one_pass(self) -> int:
+        attempts = await self._work.take_polls(BATCH)
+        await asyncio.gather(*(self._read(attempt) for attempt in attempts))
+        return len(attempts)
+
+    async def _read(self, attempt: Attempt) -> None:
+        try:
+            await self._news.read_again(attempt)
+        except (Unavailable, NotFound, ProcessAway, ProcessUnknown) as error:
+            log.warning("poll_failed", payment_id=str(attempt.id), reason=str(error))

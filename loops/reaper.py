@@ -1,0 +1,43 @@
+"""What nobody came for: dead requests, overdue holds, money told but not heard."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import structlog
+
+from services.payment_news import PaymentNews
+from services.process import BookingProcess
+from services.work import WorkQueue
+
+log = structlog.get_logger(__name__)
+BATCH = 50
+# A running workflow acts at the hold's end; later than this it may be gone.
+OVERDUE_SECONDS = 5.0
+UNHEARD_SECONDS = 5.0
+
+
+class ReaperLoop:
+    """Finds by PostgreSQL alone what must go on, and starts or tells its process."""
+
+    def __init__(self, work: WorkQueue, process: BookingProcess, news: PaymentNews) -> None:
+        self._work = work
+        self._process = process
+        self._news = news
+
+    async def one_pass(self) -> int:
+        """Always answers 0: the rest between two passes is the reaper's pace."""
+        if dead := await self._work.settle_dead_requests():
+            log.warning("requests_settled", count=dead)
+        for booking_id in await self._work.overdue_bookings(seconds=OVERDUE_SECONDS, limit=BATCH):
+            await self._wake(booking_id)
+        for receipt_id in await self._work.undecided_captures(seconds=UNHEARD_SECONDS, limit=BATCH):
+            await self._news.tell_again(receipt_id)
+        for receipt_id in await self._work.pending_refunds(seconds=UNHEARD_SECONDS, limit=BATCH):
+            await self._process.send_money_back(str(receipt_id), None)
+        return 0
+
+    async def _wake(self, booking_id: UUID) -> None:
+        input = await self._work.booking_input(booking_id)
+        if input is not None:
+            await self._process.ensure_running(input)

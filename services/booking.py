@@ -1,0 +1,315 @@
+"""The steps of a booking: each is one transaction, and repeating it changes nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from domain.booking import (
+    Booking,
+    BookingState,
+    CloseReason,
+    SeatPrice,
+    extended_expiry,
+)
+from domain.events import Event, EventType
+from domain.limits import EXTENSIONS_PER_HOLD, REQUEST_TTL_SECONDS
+from domain.money import Money
+from domain.steps import (
+    BookingInput,
+    CloseStep,
+    ExtendStep,
+    FinishStep,
+    HoldOutcome,
+    StepOutcome,
+)
+from services.ports import HoldContext, NewBooking, Taken, Transaction
+
+
+class SeatsTaken(Exception):
+    """Raised inside a transaction so that it rolls back; carries the labels in the way."""
+
+    def __init__(self, labels: tuple[str, ...]) -> None:
+        super().__init__(labels)
+        self.labels = labels
+
+
+def rejected(code: str, detail: str, **data: Any) -> HoldOutcome:
+    return HoldOutcome(BookingState.REJECTED, code=code, detail=detail, data=data)
+
+
+async def hold(tx: Transaction, input: BookingInput) -> HoldOutcome:
+    """Hold every asked seat or none.
+
+    Repeated for a booking that exists, it answers where that booking stands.
+
+    Raises:
+        SeatsTaken: a seat belongs to somebody else; roll back, then ``reject``.
+    """
+    booking_id, show_id = UUID(input.booking_id), UUID(input.show_id)
+    context = await tx.bookings.hold_context(
+        booking_id=booking_id, user_id=UUID(input.user_id), show_id=show_id
+    )
+    existing = await tx.bookings.lock(booking_id)
+    if existing is not None:
+        return HoldOutcome(existing.state, seconds_left=existing.seconds_left)
+    if (refusal := refuse(context, input)) is not None:
+        return refusal
+    choices = [(seat.label, seat.ticket_type) for seat in input.seats]
+    priced = await tx.claims.priced(show_id, choices)
+    if unknown := [label for label, _ in choices if label not in priced]:
+        return rejected("unknown_seat", f"This show sells no seat {unknown[0]}.", seats=unknown)
+    await _take_over_lapsed(tx, show_id, input)
+    new = _new_booking(input, priced, context.currency)
+    booking = await tx.bookings.add(new, list(priced.values()))
+    claimed = await tx.claims.claim(show_id, sorted(priced), booking_id)
+    if isinstance(claimed, Taken):
+        raise SeatsTaken(claimed.labels)
+    booking = await tx.bookings.record(
+        booking,
+        _held_events(booking, priced, claimed.fences),
+        actor=input.user_id,
+        request_id=input.request_id,
+    )
+    await tx.bookings.settle_request(booking_id, "held")
+    return HoldOutcome(BookingState.HELD, seconds_left=booking.seconds_left)
+
+
+async def reject(tx: Transaction, input: BookingInput, outcome: HoldOutcome) -> HoldOutcome:
+    """Write a refusal as the request's outcome, unless it has one."""
+    refusal = {"code": outcome.code, "detail": outcome.detail, **outcome.data}
+    await tx.bookings.settle_request(UUID(input.booking_id), "rejected", refusal)
+    return outcome
+
+
+def refuse(context: HoldContext, input: BookingInput) -> HoldOutcome | None:
+    """Judge a hold by everything but the seats themselves."""
+    if context.request_outcome == "rejected":
+        data = dict(context.request_refusal or {})
+        return rejected(
+            str(data.pop("code", "unavailable")), str(data.pop("detail", "Refused before.")), **data
+        )
+    age = context.request_age_seconds
+    if age is None or age > REQUEST_TTL_SECONDS:
+        return rejected("unavailable", "The request was too old when its turn came; try again.")
+    if context.show_status != "on_sale" or not context.sales_open:
+        return rejected("sales_closed", "This show is not on sale now.")
+    if context.live_holds_of_user >= input.max_live_holds_per_user:
+        return rejected(
+            "limit_reached",
+            f"You have {context.live_holds_of_user} unpaid holds; pay or cancel one first.",
+            limit="live_holds_per_user",
+            maximum=input.max_live_holds_per_user,
+        )
+    if context.seats_of_user + len(input.seats) > input.max_seats_per_user_show:
+        return rejected(
+            "limit_reached",
+            f"At most {input.max_seats_per_user_show} seats of one show per person.",
+            limit="seats_per_user_show",
+            maximum=input.max_seats_per_user_show,
+        )
+    return None
+
+
+async def extend(tx: Transaction, step: ExtendStep) -> StepOutcome:
+    """Lengthen a hold to ``min(now + hold, maximum)``; codes as ``POST …/extend`` names them."""
+    booking = await _locked(tx, step.booking_id)
+    if booking.state is not BookingState.HELD:
+        code = "hold_expired" if booking.state is BookingState.EXPIRED else "invalid_state"
+        return StepOutcome(booking.state, code=code, detail=f"The booking is {booking.state}.")
+    if booking.has_lapsed:
+        return StepOutcome(booking.state, code="hold_expired", detail="The hold has run out.")
+    if await tx.payments.open_attempt(booking.id) is not None:
+        return StepOutcome(
+            booking.state, code="payment_open", detail="A pay page is open; pay or cancel."
+        )
+    if booking.extensions_left <= 0:
+        return StepOutcome(
+            booking.state, code="extension_limit", detail="This hold was extended often enough."
+        )
+    expires_at = extended_expiry(booking, step.hold_seconds)
+    payload = {
+        "hold_expires_at": expires_at.isoformat(),
+        "extensions_left": booking.extensions_left - 1,
+        "reason": step.request.reason,
+    }
+    booking = await tx.bookings.record(
+        booking,
+        [Event(EventType.HOLD_EXTENDED, payload)],
+        actor=step.request.actor,
+        request_id=step.request.request_id,
+        hold_expires_at=expires_at,
+        extensions_left=booking.extensions_left - 1,
+    )
+    return _outcome(booking)
+
+
+async def begin_close(tx: Transaction, step: CloseStep) -> StepOutcome:
+    """End a hold: at once if no pay page was ever opened, else by way of a closing state.
+
+    A lapse asks the database clock first and answers ``held`` with the seconds left when there
+    are any. A cancellation overrides an expiry that is under way: the buyer's wish wins.
+    """
+    booking = await tx.bookings.lock(UUID(step.booking_id))
+    if booking is None:
+        return await _refuse_unheld(tx, step)
+    if booking.state is BookingState.HELD:
+        if step.why is CloseReason.LAPSED and not booking.has_lapsed:
+            return _outcome(booking)
+        if booking.lapses:
+            return await end_hold(
+                tx,
+                booking,
+                step.why,
+                actor=step.actor,
+                note=step.reason,
+                request_id=step.request_id,
+            )
+        return await _start_closing(tx, booking, step)
+    if booking.state is BookingState.EXPIRING and step.why is CloseReason.CANCELLED:
+        return await _start_closing(tx, booking, step)
+    return _outcome(booking)
+
+
+async def finish_close(tx: Transaction, step: FinishStep) -> StepOutcome:
+    """Free the seats of a closing booking.
+
+    Without the provider's word that its page is closed this is refused until the grace has run
+    out by the database clock; then the booking ends with ``payment_uncertain`` and is polled on.
+    """
+    booking = await _locked(tx, step.booking_id)
+    if not booking.state.is_closing or booking.closing_since is None:
+        return _outcome(booking)
+    still_open = await tx.payments.attempts_with_open_session(booking.id)
+    uncertain = bool(still_open)
+    if still_open:
+        waited = (booking.now - booking.closing_since).total_seconds()
+        if waited < step.grace_seconds:
+            return StepOutcome(booking.state, seconds_left=step.grace_seconds - waited)
+    why = booking.close_reason or CloseReason.LAPSED
+    return await end_hold(
+        tx, booking, why, actor="system", request_id=step.request_id, uncertain=uncertain
+    )
+
+
+async def end_hold(
+    tx: Transaction,
+    booking: Booking,
+    why: CloseReason,
+    *,
+    actor: str,
+    note: str = "",
+    request_id: str | None = None,
+    uncertain: bool = False,
+) -> StepOutcome:
+    """Free the claims and write the end, in the caller's transaction and under its lock."""
+    labels = await tx.claims.free(booking.id)
+    final = why.final_state
+    ended = (
+        EventType.BOOKING_CANCELLED
+        if final is BookingState.CANCELLED
+        else EventType.BOOKING_EXPIRED
+    )
+    events = [
+        Event(ended, {"why": why, "note": note, "payment_uncertain": uncertain}),
+        Event(EventType.SEAT_RELEASED, {"labels": labels}),
+    ]
+    if why is CloseReason.LAPSED:
+        await tx.outbox.queue(booking_id=booking.id, user_id=booking.user_id, template="lapse")
+        events.append(Event(EventType.NOTIFICATION_QUEUED, {"template": "lapse"}))
+    booking = await tx.bookings.record(
+        booking,
+        events,
+        actor=actor,
+        request_id=request_id,
+        state=final,
+        close_reason=why,
+        payment_uncertain=uncertain,
+    )
+    return _outcome(booking)
+
+
+async def _refuse_unheld(tx: Transaction, step: CloseStep) -> StepOutcome:
+    """The hold never took effect: write that down, so that a straggler of it cannot later."""
+    refusal = {"code": "unavailable", "detail": "The seats could not be held; try again."}
+    await tx.bookings.settle_request(UUID(step.booking_id), "rejected", refusal)
+    return StepOutcome(BookingState.REJECTED, code="unavailable")
+
+
+async def _start_closing(tx: Transaction, booking: Booking, step: CloseStep) -> StepOutcome:
+    state = step.why.closing_state
+    started = (
+        EventType.BOOKING_CANCELLING
+        if state is BookingState.CANCELLING
+        else EventType.BOOKING_EXPIRING
+    )
+    booking = await tx.bookings.record(
+        booking,
+        [Event(started, {"why": step.why, "note": step.reason})],
+        actor=step.actor,
+        request_id=step.request_id,
+        state=state,
+        close_reason=step.why,
+        closing_since=booking.closing_since or booking.now,
+    )
+    return _outcome(booking)
+
+
+async def _take_over_lapsed(tx: Transaction, show_id: UUID, input: BookingInput) -> None:
+    """Expire whole each lapsed hold that stands on an asked seat: selling needs no sweeper."""
+    labels = sorted(seat.label for seat in input.seats)
+    for lapsed in await tx.bookings.lock_lapsed(show_id, labels):
+        await end_hold(tx, lapsed, CloseReason.LAPSED, actor="system", request_id=input.request_id)
+
+
+def _new_booking(input: BookingInput, priced: Mapping[str, SeatPrice], currency: str) -> NewBooking:
+    total = Money(sum(seat.amount for seat in priced.values()), currency)
+    return NewBooking(
+        id=UUID(input.booking_id),
+        user_id=UUID(input.user_id),
+        show_id=UUID(input.show_id),
+        total=total,
+        hold_seconds=input.hold_seconds,
+        hold_max_seconds=max(input.hold_seconds, input.hold_max_seconds),
+        extensions_left=EXTENSIONS_PER_HOLD,
+    )
+
+
+def _held_events(
+    booking: Booking, priced: Mapping[str, SeatPrice], fences: Mapping[str, int]
+) -> list[Event]:
+    seats = [
+        {
+            "label": seat.label,
+            "price_class": seat.price_class,
+            "ticket_type": seat.ticket_type,
+            "amount": seat.amount,
+            "fence": fences[seat.label],
+        }
+        for seat in priced.values()
+    ]
+    created = {
+        "user_id": str(booking.user_id),
+        "show_id": str(booking.show_id),
+        "currency": booking.total.currency,
+        "total_amount": booking.total.amount,
+        "hold_expires_at": booking.hold_expires_at.isoformat(),
+        "hold_max_expires_at": booking.hold_max_expires_at.isoformat(),
+        "extensions_left": booking.extensions_left,
+    }
+    return [
+        Event(EventType.RESERVATION_CREATED, created),
+        Event(EventType.SEAT_LOCKED, {"seats": seats}),
+    ]
+
+
+async def _locked(tx: Transaction, booking_id: str) -> Booking:
+    booking = await tx.bookings.lock(UUID(booking_id))
+    if booking is None:
+        raise LookupError(f"booking {booking_id} has no row")
+    return booking
+
+
+def _outcome(booking: Booking) -> StepOutcome:
+    return StepOutcome(booking.state, seconds_left=max(0.0, booking.seconds_left))

@@ -1,0 +1,296 @@
+"""Money: pay pages opened, facts recorded, verdicts given, refunds asked for.
+
+Recording a payment never fails because confirming fails: a fact is written in a transaction of
+its own, and the booking's workflow is only told to look.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from domain import ids
+from domain.booking import Booking, BookingState, checkout_expiry
+from domain.errors import Conflict, Gone, NotFound
+from domain.events import Event, EventType
+from domain.payment import ProviderPayment, ProviderPaymentStatus, Verdict, judge_capture
+from domain.steps import ConfirmRequest, StepOutcome
+from services.ports import Attempt, Receipt, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutPlan:
+    """What checkout has to do next: ``attempt`` is the page to open or to answer with.
+
+    ``to_close`` are earlier pages; each must be closed at its provider before a new one opens.
+    """
+
+    attempt: Attempt | None
+    to_close: tuple[Attempt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a provider's fact led to: money that may confirm, or a refund to send."""
+
+    booking_id: UUID
+    confirms: UUID | None = None
+    refunds: UUID | None = None
+
+
+async def plan_checkout(
+    tx: Transaction, booking_id: UUID, *, user_id: UUID, provider: str, request_id: str | None
+) -> CheckoutPlan:
+    """Record the attempt and make the claim non-lapsing, before the provider hears of it.
+
+    Raises:
+        NotFound: no such booking of this user.
+        Gone: the hold has run out.
+        Conflict: ``nothing_to_pay`` or ``invalid_state``.
+    """
+    booking = await tx.bookings.lock(booking_id)
+    if booking is None or booking.user_id != user_id:
+        raise NotFound("There is no such booking.")
+    _require_payable(booking)
+    current = await tx.payments.open_attempt(booking_id)
+    if current is not None and current.provider == provider:
+        return CheckoutPlan(current)
+    if still_open := await tx.payments.attempts_with_open_session(booking_id):
+        return CheckoutPlan(None, tuple(still_open))
+    return CheckoutPlan(await _start_attempt(tx, booking, provider, request_id))
+
+
+async def record_payment(
+    tx: Transaction, attempt: Attempt, payment: ProviderPayment, *, request_id: str | None = None
+) -> Recorded:
+    """Write down what the provider says of one payment, and judge money that was captured.
+
+    The same facts in any order and number leave the same rows.
+    """
+    booking = await tx.bookings.lock(attempt.booking_id)
+    if booking is None:
+        raise LookupError(f"booking {attempt.booking_id} has no row")
+    receipt, is_new = await tx.payments.record_receipt(attempt, attempt.provider, payment)
+    if payment.status is ProviderPaymentStatus.CAPTURED:
+        if is_new:
+            await tx.payments.raise_status(attempt.id, "captured")
+            await _note(tx, booking, EventType.PAYMENT_VERIFIED, receipt, request_id)
+        return await _judge(tx, booking.id, receipt, request_id)
+    if is_new and payment.status is ProviderPaymentStatus.FAILED:
+        if await tx.payments.raise_status(attempt.id, "failed"):
+            await _note(tx, booking, EventType.PAYMENT_FAILED, receipt, request_id)
+    elif is_new and payment.status is ProviderPaymentStatus.PROCESSING:
+        await tx.payments.raise_status(attempt.id, "processing")
+    return Recorded(booking.id)
+
+
+async def confirm(tx: Transaction, request: ConfirmRequest) -> StepOutcome:
+    """Confirm on verified money of the exact amount and currency, or on a total of 0.
+
+    Whoever asks: without such a payment row nothing changes. Money that cannot confirm any more
+    is sent back by the verdict it gets here.
+    """
+    booking = await tx.bookings.lock(UUID(request.booking_id))
+    if booking is None:
+        raise LookupError(f"booking {request.booking_id} has no row")
+    if booking.state is BookingState.CONFIRMED:
+        return StepOutcome(booking.state)
+    if request.provider_payment_id is None:
+        if booking.total.amount == 0 and booking.state is BookingState.HELD:
+            return await _confirm(tx, booking, None, request.request_id)
+        return StepOutcome(booking.state, seconds_left=max(0.0, booking.seconds_left))
+    receipt = await tx.payments.receipt(UUID(request.provider_payment_id))
+    if receipt is None or receipt.booking_id != booking.id or receipt.status != "captured":
+        return StepOutcome(booking.state, seconds_left=max(0.0, booking.seconds_left))
+    recorded = await _judge(tx, booking.id, receipt, request.request_id)
+    if recorded.confirms is None:
+        return StepOutcome(booking.state, seconds_left=max(0.0, booking.seconds_left))
+    return await _confirm(tx, booking, receipt, request.request_id)
+
+
+async def judge_again(tx: Transaction, receipt_id: UUID) -> Recorded:
+    """Look once more at captured money that nobody has decided about.
+
+    Raises:
+        LookupError: there is no such payment.
+    """
+    receipt = await tx.payments.receipt(receipt_id)
+    if receipt is None:
+        raise LookupError(f"provider payment {receipt_id} has no row")
+    return await _judge(tx, receipt.booking_id, receipt, None)
+
+
+async def settle_refund(
+    tx: Transaction, receipt_id: UUID, *, status: str, reference: str, request_id: str | None
+) -> None:
+    """Write how a refund ended; a repeat of the same end changes nothing."""
+    receipt = await tx.payments.receipt(receipt_id)
+    if receipt is None:
+        raise LookupError(f"provider payment {receipt_id} has no row")
+    booking = await tx.bookings.lock(receipt.booking_id)
+    refund = await tx.payments.refund_of(receipt_id)
+    if booking is None or refund is None:
+        return
+    if not await tx.payments.settle_refund(refund.id, status=status, reference=reference):
+        return
+    if status != "succeeded":
+        return
+    if not await _is_confirming_attempt(tx, receipt):
+        await tx.payments.set_status(receipt.payment_id, "refunded")
+    settled = (
+        EventType.LATE_PAYMENT_REFUNDED
+        if receipt.verdict is Verdict.LATE
+        else EventType.REFUND_SETTLED
+    )
+    payload = {"refund_id": str(refund.id), "amount": refund.amount.amount}
+    await tx.bookings.record(
+        booking, [Event(settled, payload)], actor="system", request_id=request_id
+    )
+
+
+def _require_payable(booking: Booking) -> None:
+    if booking.state in (BookingState.EXPIRED, BookingState.EXPIRING):
+        raise Gone("The hold has run out; reserve again.")
+    if booking.state is not BookingState.HELD:
+        raise Conflict(f"The booking is {booking.state}; there is nothing to pay.")
+    if booking.total.amount == 0:
+        raise Conflict("This booking costs nothing; confirm it.", code="nothing_to_pay")
+    if booking.has_lapsed:
+        raise Gone("The hold has run out; reserve again.")
+
+
+async def _start_attempt(
+    tx: Transaction, booking: Booking, provider: str, request_id: str | None
+) -> Attempt:
+    number = await tx.payments.last_attempt_number(booking.id) + 1
+    # Only the first page stretches the hold, so that paying cannot be a way to hold for ever.
+    expires_at = checkout_expiry(booking) if booking.lapses else booking.hold_expires_at
+    attempt = Attempt(
+        id=ids.payment_id(booking.id, number),
+        booking_id=booking.id,
+        attempt=number,
+        provider=provider,
+        session_id=None,
+        status="open",
+        amount=booking.total,
+        checkout_url=None,
+        expires_at=expires_at,
+        session_open=True,
+    )
+    await tx.payments.add_attempt(attempt)
+    payload = {
+        "payment_id": str(attempt.id),
+        "provider": provider,
+        "attempt": number,
+        "amount": booking.total.amount,
+        "currency": booking.total.currency,
+        "hold_expires_at": expires_at.isoformat(),
+    }
+    await tx.bookings.record(
+        booking,
+        [Event(EventType.PAYMENT_STARTED, payload)],
+        actor=str(booking.user_id),
+        request_id=request_id,
+        lapses=False,
+        hold_expires_at=expires_at,
+    )
+    return attempt
+
+
+async def _judge(
+    tx: Transaction, booking_id: UUID, receipt: Receipt, request_id: str | None
+) -> Recorded:
+    """Give the verdict on captured money; one that sends it back is written at once."""
+    if receipt.verdict is Verdict.CONFIRMS:
+        return Recorded(booking_id)
+    if receipt.verdict is not None:
+        return Recorded(booking_id, refunds=receipt.id)
+    # Read again: the caller may have written to the row in this transaction.
+    booking = await tx.bookings.lock(booking_id)
+    assert booking is not None, "the caller holds its lock"
+    confirming = await tx.payments.confirming_receipt(booking_id)
+    verdict = judge_capture(
+        booking.state,
+        expected=booking.total,
+        paid=receipt.paid,
+        has_confirming=confirming is not None,
+    )
+    if verdict is Verdict.CONFIRMS:
+        return Recorded(booking_id, confirms=receipt.id)
+    await _send_back(tx, booking, receipt, verdict, request_id)
+    return Recorded(booking_id, refunds=receipt.id)
+
+
+async def _send_back(
+    tx: Transaction, booking: Booking, receipt: Receipt, verdict: Verdict, request_id: str | None
+) -> None:
+    await tx.payments.decide(receipt.id, verdict)
+    refund = await tx.payments.add_refund(
+        receipt,
+        refund_id=ids.refund_id(receipt.id, verdict),
+        key=f"refund:{receipt.id}:{verdict}",
+    )
+    if not await _is_confirming_attempt(tx, receipt):
+        await tx.payments.set_status(receipt.payment_id, "refund_pending")
+    await tx.outbox.queue(booking_id=booking.id, user_id=booking.user_id, template="refund")
+    payload = {
+        "refund_id": str(refund.id),
+        "provider_payment_id": str(receipt.id),
+        "amount": refund.amount.amount,
+        "currency": refund.amount.currency,
+        "reason": verdict,
+    }
+    await tx.bookings.record(
+        booking,
+        [
+            Event(EventType.REFUND_REQUESTED, payload),
+            Event(EventType.NOTIFICATION_QUEUED, {"template": "refund"}),
+        ],
+        actor="system",
+        request_id=request_id,
+    )
+
+
+async def _is_confirming_attempt(tx: Transaction, receipt: Receipt) -> bool:
+    """A page paid twice stays ``captured`` for the payment that confirmed the booking."""
+    confirming = await tx.payments.confirming_receipt(receipt.booking_id)
+    return confirming is not None and confirming.payment_id == receipt.payment_id
+
+
+async def _confirm(
+    tx: Transaction, booking: Booking, receipt: Receipt | None, request_id: str | None
+) -> StepOutcome:
+    sold = await tx.claims.sell(booking.id)
+    if sold != booking.seat_count:
+        raise AssertionError(f"booking {booking.id} holds {sold} of {booking.seat_count} seats")
+    if receipt is not None:
+        await tx.payments.decide(receipt.id, Verdict.CONFIRMS)
+    await tx.outbox.queue(booking_id=booking.id, user_id=booking.user_id, template="confirmation")
+    paid_by = str(receipt.id) if receipt else None
+    booking = await tx.bookings.record(
+        booking,
+        [
+            Event(EventType.BOOKING_CONFIRMED, {"provider_payment_id": paid_by}),
+            Event(EventType.NOTIFICATION_QUEUED, {"template": "confirmation"}),
+        ],
+        actor="system",
+        request_id=request_id,
+        state=BookingState.CONFIRMED,
+        provider_payment_id=receipt.id if receipt else None,
+    )
+    return StepOutcome(booking.state)
+
+
+async def _note(
+    tx: Transaction, booking: Booking, what: EventType, receipt: Receipt, request_id: str | None
+) -> None:
+    payload = {
+        "payment_id": str(receipt.payment_id),
+        "provider_payment_id": str(receipt.id),
+        "reference": receipt.reference,
+        "amount": receipt.paid.amount,
+        "currency": receipt.paid.currency,
+    }
+    await tx.bookings.record(
+        booking, [Event(what, payload)], actor=f"provider:{receipt.provider}", request_id=request_id
+    )

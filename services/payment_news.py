@@ -1,0 +1,69 @@
+"""From a provider's hint to the booking's process: re-read, record, tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from services import payment, provider
+from services.gateway import PaymentGateway
+from services.payment import Recorded
+from services.ports import Attempt, UnitOfWork
+from services.process import BookingProcess
+from services.work import WorkQueue
+
+
+class PaymentNews:
+    """What webhooks, polls and the confirm route have in common.
+
+    Each method may raise ``Unavailable`` (the provider), ``ProcessAway`` or ``ProcessUnknown``;
+    what was recorded by then stays recorded, and the reaper tells it again.
+    """
+
+    def __init__(
+        self,
+        begin: UnitOfWork,
+        gateways: Mapping[str, PaymentGateway],
+        process: BookingProcess,
+        work: WorkQueue,
+    ) -> None:
+        self._begin = begin
+        self._gateways = gateways
+        self._process = process
+        self._work = work
+
+    async def read_again(self, attempt: Attempt, *, request_id: str | None = None) -> None:
+        """Read the attempt's session at the provider and act on everything it tells."""
+        if attempt.session_id is None:
+            return
+        session = await self._gateways[attempt.provider].read_session(attempt.session_id)
+        for news in await provider.record_session(
+            self._begin, attempt, session, request_id=request_id
+        ):
+            await self._tell(news, request_id)
+
+    async def by_session(
+        self, provider_name: str, session_id: str, *, request_id: str | None
+    ) -> bool:
+        """Read a session named by a webhook; False when it is none of ours."""
+        async with self._begin() as tx:
+            attempt = await tx.payments.attempt_by_session(provider_name, session_id)
+        if attempt is None:
+            return False
+        await self.read_again(attempt, request_id=request_id)
+        return True
+
+    async def tell_again(self, receipt_id: UUID) -> None:
+        """Judge captured money that has no verdict yet, and tell whom it concerns."""
+        async with self._begin() as tx:
+            news = await payment.judge_again(tx, receipt_id)
+        await self._tell(news, None)
+
+    async def _tell(self, news: Recorded, request_id: str | None) -> None:
+        if news.refunds is not None:
+            await self._process.send_money_back(str(news.refunds), request_id)
+        if news.confirms is None:
+            return
+        input = await self._work.booking_input(news.booking_id)
+        if input is not None:
+            await self._process.payment_settled(input, str(news.confirms), request_id)

@@ -1,0 +1,49 @@
+"""The port to the booking's durable process."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from domain.steps import BookingInput, CancelRequest, ExtendRequest, HoldOutcome, StepOutcome
+
+
+class ProcessUnknown(Exception):
+    """The process may or may not have got the message; PostgreSQL's state decides."""
+
+
+class ProcessAway(Exception):
+    """The message did not get through."""
+
+
+class ProcessOver(Exception):
+    """No process of this booking is running, which proves nothing about the booking."""
+
+
+class BookingProcess(Protocol):
+    """Each method may raise ``ProcessAway`` or ``ProcessUnknown``."""
+
+    async def reserve(self, input: BookingInput) -> HoldOutcome:
+        """Start the booking, or join it, and wait until its seats are held or refused."""
+        ...
+
+    async def extend(self, booking_id: str, request: ExtendRequest) -> StepOutcome:
+        """Raises ``ProcessOver`` and, for a message that makes no sense, ``Conflict``."""
+        ...
+
+    async def cancel(self, booking_id: str, request: CancelRequest) -> StepOutcome:
+        """Raises ``ProcessOver`` and, for a message that makes no sense, ``Conflict``."""
+        ...
+
+    async def payment_settled(
+        self, input: BookingInput, provider_payment_id: str | None, request_id: str | None
+    ) -> None:
+        """Tell the booking to look; one that is not running is started again and told."""
+        ...
+
+    async def ensure_running(self, input: BookingInput) -> None:
+        """Start the booking's process unless it is running."""
+        ...
+
+    async def send_money_back(self, provider_payment_id: str, request_id: str | None) -> None:
+        """Start the refund's own process, once for each payment."""
+        ...

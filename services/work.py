@@ -1,0 +1,75 @@
+"""What the loops take from PostgreSQL: rows that wait for somebody, each under a lease."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from domain.steps import BookingInput
+from services.ports import Attempt
+from services.preclaim import ActiveClaim
+
+
+@dataclass(frozen=True, slots=True)
+class InboxRow:
+    id: int
+    provider: str
+    event_id: str
+    event_type: str
+    body: bytes
+    attempts: int
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldLimits:
+    """The part of a booking's brief that is configuration, for processes started again."""
+
+    hold_seconds: int
+    hold_max_seconds: int
+    grace_seconds: int
+    payment_retry_seconds: float
+    max_seats_per_user_show: int
+    max_live_holds_per_user: int
+
+
+class WorkQueue(Protocol):
+    async def take_inbox(self, limit: int) -> Sequence[InboxRow]:
+        """Take due webhooks, oldest first; others skip them until the lease ends."""
+        ...
+
+    async def finish_inbox(self, row_id: int, *, status: str, reason: str | None = None) -> None:
+        """``done`` or ``quarantined``."""
+        ...
+
+    async def put_back_inbox(self, row_id: int, *, seconds: float, reason: str) -> None: ...
+
+    async def take_polls(self, limit: int) -> Sequence[Attempt]:
+        """Take payments that are due to be read again; their next time is set at once."""
+        ...
+
+    async def booking_input(self, booking_id: UUID) -> BookingInput | None:
+        """The brief of an open booking, for a process that has to be started again."""
+        ...
+
+    async def overdue_bookings(self, *, seconds: float, limit: int) -> Sequence[UUID]:
+        """Open bookings whose hold ended more than ``seconds`` ago."""
+        ...
+
+    async def settle_dead_requests(self) -> int:
+        """Refuse requests too old for any hold step to take; how many."""
+        ...
+
+    async def undecided_captures(self, *, seconds: float, limit: int) -> Sequence[UUID]:
+        """Captured provider payments without a verdict for that long."""
+        ...
+
+    async def pending_refunds(self, *, seconds: float, limit: int) -> Sequence[UUID]:
+        """Provider payments whose refund was asked for that long ago and is not settled."""
+        ...
+
+    async def active_claims(
+        self, show_id: UUID, labels: Sequence[str] | None
+    ) -> Sequence[ActiveClaim]: ...

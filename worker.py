@@ -1,0 +1,181 @@
+"""The worker process: Temporal's worker and the loops, put together from their parts."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+import structlog
+import uvloop
+from infra.gateways.sandbox import SandboxGateway
+from infra.notify.sms import HttpSmsSender
+from infra.notify.smtp import SmtpMailer
+from infra.postgres.guards import require_guards
+from loops.outbox import OutboxLoop
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.client import Client
+from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.booking import DatabaseBookingActivities
+from activities.session import GatewayActivities
+from contracts.booking import BOOKING_QUEUE, PAYMENT_QUEUE
+from infra.logging import configure_logging
+from infra.postgres.engine import create_engine
+from infra.postgres.uow import PostgresUnitOfWork
+from infra.postgres.work import PostgresWorkQueue
+from infra.redis.client import create_redis
+from infra.redis.seat_claims import RedisSeatPreclaims
+from infra.settings import Settings
+from infra.temporal import TemporalBookingProcess, connect, register_search_attributes
+from loops.edge import repeat
+from loops.inbox import InboxLoop
+from loops.payment_poll import PaymentPollLoop
+from loops.reaper import ReaperLoop
+from services.gateway import PaymentGateway
+from services.payment_news import PaymentNews
+from services.preclaim import SeatPreclaims
+from services.work import HoldLimits
+from workflows.booking import BookingWorkflow
+from workflows.late_payment import LatePaymentWorkflow
+
+Role = Literal["all", "booking", "loops"]
+log = structlog.get_logger("worker")
+
+# Python runs one task at a time: more slots only queue inside the process instead of outside.
+WORKFLOW_SLOTS = 20
+# Open holds stay cached for their whole length; one that fell out replays when it is paid.
+CACHED_WORKFLOWS = 2000
+DRAIN = timedelta(seconds=25)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What both Temporal's worker and the loops are made of."""
+
+    settings: Settings
+    client: Client
+    engine: AsyncEngine
+    preclaims: SeatPreclaims
+    gateways: dict[str, PaymentGateway]
+
+    @property
+    def unit_of_work(self) -> PostgresUnitOfWork:
+        return PostgresUnitOfWork(self.engine)
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
+    """Connect to everything; close it in reverse."""
+    async with AsyncExitStack() as stack:
+        engine = create_engine(settings, application_name="seathold-worker")
+        stack.push_async_callback(engine.dispose)
+        redis = create_redis(settings)
+        stack.push_async_callback(redis.aclose)
+        sandbox = SandboxGateway(settings.sandbox_url)
+        stack.push_async_callback(sandbox.aclose)
+        client = await connect()
+        yield Parts(settings, client, engine, RedisSeatPreclaims(redis), {sandbox.name: sandbox})
+
+
+def temporal_workers(parts: Parts) -> list[Worker]:
+    """One worker for workflow tasks with their local steps, one for calls to the outside."""
+    steps = DatabaseBookingActivities(parts.unit_of_work, parts.preclaims)
+    provider = GatewayActivities(parts.unit_of_work, parts.gateways)
+    local = [
+        steps.hold_seats,
+        steps.extend_hold,
+        steps.confirm_booking,
+        steps.close_hold,
+        steps.finish_close,
+    ]
+    booking = Worker(
+        parts.client,
+        task_queue=BOOKING_QUEUE,
+        workflows=[BookingWorkflow, LatePaymentWorkflow],
+        activities=local,
+        no_remote_activities=True,
+        workflow_runner=SandboxedWorkflowRunner(
+            restrictions=SandboxRestrictions.default.with_passthrough_modules("domain", "contracts")
+        ),
+        max_cached_workflows=CACHED_WORKFLOWS,
+        max_concurrent_workflow_tasks=WORKFLOW_SLOTS,
+        # Each reserve is a first task, which only the shared queue serves: give it its half.
+        workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(maximum=8),
+        nonsticky_to_sticky_poll_ratio=0.5,
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
+        graceful_shutdown_timeout=DRAIN,
+    )
+    payments = Worker(
+        parts.client,
+        task_queue=PAYMENT_QUEUE,
+        activities=[*local, provider.close_session, provider.send_refund],
+        max_concurrent_activities=20,
+        graceful_shutdown_timeout=DRAIN,
+    )
+    return [booking, payments]
+
+
+async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
+    """Run inbox, polls, reaper and outbox until ``stop``; the pass in hand is finished."""
+    settings = parts.settings
+    work = PostgresWorkQueue(parts.engine, hold_limits(settings))
+    process = TemporalBookingProcess(parts.client)
+    news = PaymentNews(parts.unit_of_work, parts.gateways, process, work)
+    outbox = OutboxLoop(parts.engine, SmtpMailer(settings), HttpSmsSender(settings))
+    passes = {
+        "inbox": (InboxLoop(work, news).one_pass, 0.1),
+        "payment_poll": (PaymentPollLoop(work, news).one_pass, 1.0),
+        "reaper": (ReaperLoop(work, process, news).one_pass, 2.0),
+        "outbox": (outbox.run_once, 0.5),
+    }
+    async with asyncio.TaskGroup() as group:
+        for name, (one_pass, idle_seconds) in passes.items():
+            group.create_task(repeat(name, one_pass, idle_seconds=idle_seconds, stop=stop))
+
+
+def hold_limits(settings: Settings) -> HoldLimits:
+    return HoldLimits(
+        hold_seconds=settings.hold_seconds,
+        hold_max_seconds=settings.hold_max_seconds,
+        grace_seconds=settings.payment_grace_seconds,
+        payment_retry_seconds=settings.payment_retry_seconds,
+        max_seats_per_user_show=settings.max_seats_per_user_show,
+        max_live_holds_per_user=settings.max_live_holds_per_user,
+    )
+
+
+async def serve(settings: Settings, role: Role, stop: asyncio.Event) -> None:
+    """Run until ``stop`` is set, then finish what is in hand."""
+    async with open_parts(settings) as parts:
+        await require_guards(parts.engine)
+        await register_search_attributes(parts.client)
+        log.info("worker_ready", role=role)
+        async with AsyncExitStack() as running:
+            if role in ("all", "booking"):
+                for worker in temporal_workers(parts):
+                    await running.enter_async_context(worker)
+            if role in ("all", "loops"):
+                await run_loops(parts, stop)
+            await stop.wait()
+            log.info("worker_draining")
+
+
+async def _until_signalled(settings: Settings, role: Role) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve(settings, role, stop)
+
+
+def main(role: Role = "all") -> None:
+    """Start the worker on settings from the environment; SIGTERM drains it."""
+    settings = Settings()
+    configure_logging(settings, process="worker")
+    uvloop.run(_until_signalled(settings, role))

@@ -1,0 +1,253 @@
+"""One booking: hold the seats, await the payment against a timer, confirm, or give them back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError
+
+from contracts.booking import (
+    BOOKING_STATUS,
+    BookingActivities,
+    BookingContract,
+    SessionActivities,
+)
+from domain.booking import BookingState, CloseReason
+from domain.steps import (
+    BookingInput,
+    BookingResult,
+    BookingView,
+    CancelRequest,
+    CloseStep,
+    ConfirmRequest,
+    ExtendRequest,
+    ExtendStep,
+    FinishStep,
+    HoldOutcome,
+    PaymentSettled,
+    SessionStep,
+    StepOutcome,
+)
+from workflows import policies
+from workflows.undo import UndoStack, to_the_end
+
+STORIES = {
+    BookingState.PENDING: "The seats are being held.",
+    BookingState.HELD: "The seats are held; waiting for the payment until the hold runs out.",
+    BookingState.EXPIRING: "The hold has run out; the pay page is being closed before the seats "
+    "go free.",
+    BookingState.CANCELLING: "Cancelled by request; the pay page is being closed before the seats "
+    "go free.",
+    BookingState.CONFIRMED: "Paid and confirmed; the seats are sold.",
+    BookingState.EXPIRED: "The hold ended without a payment; the seats are free.",
+    BookingState.CANCELLED: "Cancelled; the seats are free.",
+    BookingState.REJECTED: "The seats could not be held.",
+}
+
+
+@workflow.defn(name="Booking")
+class BookingWorkflow(BookingContract):
+    """PostgreSQL owns the truth: this workflow owns when to look and in which order."""
+
+    @workflow.init
+    def __init__(self, input: BookingInput) -> None:
+        self._input = input
+        self._state = BookingState.PENDING
+        self._hold: HoldOutcome | None = None
+        self._seconds_left = 0.0
+        self._payments: deque[PaymentSettled] = deque()
+        self._undo = UndoStack()
+        # One step at a time: the main line and the update handlers share the booking.
+        self._turn = asyncio.Lock()
+
+    @workflow.run
+    async def run(self, input: BookingInput) -> BookingResult:
+        await self._hold_seats()
+        while self._state.is_open:
+            await self._next_step()
+        workflow.upsert_search_attributes([BOOKING_STATUS.value_set(self._state.value)])
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return BookingResult(self._state, self._hold.code if self._hold else None)
+
+    async def _hold_seats(self) -> None:
+        step = CloseStep(
+            self._input.booking_id,
+            CloseReason.FAILED,
+            actor="system",
+            request_id=self._input.request_id,
+        )
+        self._undo.register(lambda: self._durably(BookingActivities.close_hold, step))
+        try:
+            hold = await to_the_end(self._locally(BookingActivities.hold_seats, self._input))
+        except ActivityError:
+            await to_the_end(self._undo.run())
+            hold = HoldOutcome(
+                BookingState.REJECTED,
+                code="unavailable",
+                detail="The seats could not be held; try again.",
+            )
+        self._undo.forget()
+        self._hold, self._seconds_left = hold, hold.seconds_left
+        self._move_to(hold.state)
+
+    async def _next_step(self) -> None:
+        """Do what there is to do; with nothing to do, wait for it."""
+        if self._payments:
+            await to_the_end(self._confirm(self._payments.popleft()))
+        elif self._state.is_closing:
+            await to_the_end(self._close_session())
+        elif workflow.cancellation_reason() is not None:
+            reason = "the workflow was cancelled"
+            await to_the_end(self._close(CloseReason.RELEASED, "operator:temporal", reason))
+        elif not await self._wait(self._seconds_left):
+            await to_the_end(self._close(CloseReason.LAPSED, "system"))
+
+    async def _wait(self, seconds: float) -> bool:
+        """Wait for news; False when the time ran out first. The timer only asks."""
+        state = self._state
+        try:
+            await workflow.wait_condition(
+                lambda: bool(self._payments) or self._state is not state,
+                timeout=timedelta(seconds=max(seconds, 0.001)),
+                timeout_summary="until the hold may have run out"
+                if state is BookingState.HELD
+                else "until the provider is asked again",
+            )
+        except TimeoutError:
+            return bool(self._payments) or self._state is not state
+        return True
+
+    async def _confirm(self, settled: PaymentSettled) -> None:
+        request = ConfirmRequest(
+            self._input.booking_id, settled.provider_payment_id, settled.request_id
+        )
+        async with self._turn:
+            self._apply(await self._step(BookingActivities.confirm_booking, request))
+
+    async def _close(self, why: CloseReason, actor: str, reason: str = "") -> StepOutcome:
+        step = CloseStep(
+            self._input.booking_id, why, actor, reason, request_id=self._input.request_id
+        )
+        async with self._turn:
+            outcome: StepOutcome = await self._step(BookingActivities.close_hold, step)
+            self._apply(outcome)
+        return outcome
+
+    async def _close_session(self) -> None:
+        """Ask the provider to close the page; only then, or after the grace, free the seats."""
+        session = await workflow.execute_activity_method(
+            SessionActivities.close_session,
+            SessionStep(self._input.booking_id, self._input.request_id),
+            summary="close the pay page",
+            **policies.ASK_PROVIDER,
+        )
+        if session.captured and self._state is BookingState.EXPIRING:
+            self._payments.extend(PaymentSettled(paid) for paid in session.captured)
+            return
+        step = FinishStep(
+            self._input.booking_id,
+            self._input.grace_seconds,
+            session.closed,
+            self._input.request_id,
+        )
+        async with self._turn:
+            self._apply(await self._step(BookingActivities.finish_close, step))
+        if self._state.is_closing:
+            await self._wait(min(self._input.payment_retry_seconds, self._seconds_left))
+
+    def _apply(self, outcome: StepOutcome) -> None:
+        self._seconds_left = outcome.seconds_left
+        self._move_to(outcome.state)
+
+    def _move_to(self, state: BookingState) -> None:
+        self._state = state
+        workflow.set_current_details(STORIES.get(state, f"The booking is {state}."))
+
+    async def _locally(self, step: Callable[..., Awaitable[Any]], message: object) -> Any:
+        return await workflow.execute_local_activity_method(step, message, **policies.LOCAL_STEP)
+
+    async def _durably(self, step: Callable[..., Awaitable[Any]], message: object) -> Any:
+        return await workflow.execute_activity_method(step, message, **policies.DURABLE_STEP)
+
+    async def _step(self, step: Callable[..., Awaitable[StepOutcome]], message: object) -> Any:
+        """Locally first, for it is cheap; then for as long as it takes."""
+        try:
+            return await self._locally(step, message)
+        except ActivityError:
+            return await self._durably(step, message)
+
+    @workflow.update(description="Answer when the seats are held, or say why they are not.")
+    async def reserve(self) -> HoldOutcome:
+        await workflow.wait_condition(lambda: self._hold is not None)
+        assert self._hold is not None
+        return self._hold
+
+    @workflow.signal(
+        description="Look at the payments again. Confirms nothing without verified money.",
+    )
+    def payment_settled(self, message: PaymentSettled) -> None:
+        self._payments.append(message)
+
+    @workflow.update(description="Lengthen the hold: actor and, for staff, reason.")
+    async def extend(self, request: ExtendRequest) -> StepOutcome:
+        await workflow.wait_condition(lambda: self._hold is not None)
+        step = ExtendStep(self._input.booking_id, self._input.hold_seconds, request)
+        async with self._turn:
+            outcome: StepOutcome = await self._step(BookingActivities.extend_hold, step)
+            self._apply(outcome)
+        return outcome
+
+    @extend.validator
+    def _may_extend(self, request: ExtendRequest) -> None:
+        _require_actor(request.actor, request.reason)
+        self._require(BookingState.PENDING, BookingState.HELD)
+
+    @workflow.update(
+        description="Cancel for the buyer: closes the pay page before it frees the seats.",
+    )
+    async def cancel(self, request: CancelRequest) -> StepOutcome:
+        await workflow.wait_condition(lambda: self._hold is not None)
+        return await self._close(CloseReason.CANCELLED, request.actor, request.reason)
+
+    @cancel.validator
+    def _may_cancel(self, request: CancelRequest) -> None:
+        _require_actor(request.actor, request.reason)
+        self._require(BookingState.PENDING, *_OPEN)
+
+    @workflow.update(
+        description="End the hold now as if its time had run out; actor and reason are needed.",
+    )
+    async def force_release(self, request: CancelRequest) -> StepOutcome:
+        await workflow.wait_condition(lambda: self._hold is not None)
+        return await self._close(CloseReason.RELEASED, request.actor, request.reason)
+
+    @force_release.validator
+    def _may_release(self, request: CancelRequest) -> None:
+        _require_actor(request.actor, request.reason, always_why=True)
+        self._require(BookingState.PENDING, *_OPEN)
+
+    @workflow.query(description="Where the booking stands, in plain words.")
+    def where(self) -> BookingView:
+        return BookingView(self._input.booking_id, self._state, STORIES.get(self._state, ""))
+
+    def _require(self, *states: BookingState) -> None:
+        if self._state not in states:
+            raise ApplicationError(
+                f"The booking is {self._state}; this makes no sense now.", type="invalid_state"
+            )
+
+
+_OPEN = (BookingState.HELD, BookingState.EXPIRING, BookingState.CANCELLING)
+
+
+def _require_actor(actor: str, reason: str, *, always_why: bool = False) -> None:
+    """Who acts must be named; staff also say why."""
+    if not actor.strip():
+        raise ApplicationError("Name the actor.", type="invalid")
+    if (always_why or actor.startswith("operator:")) and not reason.strip():
+        raise ApplicationError("Say why: a reason is needed.", type="invalid")

@@ -1,0 +1,61 @@
+"""Every timeout and retry policy of every step, by name; no default of the SDK is inherited."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from temporalio.common import RetryPolicy
+
+from contracts.booking import PAYMENT_QUEUE
+
+# A step on our own database: milliseconds; three quick tries bridge a lost connection. Longer
+# would keep the workflow task open past its heartbeat.
+LOCAL_STEP: dict[str, Any] = {
+    "start_to_close_timeout": timedelta(seconds=2),
+    "schedule_to_close_timeout": timedelta(seconds=5),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(milliseconds=50),
+        backoff_coefficient=4.0,
+        maximum_attempts=3,
+    ),
+}
+
+# The same step when it must not be given up: it waits out a database that is away.
+DURABLE_STEP: dict[str, Any] = {
+    "task_queue": PAYMENT_QUEUE,
+    "start_to_close_timeout": timedelta(seconds=10),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(milliseconds=500),
+        backoff_coefficient=2.0,
+        maximum_interval=timedelta(seconds=15),
+        maximum_attempts=0,
+    ),
+}
+
+# One question to the provider; not knowing is an answer, so the workflow asks again itself.
+ASK_PROVIDER: dict[str, Any] = {
+    "task_queue": PAYMENT_QUEUE,
+    "start_to_close_timeout": timedelta(seconds=15),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(milliseconds=500),
+        backoff_coefficient=2.0,
+        maximum_interval=timedelta(seconds=15),
+        maximum_attempts=0,
+    ),
+}
+
+# Money goes back whatever happens: an hour between tries at most, and never given up.
+REFUND: dict[str, Any] = {
+    "task_queue": PAYMENT_QUEUE,
+    "start_to_close_timeout": timedelta(seconds=20),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(seconds=1),
+        backoff_coefficient=2.0,
+        maximum_interval=timedelta(hours=1),
+        maximum_attempts=0,
+    ),
+}
+
+# A workflow task that a dead worker took is given to another after this.
+TASK_TIMEOUT = timedelta(seconds=5)
