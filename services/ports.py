@@ -123,6 +123,10 @@ class Bookings(Protocol):
         """The row under ``FOR UPDATE``, with the database clock read after the lock came."""
         ...
 
+    async def peek(self, booking_id: UUID) -> Booking | None:
+        """The row without a lock: good for answers, not for decisions."""
+        ...
+
     async def lock_lapsed(self, show_id: UUID, labels: Sequence[str]) -> list[Booking]:
         """Lock, in id order, the lapsed holds that stand on these seats and may be taken over."""
         ...
@@ -186,6 +190,12 @@ class SeatClaims(Protocol):
 
 class Payments(Protocol):
     async def open_attempt(self, booking_id: UUID) -> Attempt | None: ...
+
+    async def latest_attempt(self, booking_id: UUID) -> Attempt | None: ...
+
+    async def may_read(self, payment_id: UUID) -> bool:
+        """Take this second's turn to read the payment at its provider."""
+        ...
 
     async def attempts_with_open_session(self, booking_id: UUID) -> list[Attempt]: ...
 

@@ -65,6 +65,8 @@ WITH locked AS MATERIALIZED (SELECT * FROM bookings WHERE id = :id FOR UPDATE)
 SELECT *, clock_timestamp() AS now FROM locked
 """)
 
+PEEK = text("SELECT *, clock_timestamp() AS now FROM bookings WHERE id = :id")
+
 LOCK_LAPSED = text("""
 WITH locked AS MATERIALIZED (
     SELECT * FROM bookings
@@ -186,6 +188,10 @@ class PostgresBookings:
     async def lock(self, booking_id: UUID) -> Booking | None:
         found = await self._connection.execute(LOCK, {"id": booking_id})
         row = found.one_or_none()
+        return _booking(row) if row else None
+
+    async def peek(self, booking_id: UUID) -> Booking | None:
+        row = (await self._connection.execute(PEEK, {"id": booking_id})).one_or_none()
         return _booking(row) if row else None
 
     async def lock_lapsed(self, show_id: UUID, labels: Sequence[str]) -> list[Booking]:

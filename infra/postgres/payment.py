@@ -26,6 +26,11 @@ AND status IN ('open', 'processing', 'authorised')
 OPEN_SESSIONS = text("""
 SELECT * FROM payments WHERE booking_id = :booking_id AND session_open ORDER BY attempt
 """)
+LATEST = text("SELECT * FROM payments WHERE booking_id = :id ORDER BY attempt DESC LIMIT 1")
+MAY_READ = text("""
+UPDATE payments SET last_read_at = clock_timestamp() WHERE id = :id
+AND (last_read_at IS NULL OR last_read_at < clock_timestamp() - interval '1 second')
+""")
 LAST_ATTEMPT = text("SELECT coalesce(max(attempt), 0) FROM payments WHERE booking_id = :booking_id")
 ADD_ATTEMPT = text("""
 INSERT INTO payments (id, booking_id, attempt, provider, status, amount, currency, expires_at)
@@ -106,6 +111,13 @@ class PostgresPayments:
     async def open_attempt(self, booking_id: UUID) -> Attempt | None:
         row = await self._one(OPEN_ATTEMPT, booking_id=booking_id)
         return as_attempt(row) if row else None
+
+    async def latest_attempt(self, booking_id: UUID) -> Attempt | None:
+        row = await self._one(LATEST, id=booking_id)
+        return as_attempt(row) if row else None
+
+    async def may_read(self, payment_id: UUID) -> bool:
+        return await self._changed(MAY_READ, id=payment_id)
 
     async def attempts_with_open_session(self, booking_id: UUID) -> list[Attempt]:
         found = await self._connection.execute(OPEN_SESSIONS, {"booking_id": booking_id})

@@ -1,0 +1,36 @@
+"""The webhook inbox: a row is committed before the provider hears 2xx."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+STORE = text("""
+INSERT INTO webhook_inbox (provider, event_id, event_type, body, request_id)
+VALUES (:provider, :event_id, :event_type, :body, :request_id)
+ON CONFLICT (provider, event_id) DO NOTHING
+""")
+
+
+async def store(
+    engine: AsyncEngine,
+    *,
+    provider: str,
+    event_id: str,
+    event_type: str,
+    body: bytes,
+    request_id: str | None,
+) -> bool:
+    """Commit the event; False when it was there already."""
+    async with engine.begin() as connection:
+        stored = await connection.execute(
+            STORE,
+            {
+                "provider": provider,
+                "event_id": event_id,
+                "event_type": event_type,
+                "body": body,
+                "request_id": request_id,
+            },
+        )
+    return stored.rowcount == 1

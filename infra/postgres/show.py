@@ -1,0 +1,81 @@
+"""A show as reserve needs it: on sale or not, and which seats it has; kept for a second."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from domain.seatmap import Seat
+
+SHOW = text("""
+SELECT id, seat_map_id, status = 'on_sale'
+       AND clock_timestamp() BETWEEN sales_open_at AND sales_close_at AS on_sale
+FROM shows WHERE id = :id
+""")
+SEATS = text("""
+SELECT label, section, row, number, position, x, y, price_class, attributes
+FROM seats WHERE seat_map_id = :id ORDER BY position
+""")
+# A sale that stops is seen this late here; the hold step asks PostgreSQL again in any case.
+FRESH_SECONDS = 1.0
+MAX_SHOWS = 2000
+MAX_SEAT_MAPS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ShowForSale:
+    """``seats`` in reading order; ``by_label`` the same by their labels."""
+
+    id: UUID
+    on_sale: bool
+    seats: tuple[Seat, ...]
+    by_label: dict[str, Seat]
+
+
+class ShowCache:
+    """Shows by id, each read once a second at most; seat maps are immutable and kept."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._shows: OrderedDict[UUID, tuple[float, ShowForSale | None]] = OrderedDict()
+        self._maps: OrderedDict[UUID, tuple[tuple[Seat, ...], dict[str, Seat]]] = OrderedDict()
+        self._reads: dict[UUID, asyncio.Task[ShowForSale | None]] = {}
+
+    async def get(self, show_id: UUID) -> ShowForSale | None:
+        """The show, or ``None`` when there is none; callers at the same time share one read."""
+        known = self._shows.get(show_id)
+        if known is not None and known[0] > time.monotonic():
+            return known[1]
+        reading = self._reads.get(show_id)
+        if reading is None:
+            reading = asyncio.create_task(self._read(show_id))
+            self._reads[show_id] = reading
+            reading.add_done_callback(lambda _: self._reads.pop(show_id, None))
+        return await asyncio.shield(reading)
+
+    async def _read(self, show_id: UUID) -> ShowForSale | None:
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(SHOW, {"id": show_id})).one_or_none()
+            show = None
+            if row is not None:
+                if row.seat_map_id not in self._maps:
+                    found = await connection.execute(SEATS, {"id": row.seat_map_id})
+                    seats = tuple(Seat(**seat._mapping) for seat in found)
+                    self._maps[row.seat_map_id] = seats, {seat.label: seat for seat in seats}
+                show = ShowForSale(row.id, row.on_sale, *self._maps[row.seat_map_id])
+        self._shows[show_id] = time.monotonic() + FRESH_SECONDS, show
+        self._shows.move_to_end(show_id)
+        _trim(self._shows, MAX_SHOWS)
+        _trim(self._maps, MAX_SEAT_MAPS)
+        return show
+
+
+def _trim(cache: OrderedDict[UUID, object], most: int) -> None:
+    while len(cache) > most:
+        cache.popitem(last=False)

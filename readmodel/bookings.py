@@ -1,0 +1,237 @@
+"""A booking as its owner sees it, read from the rows that its commands wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+Json = dict[str, Any]
+
+SELECT_BOOKING = """
+SELECT bookings.id, bookings.state, bookings.user_id, bookings.show_id, bookings.version,
+       bookings.currency, bookings.total_amount, bookings.hold_expires_at,
+       bookings.hold_max_expires_at, bookings.extensions_left, bookings.case_id,
+       bookings.created_at, bookings.updated_at, clock_timestamp() AS now,
+       movies.title AS movie, theatres.name AS theatre, theatres.timezone,
+       auditoriums.name AS auditorium, shows.starts_at,
+       (SELECT json_agg(json_build_object('label', label, 'price_class', price_class,
+                   'ticket_type', ticket_type, 'amount', amount) ORDER BY label)
+        FROM booking_seats WHERE booking_id = bookings.id) AS seats,
+       (SELECT row_to_json(latest) FROM (
+            SELECT id, provider, session_id, status, amount, currency, checkout_url, expires_at
+            FROM payments WHERE booking_id = bookings.id ORDER BY attempt DESC LIMIT 1
+        ) AS latest) AS payment,
+       (SELECT json_agg(json_build_object('id', id, 'status', status, 'reason', reason,
+                   'amount', json_build_object('amount', amount, 'currency', currency))
+                   ORDER BY created_at)
+        FROM refunds WHERE booking_id = bookings.id) AS refunds
+FROM bookings
+JOIN shows ON shows.id = bookings.show_id
+JOIN movies ON movies.id = shows.movie_id
+JOIN auditoriums ON auditoriums.id = shows.auditorium_id
+JOIN theatres ON theatres.id = auditoriums.theatre_id
+"""
+
+BY_ID = text(SELECT_BOOKING + "WHERE bookings.id = :id")
+
+OF_USER = text(
+    SELECT_BOOKING
+    + """
+WHERE bookings.user_id = :user_id
+  AND (CAST(:state AS text) IS NULL OR bookings.state = :state)
+  AND (CAST(:before_at AS timestamptz) IS NULL
+       OR (bookings.created_at, bookings.id) < (:before_at, CAST(:before_id AS uuid)))
+ORDER BY bookings.created_at DESC, bookings.id DESC LIMIT :limit
+"""
+)
+
+# A request that has no booking yet, or never got one.
+REQUEST = text("""
+SELECT asked.id, asked.user_id, asked.show_id, asked.created_at, asked.outcome, asked.refusal,
+       clock_timestamp() AS now, shows.currency, shows.starts_at, movies.title AS movie,
+       theatres.name AS theatre, theatres.timezone, auditoriums.name AS auditorium,
+       (SELECT json_agg(json_build_object('label', seats.label, 'price_class', seats.price_class,
+                   'ticket_type', prices.ticket_type, 'amount', prices.amount)
+                   ORDER BY seats.label)
+        FROM unnest(asked.seats, asked.ticket_types) AS choice (label, ticket_type)
+        JOIN seats ON seats.seat_map_id = shows.seat_map_id AND seats.label = choice.label
+        JOIN prices ON prices.show_id = shows.id AND prices.price_class = seats.price_class
+                   AND prices.ticket_type = choice.ticket_type) AS seats
+FROM booking_requests AS asked
+JOIN shows ON shows.id = asked.show_id
+JOIN movies ON movies.id = shows.movie_id
+JOIN auditoriums ON auditoriums.id = shows.auditorium_id
+JOIN theatres ON theatres.id = auditoriums.theatre_id
+WHERE asked.id = :id
+""")
+
+EVENTS = text("""
+SELECT event_type, payload, actor, created_at FROM events
+WHERE aggregate_id = :id ORDER BY sequence
+""")
+
+
+async def read(connection: AsyncConnection, booking_id: UUID) -> Json | None:
+    """The booking in the contract's shape, or its request as ``pending`` or ``rejected``."""
+    row = (await connection.execute(BY_ID, {"id": booking_id})).one_or_none()
+    if row is not None:
+        return _booking(row)
+    row = (await connection.execute(REQUEST, {"id": booking_id})).one_or_none()
+    return _request(row) if row is not None else None
+
+
+async def of_user(
+    connection: AsyncConnection,
+    user_id: UUID,
+    *,
+    state: str | None,
+    before: tuple[datetime, UUID] | None,
+    limit: int,
+) -> list[Json]:
+    """One page, newest first; ``before`` is the last row of the page before."""
+    before_at, before_id = before or (None, None)
+    found = await connection.execute(
+        OF_USER,
+        {
+            "user_id": user_id,
+            "state": state,
+            "before_at": before_at,
+            "before_id": before_id,
+            "limit": limit,
+        },
+    )
+    return [_booking(row) for row in found]
+
+
+async def timeline(connection: AsyncConnection, booking_id: UUID) -> list[Json]:
+    """The booking's events as plain sentences, oldest first."""
+    found = await connection.execute(EVENTS, {"id": booking_id})
+    return [
+        {"at": stamp(row.created_at), "type": row.event_type, "text": _sentence(row)}
+        for row in found
+    ]
+
+
+def stamp(at: datetime) -> str:
+    """RFC 3339 in UTC with ``Z`` and milliseconds."""
+    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+
+
+def money(amount: int, currency: str) -> Json:
+    return {"amount": amount, "currency": currency}
+
+
+def _booking(row: Row[Any]) -> Json:
+    held = row.state == "held"
+    return {
+        "id": str(row.id),
+        "state": row.state,
+        "user_id": str(row.user_id),
+        "show": _show(row),
+        "seats": _seats(row.seats, row.currency),
+        "total": money(row.total_amount, row.currency),
+        "hold": {
+            "expires_at": stamp(row.hold_expires_at),
+            "max_expires_at": stamp(row.hold_max_expires_at),
+            "extensions_left": row.extensions_left,
+            "server_now": stamp(row.now),
+        }
+        if held
+        else None,
+        "payment": _payment(row.payment),
+        "refunds": row.refunds or [],
+        "case_id": str(row.case_id) if row.case_id else None,
+        "version": row.version,
+        "created_at": stamp(row.created_at),
+        "updated_at": stamp(row.updated_at),
+    }
+
+
+def _request(row: Row[Any]) -> Json:
+    seats = row.seats or []
+    return {
+        "id": str(row.id),
+        "state": "rejected" if row.outcome == "rejected" else "pending",
+        "user_id": str(row.user_id),
+        "show": _show(row),
+        "seats": _seats(seats, row.currency),
+        "total": money(sum(seat["amount"] for seat in seats), row.currency),
+        "hold": None,
+        "payment": None,
+        "refunds": [],
+        "case_id": None,
+        "refusal": row.refusal,
+        "version": 0,
+        "created_at": stamp(row.created_at),
+        "updated_at": stamp(row.created_at),
+    }
+
+
+def _show(row: Row[Any]) -> Json:
+    return {
+        "id": str(row.show_id),
+        "movie": row.movie,
+        "theatre": row.theatre,
+        "auditorium": row.auditorium,
+        "starts_at": stamp(row.starts_at),
+        "timezone": row.timezone,
+    }
+
+
+def _seats(seats: Sequence[Mapping[str, Any]], currency: str) -> list[Json]:
+    return [
+        {
+            "label": seat["label"],
+            "price_class": seat["price_class"],
+            "ticket_type": seat["ticket_type"],
+            "price": money(seat["amount"], currency),
+        }
+        for seat in seats
+    ]
+
+
+def _payment(payment: Mapping[str, Any] | None) -> Json | None:
+    if payment is None:
+        return None
+    return {
+        "id": payment["id"],
+        "provider": payment["provider"],
+        "session_id": payment["session_id"],
+        "status": payment["status"],
+        "amount": money(payment["amount"], payment["currency"]),
+        "checkout_url": payment["checkout_url"],
+        "expires_at": stamp(datetime.fromisoformat(payment["expires_at"])),
+    }
+
+
+SENTENCES = {
+    "ReservationCreated": "The booking was made.",
+    "SeatLocked": "Seats {labels} were held.",
+    "HoldExtended": "The hold was extended to {hold_expires_at}.",
+    "PaymentStarted": "A pay page was opened with {provider}.",
+    "PaymentVerified": "The provider confirmed a payment.",
+    "PaymentFailed": "A payment failed.",
+    "BookingExpiring": "The hold ran out; the pay page is being closed.",
+    "BookingCancelling": "The booking was cancelled; the pay page is being closed.",
+    "BookingConfirmed": "The booking is confirmed; the seats are sold.",
+    "BookingExpired": "The hold ended without a payment.",
+    "BookingCancelled": "The booking was cancelled.",
+    "SeatReleased": "Seats {labels} went back on sale.",
+    "RefundRequested": "The money is going back: {reason}.",
+    "RefundSettled": "The money was sent back.",
+    "LatePaymentRefunded": "A payment that came too late was sent back whole.",
+    "NotificationQueued": "A message was queued: {template}.",
+}
+
+
+def _sentence(row: Row[Any]) -> str:
+    values = dict(row.payload)
+    labels = values.get("labels") or [seat["label"] for seat in values.get("seats", [])]
+    values["labels"] = ", ".join(labels)
+    sentence = SENTENCES.get(row.event_type)
+    return sentence.format(**values) if sentence else f"{row.event_type}."

@@ -1,0 +1,203 @@
+"""What a buyer may do with a booking of theirs: extend, cancel, check out, confirm."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from domain.booking import Booking, BookingState
+from domain.errors import Conflict, Gone, NotFound, PaymentRequired, Unavailable
+from domain.steps import CancelRequest, ExtendRequest, ExtendStep, StepOutcome
+from services import booking as bookings
+from services import payment, provider
+from services.gateway import PaymentGateway
+from services.payment_news import PaymentNews
+from services.ports import Attempt, UnitOfWork
+from services.process import BookingProcess, ProcessAway, ProcessOver, ProcessUnknown
+from services.work import HoldLimits, WorkQueue
+
+NO_BOOKING = "There is no such booking."
+CONFIRM_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks; everybody else's bookings do not exist for them."""
+
+    user_id: UUID
+    request_id: str | None
+
+
+class BookingDesk:
+    def __init__(
+        self,
+        begin: UnitOfWork,
+        process: BookingProcess,
+        work: WorkQueue,
+        news: PaymentNews,
+        gateways: Mapping[str, PaymentGateway],
+        limits: HoldLimits,
+    ) -> None:
+        self._begin = begin
+        self._process = process
+        self._work = work
+        self._news = news
+        self._gateways = gateways
+        self._limits = limits
+
+    async def extend(self, caller: Caller, booking_id: UUID) -> None:
+        """Raises Gone ``hold_expired``, Conflict ``extension_limit``, ``payment_open``, …"""
+        await self._own(caller, booking_id)
+        request = ExtendRequest(str(caller.user_id), request_id=caller.request_id)
+        try:
+            outcome = await self._process.extend(str(booking_id), request)
+        except ProcessOver:
+            # No process is running, so nobody else takes this step: PostgreSQL decides.
+            step = ExtendStep(str(booking_id), self._limits.hold_seconds, request)
+            async with self._begin() as tx:
+                outcome = await bookings.extend(tx, step)
+        except (ProcessAway, ProcessUnknown) as error:
+            raise Unavailable("The hold could not be extended just now.") from error
+        if outcome.code == "hold_expired":
+            raise Gone(outcome.detail or "The hold has run out.")
+        if outcome.code is not None:
+            raise Conflict(outcome.detail or "Not now.", code=outcome.code)
+
+    async def cancel(self, caller: Caller, booking_id: UUID, reason: str) -> None:
+        """Cancel; a booking that is cancelled or being cancelled already is left as it is."""
+        booking = await self._own(caller, booking_id)
+        if booking.state in (BookingState.CANCELLED, BookingState.CANCELLING):
+            return
+        if not booking.state.is_open:
+            raise _not_cancellable(booking.state)
+        request = CancelRequest(str(caller.user_id), reason, caller.request_id)
+        try:
+            outcome = await self._cancel(booking_id, request)
+        except (ProcessAway, ProcessUnknown) as error:
+            raise Unavailable("The booking could not be cancelled just now.") from error
+        if outcome.state not in (BookingState.CANCELLED, BookingState.CANCELLING):
+            raise _not_cancellable(outcome.state)
+
+    async def _cancel(self, booking_id: UUID, request: CancelRequest) -> StepOutcome:
+        try:
+            return await self._process.cancel(str(booking_id), request)
+        except ProcessOver:
+            input = await self._work.booking_input(booking_id)
+            if input is None:
+                async with self._begin() as tx:
+                    ended = await tx.bookings.peek(booking_id)
+                assert ended is not None, "its owner read it before"
+                return StepOutcome(ended.state)
+            await self._process.ensure_running(input)
+            return await self._process.cancel(str(booking_id), request)
+
+    async def checkout(
+        self, caller: Caller, booking_id: UUID, *, provider_name: str, return_url: str
+    ) -> tuple[Attempt, bool]:
+        """The pay page to send the buyer to, and whether it was opened by this call.
+
+        An older page that may still take money is closed at its provider first; when it turns
+        out to have been paid, the money counts and there is nothing left to pay.
+        """
+        if provider_name not in self._gateways:
+            raise Conflict(f"There is no provider {provider_name}.", code="unknown_provider")
+        for _ in range(2):
+            async with self._begin() as tx:
+                plan = await payment.plan_checkout(
+                    tx,
+                    booking_id,
+                    user_id=caller.user_id,
+                    provider=provider_name,
+                    request_id=caller.request_id,
+                )
+            if plan.attempt is not None:
+                is_new = plan.attempt.session_id is None
+                opened = await provider.open_session(
+                    self._begin, self._gateways, plan.attempt, return_url=return_url
+                )
+                return opened, is_new
+            closed, captured = await provider.close_sessions(
+                self._begin, self._gateways, booking_id, request_id=caller.request_id
+            )
+            if captured:
+                raise Conflict("This booking is paid; confirm it.", code="nothing_to_pay")
+            if not closed:
+                break
+        raise Unavailable("The earlier pay page could not be closed; try again.")
+
+    async def confirm(self, caller: Caller, booking_id: UUID, *, wait_seconds: float) -> bool:
+        """Look for the payment and wait for the booking; whether it is confirmed.
+
+        Never confirms by itself. False: money is on its way, ask again.
+
+        Raises:
+            PaymentRequired: ``payment_required`` (with ``checkout_url``) or ``payment_failed``.
+            Gone: the hold has run out. Conflict: ``invalid_state``.
+        """
+        deadline = asyncio.get_running_loop().time() + wait_seconds
+        told = False
+        while True:
+            booking = await self._own(caller, booking_id)
+            if booking.state is BookingState.CONFIRMED:
+                return True
+            _require_confirmable(booking)
+            if booking.total.amount == 0 and not told:
+                await self._tell_free(booking_id, caller.request_id)
+                told = True
+            elif booking.total.amount > 0:
+                await self._look(booking_id, caller.request_id)
+            if asyncio.get_running_loop().time() >= deadline:
+                return (await self._own(caller, booking_id)).state is BookingState.CONFIRMED
+            await asyncio.sleep(CONFIRM_POLL_SECONDS)
+
+    async def _look(self, booking_id: UUID, request_id: str | None) -> None:
+        """Read the provider again, at most once a second for each booking."""
+        async with self._begin() as tx:
+            attempt = await tx.payments.latest_attempt(booking_id)
+            if attempt is None:
+                raise PaymentRequired("Check out first; nothing has been paid.")
+            may_read = await tx.payments.may_read(attempt.id)
+        if attempt.status in ("open", "processing") and may_read:
+            try:
+                await self._news.read_again(attempt, request_id=request_id)
+            except (Unavailable, ProcessAway, ProcessUnknown):
+                return
+            async with self._begin() as tx:
+                attempt = await tx.payments.latest_attempt(booking_id) or attempt
+            if attempt.status == "open":
+                raise PaymentRequired(
+                    "Nothing has been paid yet.", checkout_url=attempt.checkout_url
+                )
+        if attempt.status in ("failed", "cancelled"):
+            raise PaymentRequired("The payment failed; check out again.", code="payment_failed")
+
+    async def _tell_free(self, booking_id: UUID, request_id: str | None) -> None:
+        input = await self._work.booking_input(booking_id)
+        if input is None:
+            return
+        try:
+            await self._process.payment_settled(input, None, request_id)
+        except (ProcessAway, ProcessUnknown) as error:
+            raise Unavailable("The booking could not be confirmed just now.") from error
+
+    async def _own(self, caller: Caller, booking_id: UUID) -> Booking:
+        async with self._begin() as tx:
+            booking = await tx.bookings.peek(booking_id)
+            if booking is None or booking.user_id != caller.user_id:
+                raise NotFound(NO_BOOKING)
+            return booking
+
+
+def _require_confirmable(booking: Booking) -> None:
+    if booking.state is BookingState.EXPIRED:
+        raise Gone("The hold has run out; reserve again.")
+    if booking.state not in (BookingState.HELD, BookingState.EXPIRING):
+        raise Conflict(f"The booking is {booking.state}.")
+
+
+def _not_cancellable(state: BookingState) -> Conflict:
+    if state is BookingState.CONFIRMED:
+        return Conflict("The booking is confirmed; ask for a refund instead.")
+    return Conflict(f"The booking is {state}; there is nothing to cancel.")
