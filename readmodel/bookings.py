@@ -92,8 +92,8 @@ async def of_user(
     state: str | None,
     before: tuple[datetime, UUID] | None,
     limit: int,
-) -> list[Json]:
-    """One page, newest first; ``before`` is the last row of the page before."""
+) -> tuple[list[Json], tuple[datetime, UUID] | None]:
+    """One page, newest first, and the place to go on ``before``, if there is more."""
     before_at, before_id = before or (None, None)
     found = await connection.execute(
         OF_USER,
@@ -102,10 +102,13 @@ async def of_user(
             "state": state,
             "before_at": before_at,
             "before_id": before_id,
-            "limit": limit,
+            "limit": limit + 1,
         },
     )
-    return [_booking(row) for row in found]
+    rows = found.all()
+    page = rows[:limit]
+    place = (page[-1].created_at, page[-1].id) if len(rows) > limit else None
+    return [_booking(row) for row in page], place
 
 
 async def timeline(connection: AsyncConnection, booking_id: UUID) -> list[Json]:

@@ -1,0 +1,272 @@
+"""Commands on bookings: parse, authorise, call one thing, answer from the booking's own rows."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated
+from uuid import UUID, uuid4
+
+import orjson
+from fastapi import APIRouter, Query, Request, Response
+
+from api.commands.idempotency import idempotent
+from api.deps.read import PathId
+from api.deps.state import AppState, State
+from api.deps.write import CurrentUser, IdempotencyKey, RequestId
+from api.schemas.bookings import (
+    BookingOut,
+    CancelBody,
+    CheckoutBody,
+    CheckoutOut,
+    ConfirmBody,
+    ReserveBody,
+    SeatAsked,
+)
+from domain import ids
+from domain.booking import BookingState
+from domain.errors import Conflict, Invalid, NotFound
+from domain.limits import BEST_AVAILABLE_TRIES, MAX_CONFIRM_WAIT_SECONDS
+from domain.seatmap import first_adjacent_block, largest_block
+from domain.steps import BookingInput, SeatChoice
+from infra.postgres.show import ShowForSale
+from infra.tokens import Principal
+from readmodel import bookings as readmodel
+from services.desk import Caller
+
+router = APIRouter(prefix="/api/booking", tags=["bookings"])
+RESERVE = "POST /api/booking/reserve"
+PENDING_RETRY_SECONDS = 2
+
+
+@router.post("/reserve", status_code=201, response_model=BookingOut)
+async def reserve(
+    body: ReserveBody,
+    request: Request,
+    user: CurrentUser,
+    state: State,
+    key: IdempotencyKey,
+    request_id: RequestId,
+) -> Response:
+    """Hold the seats named, or the first block of seats next to one another."""
+    raw = await request.body()
+
+    async def run() -> Response:
+        return await _reserve(state, user, body, key, raw, request_id)
+
+    return await idempotent(state, user, RESERVE, key, raw, run)
+
+
+async def _reserve(
+    state: AppState,
+    user: Principal,
+    body: ReserveBody,
+    key: str | None,
+    raw: bytes,
+    request_id: str | None,
+) -> Response:
+    show = await state.shows.get(body.show_id)
+    if show is None:
+        raise NotFound("There is no such show.")
+    if not show.on_sale:
+        raise Conflict("This show is not on sale now.", code="sales_closed")
+    body_hash = hashlib.sha256(raw).digest()
+    for attempt in range(BEST_AVAILABLE_TRIES):
+        choices = await _choose(state, show, body)
+        booking_id = _booking_id(user.user_id, key, body_hash, attempt)
+        input = _input(state, booking_id, user.user_id, show.id, choices, request_id)
+        try:
+            held = await state.reserver.reserve(
+                input,
+                key_hash=hashlib.sha256(key.encode()).digest() if key else None,
+                body_hash=body_hash,
+            )
+        except Conflict as refused:
+            picked_again = body.best_available and refused.code == "seats_unavailable"
+            if not picked_again or attempt + 1 == BEST_AVAILABLE_TRIES:
+                raise
+            continue
+        status = 202 if held is BookingState.PENDING else 201
+        return await _booking(state, booking_id, status)
+    raise AssertionError("the last try returns or raises")
+
+
+async def _choose(state: AppState, show: ShowForSale, body: ReserveBody) -> list[SeatAsked]:
+    if body.best_available is None:
+        return _checked(show, body.choices, state.settings.max_seats_per_booking)
+    wanted = body.best_available
+    _require_count(wanted.count, state.settings.max_seats_per_booking)
+    taken = await state.reserver.taken(show.id, list(show.by_label))
+    block = first_adjacent_block(
+        show.seats, taken, wanted.count, wanted.price_class, wanted.accessible
+    )
+    if block is None:
+        largest = largest_block(show.seats, taken, wanted.price_class, wanted.accessible)
+        raise Conflict(
+            f"There are no {wanted.count} seats together; the largest block has {largest}.",
+            code="no_block",
+            largest_block=largest,
+        )
+    return [SeatAsked(label=label) for label in block]
+
+
+def _checked(show: ShowForSale, choices: list[SeatAsked], most: int) -> list[SeatAsked]:
+    """Refuse what no state of the show could make right."""
+    _require_count(len(choices), most)
+    labels = [choice.label for choice in choices]
+    if len(set(labels)) < len(labels):
+        twice = next(label for label in labels if labels.count(label) > 1)
+        raise Invalid(f"Seat {twice} is named twice.", code="duplicate_seat", seats=[twice])
+    unknown = [label for label in labels if label not in show.by_label]
+    if unknown:
+        raise Invalid(
+            f"This show has no seat {unknown[0]}; the seat map names them all.",
+            code="unknown_seat",
+            seats=unknown,
+        )
+    return choices
+
+
+def _require_count(count: int, most: int) -> None:
+    if count > most:
+        raise Invalid(
+            f"At most {most} seats in one booking; {count} were asked for.",
+            code="too_many_seats",
+            maximum=most,
+        )
+
+
+def _booking_id(user_id: UUID, key: str | None, body_hash: bytes, attempt: int) -> UUID:
+    if key is None:
+        return uuid4()
+    route = RESERVE if attempt == 0 else f"{RESERVE}#{attempt}"
+    return ids.booking_id(user_id, route, key, body_hash)
+
+
+def _input(
+    state: AppState,
+    booking_id: UUID,
+    user_id: UUID,
+    show_id: UUID,
+    choices: list[SeatAsked],
+    request_id: str | None,
+) -> BookingInput:
+    settings = state.settings
+    return BookingInput(
+        booking_id=str(booking_id),
+        user_id=str(user_id),
+        show_id=str(show_id),
+        seats=[SeatChoice(choice.label, choice.ticket_type) for choice in choices],
+        hold_seconds=settings.hold_seconds,
+        hold_max_seconds=settings.hold_max_seconds,
+        grace_seconds=settings.payment_grace_seconds,
+        payment_retry_seconds=settings.payment_retry_seconds,
+        max_seats_per_user_show=settings.max_seats_per_user_show,
+        max_live_holds_per_user=settings.max_live_holds_per_user,
+        request_id=request_id,
+    )
+
+
+@router.post("/{booking_id}/extend", response_model=BookingOut)
+async def extend(
+    booking_id: PathId,
+    request: Request,
+    user: CurrentUser,
+    state: State,
+    key: IdempotencyKey,
+    request_id: RequestId,
+) -> Response:
+    """Lengthen the hold to ``min(now + TTL, max_expires_at)``."""
+
+    async def run() -> Response:
+        await state.desk.extend(Caller(user.user_id, request_id), booking_id)
+        return await _booking(state, booking_id, 200)
+
+    route = f"POST /api/booking/{booking_id}/extend"
+    return await idempotent(state, user, route, key, await request.body(), run)
+
+
+@router.post("/{booking_id}/cancel", response_model=BookingOut)
+async def cancel(
+    booking_id: PathId,
+    request: Request,
+    user: CurrentUser,
+    state: State,
+    key: IdempotencyKey,
+    request_id: RequestId,
+    body: CancelBody | None = None,
+) -> Response:
+    """Cancel; ``cancelling`` while an open pay page is being closed. A repeat is 200."""
+    reason = body.reason if body else ""
+
+    async def run() -> Response:
+        await state.desk.cancel(Caller(user.user_id, request_id), booking_id, reason)
+        return await _booking(state, booking_id, 200)
+
+    route = f"POST /api/booking/{booking_id}/cancel"
+    return await idempotent(state, user, route, key, await request.body(), run)
+
+
+@router.post("/{booking_id}/checkout", status_code=201, response_model=CheckoutOut)
+async def checkout(
+    booking_id: PathId,
+    body: CheckoutBody,
+    request: Request,
+    user: CurrentUser,
+    state: State,
+    key: IdempotencyKey,
+    request_id: RequestId,
+) -> Response:
+    """Open a pay page, or answer with the one that is open."""
+
+    async def run() -> Response:
+        _, is_new = await state.desk.checkout(
+            Caller(user.user_id, request_id),
+            booking_id,
+            provider_name=body.provider,
+            return_url=f"{state.settings.public_url}/api/booking/{booking_id}",
+        )
+        booking = await _read(state, booking_id)
+        return _json({"payment": booking["payment"]}, 201 if is_new else 200)
+
+    route = f"POST /api/booking/{booking_id}/checkout"
+    return await idempotent(state, user, route, key, await request.body(), run)
+
+
+@router.post("/confirm", response_model=BookingOut)
+async def confirm(
+    body: ConfirmBody,
+    request: Request,
+    user: CurrentUser,
+    state: State,
+    key: IdempotencyKey,
+    request_id: RequestId,
+    wait: Annotated[float, Query(ge=0, le=MAX_CONFIRM_WAIT_SECONDS)] = 10,
+) -> Response:
+    """Look at the provider and wait for the booking to be confirmed; confirms nothing itself."""
+
+    async def run() -> Response:
+        confirmed = await state.desk.confirm(
+            Caller(user.user_id, request_id), body.booking_id, wait_seconds=wait
+        )
+        return await _booking(state, body.booking_id, 200 if confirmed else 202)
+
+    return await idempotent(
+        state, user, "POST /api/booking/confirm", key, await request.body(), run
+    )
+
+
+async def _booking(state: AppState, booking_id: UUID, status: int) -> Response:
+    return _json(await _read(state, booking_id), status)
+
+
+async def _read(state: AppState, booking_id: UUID) -> readmodel.Json:
+    async with state.engine.connect() as connection:
+        booking = await readmodel.read(connection, booking_id)
+    if booking is None:
+        raise NotFound("There is no such booking.")
+    return booking
+
+
+def _json(content: readmodel.Json, status: int) -> Response:
+    headers = {"Retry-After": str(PENDING_RETRY_SECONDS)} if status == 202 else None
+    return Response(orjson.dumps(content), status, headers, "application/json")

@@ -1,0 +1,108 @@
+"""Bookings read by their owner; for anybody else they do not exist."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Query, Response
+
+from api.deps.read import CurrentUser, PathId, ReadConnection, Signer
+from api.schemas.bookings import BookingList, BookingOut, TicketList, Timeline
+from domain import ids
+from domain.booking import BookingState
+from domain.errors import Conflict, Invalid, NotFound
+from domain.limits import PAGE_DEFAULT, PAGE_MAX
+from infra.tokens import Principal
+from readmodel import bookings as readmodel
+
+router = APIRouter(prefix="/api/booking", tags=["bookings"])
+
+
+@router.get("/{booking_id}", response_model=BookingOut)
+async def read(booking_id: PathId, user: CurrentUser, connection: ReadConnection) -> Response:
+    """One booking, as its commands last wrote it."""
+    return _json(await _visible(connection, booking_id, user))
+
+
+@router.get("/{booking_id}/timeline", response_model=Timeline)
+async def timeline(booking_id: PathId, user: CurrentUser, connection: ReadConnection) -> Response:
+    """What happened to the booking, in plain sentences."""
+    await _visible(connection, booking_id, user)
+    return _json({"items": await readmodel.timeline(connection, booking_id)})
+
+
+@router.get("/{booking_id}/tickets", response_model=TicketList)
+async def tickets(
+    booking_id: PathId, user: CurrentUser, connection: ReadConnection, signer: Signer
+) -> Response:
+    """One signed ticket a seat, once the booking is confirmed."""
+    booking = await _visible(connection, booking_id, user)
+    if booking["state"] != BookingState.CONFIRMED:
+        raise Conflict("Tickets come with the confirmation.")
+    items = []
+    for seat in booking["seats"]:
+        ticket = str(ids.ticket_id(booking_id, seat["label"]))
+        content = {
+            "t": ticket,
+            "b": str(booking_id),
+            "s": booking["show"]["id"],
+            "l": seat["label"],
+        }
+        items.append(
+            {
+                "id": ticket,
+                "booking_id": str(booking_id),
+                "label": seat["label"],
+                "qr": signer.sign_ticket(orjson.dumps(content).decode()),
+                "status": "valid",
+            }
+        )
+    return _json({"items": items})
+
+
+@router.get("/user/{user_id}", response_model=BookingList)
+async def of_user(
+    user_id: PathId,
+    user: CurrentUser,
+    connection: ReadConnection,
+    state: BookingState | None = None,
+    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+) -> Response:
+    """The user's bookings, newest first."""
+    if user_id != user.user_id and user.role != "admin":
+        raise NotFound("There is no such user.")
+    items, place = await readmodel.of_user(
+        connection, user_id, state=state, before=_place(cursor), limit=limit
+    )
+    return _json({"items": items, "next": _cursor(*place) if place else None})
+
+
+async def _visible(connection: ReadConnection, booking_id: UUID, user: Principal) -> readmodel.Json:
+    booking = await readmodel.read(connection, booking_id)
+    if booking is None or (booking["user_id"] != str(user.user_id) and user.role != "admin"):
+        raise NotFound("There is no such booking.")
+    return booking
+
+
+def _cursor(at: datetime, booking_id: UUID) -> str:
+    return base64.urlsafe_b64encode(f"{at.isoformat()}|{booking_id}".encode()).decode()
+
+
+def _place(cursor: str | None) -> tuple[datetime, UUID] | None:
+    if cursor is None:
+        return None
+    try:
+        at, _, booking_id = base64.urlsafe_b64decode(cursor).decode().partition("|")
+        return datetime.fromisoformat(at), UUID(booking_id)
+    except (ValueError, binascii.Error) as error:
+        raise Invalid("The cursor is not one of ours; start without it.") from error
+
+
+def _json(content: readmodel.Json) -> Response:
+    return Response(orjson.dumps(content), media_type="application/json")
