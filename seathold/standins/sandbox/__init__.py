@@ -1,0 +1,1 @@
+"""A payment provider for development and tests, and the independent witness of all money."""
