@@ -120,6 +120,9 @@ class BookingWorkflow(BookingContract):
             )
         except TimeoutError:
             return bool(self._payments) or self._state is not state
+        except asyncio.CancelledError:
+            # Cancelling the workflow is news like any other: the next step closes in order.
+            return True
         return True
 
     async def _confirm(self, settled: PaymentSettled) -> None:

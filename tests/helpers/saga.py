@@ -1,0 +1,189 @@
+"""A booking's saga on real servers: a worker of its own, and faults at each of its steps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.client import Client, WorkflowHandle
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    Interceptor,
+    UnsandboxedWorkflowRunner,
+    Worker,
+    WorkflowRunner,
+)
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.booking import DatabaseBookingActivities
+from activities.session import GatewayActivities
+from contracts.booking import BOOKING_QUEUE, PAYMENT_QUEUE, booking_workflow_id
+from domain.steps import BookingInput
+from infra.postgres.uow import PostgresUnitOfWork
+from infra.postgres.work import PostgresWorkQueue
+from infra.temporal import TemporalBookingProcess
+from services.desk import BookingDesk, Caller
+from services.gateway import PaymentGateway
+from services.payment_news import PaymentNews
+from services.preclaim import SeatPreclaims
+from services.reserve import Reserver
+from services.work import HoldLimits
+from workflows.booking import BookingWorkflow
+from workflows.late_payment import LatePaymentWorkflow
+
+LIMITS = HoldLimits(600, 1800, 2, 0.2, 20, 3)
+SANDBOXED = SandboxedWorkflowRunner(
+    restrictions=SandboxRestrictions.default.with_passthrough_modules("domain", "contracts")
+)
+
+
+@dataclass
+class Fault(Interceptor):
+    """Fail the step named ``target`` before or after its effect, or run every step twice.
+
+    ``times`` bounds the failures, so that a step that is never given up goes on at last.
+    """
+
+    target: str | None = None
+    when: str = "before"
+    times: int = 10**6
+    repeat: int = 1
+    ran: Counter[str] = field(default_factory=Counter)
+    failed: int = 0
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        return _FaultyInbound(next, self)
+
+    def fires(self, name: str, when: str) -> bool:
+        if name != self.target or when != self.when or self.failed >= self.times:
+            return False
+        self.failed += 1
+        return True
+
+
+class _FaultyInbound(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, fault: Fault) -> None:
+        super().__init__(next)
+        self._fault = fault
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        name = input.fn.__name__
+        self._fault.ran[name] += 1
+        if self._fault.fires(name, "before"):
+            raise ApplicationError("injected before the effect")
+        for _ in range(self._fault.repeat):
+            result = await super().execute_activity(input)
+        if self._fault.fires(name, "after"):
+            raise ApplicationError("injected after the effect")
+        return result
+
+
+@dataclass
+class Saga:
+    """The booking's parts put together for one test."""
+
+    engine: AsyncEngine
+    client: Client
+    preclaims: SeatPreclaims
+    gateways: Mapping[str, PaymentGateway]
+
+    def __post_init__(self) -> None:
+        self.begin = PostgresUnitOfWork(self.engine)
+        self.process = TemporalBookingProcess(self.client)
+        self.work = PostgresWorkQueue(self.engine, LIMITS)
+        self.news = PaymentNews(self.begin, self.gateways, self.process, self.work)
+        self.reserver = Reserver(self.begin, self.preclaims, self.process)
+        self.desk = BookingDesk(
+            self.begin, self.process, self.work, self.news, self.gateways, LIMITS
+        )
+
+    @asynccontextmanager
+    async def worker(
+        self,
+        fault: Fault | None = None,
+        *,
+        runner: WorkflowRunner | None = None,
+        max_cached_workflows: int = 100,
+    ) -> AsyncIterator[None]:
+        """Temporal's workers for both queues, as ``worker.py`` puts them together."""
+        steps = DatabaseBookingActivities(self.begin, self.preclaims)
+        sessions = GatewayActivities(self.begin, self.gateways)
+        local: list[Callable[..., Any]] = [
+            steps.hold_seats,
+            steps.extend_hold,
+            steps.confirm_booking,
+            steps.close_hold,
+            steps.finish_close,
+        ]
+        interceptors = [fault] if fault else []
+        async with (
+            Worker(
+                self.client,
+                task_queue=BOOKING_QUEUE,
+                workflows=[BookingWorkflow, LatePaymentWorkflow],
+                activities=local,
+                no_remote_activities=True,
+                interceptors=interceptors,
+                workflow_runner=runner or UnsandboxedWorkflowRunner(),
+                max_cached_workflows=max_cached_workflows,
+            ),
+            Worker(
+                self.client,
+                task_queue=PAYMENT_QUEUE,
+                activities=[*local, sessions.close_session, sessions.send_refund],
+                interceptors=interceptors,
+            ),
+        ):
+            yield
+
+    async def reserve(self, input: BookingInput) -> str:
+        return str(await self.reserver.reserve(input, key_hash=None, body_hash=b"body"))
+
+    async def checkout(self, input: BookingInput) -> str:
+        """Open a pay page; its session id."""
+        attempt, _ = await self.desk.checkout(
+            Caller(UUID(input.user_id), "test-request"),
+            UUID(input.booking_id),
+            provider_name="sandbox",
+            return_url="http://shop.test/back",
+        )
+        assert attempt.session_id is not None
+        return attempt.session_id
+
+    def handle(self, input: BookingInput) -> WorkflowHandle[Any, Any]:
+        return self.client.get_workflow_handle(booking_workflow_id(input.booking_id))
+
+    async def claims(self, input: BookingInput) -> dict[str, str]:
+        """Label → state of every claim that is not free on the booking's show."""
+        return dict(
+            await self.rows(
+                "SELECT label, state FROM seat_claims WHERE show_id = :show AND state <> 'free'"
+                " ORDER BY label",
+                show=UUID(input.show_id),
+            )
+        )
+
+    async def state(self, input: BookingInput) -> str | None:
+        found = await self.rows(
+            "SELECT state FROM bookings WHERE id = :id", id=UUID(input.booking_id)
+        )
+        return found[0][0] if found else None
+
+    async def events(self, input: BookingInput) -> list[str]:
+        found = await self.rows(
+            "SELECT event_type FROM events WHERE aggregate_id = :id ORDER BY sequence",
+            id=UUID(input.booking_id),
+        )
+        return [row[0] for row in found]
+
+    async def rows(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        async with self.engine.connect() as connection:
+            return [tuple(row) for row in await connection.execute(text(statement), values)]

@@ -1,0 +1,37 @@
+"""A saga on real PostgreSQL, Redis, Temporal and a real sandbox provider."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.client import Client
+
+from infra.gateways.sandbox import SandboxGateway
+from infra.redis.seat_claims import RedisSeatPreclaims
+from tests.factories import Hall, create_hall
+from tests.helpers.saga import Saga
+from tests.sandbox.process import Sandbox, running_sandbox
+
+
+@pytest.fixture(scope="session")
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """The provider's own process; it sends no webhooks here: the tests tell the saga."""
+    with running_sandbox(tmp_path_factory.mktemp("provider") / "sandbox.sqlite") as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+async def saga(
+    engine: AsyncEngine, redis: Redis, temporal: Client, provider: Sandbox
+) -> AsyncIterator[Saga]:
+    gateway = SandboxGateway(provider.url)
+    yield Saga(engine, temporal, RedisSeatPreclaims(redis), {gateway.name: gateway})
+    await gateway.aclose()
+
+
+@pytest.fixture
+async def hall(engine: AsyncEngine) -> Hall:
+    return await create_hall(engine)

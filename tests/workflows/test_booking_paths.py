@@ -1,0 +1,257 @@
+"""Each way a booking can go, on real servers, down to its recorded history."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from temporalio.api.enums.v1 import EventType as History
+from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
+
+from contracts.booking import BOOKING_STATUS, BookingContract
+from domain.errors import Conflict
+from domain.steps import CancelRequest, ExtendRequest, PaymentSettled
+from tests.factories import Hall
+from tests.helpers.saga import Saga
+from tests.sandbox.process import Sandbox
+
+
+def pay(provider: Sandbox, session_id: str, outcome: str = "captured", **act: Any) -> str:
+    return provider.pay({"id": session_id}, outcome, webhooks={"deliver": False}, **act)
+
+
+async def tell(saga: Saga, session_id: str) -> None:
+    """What the inbox loop does with a webhook that names this session."""
+    assert await saga.news.by_session("sandbox", session_id, request_id="webhook")
+
+
+async def event_types(handle: WorkflowHandle[object, object]) -> list[int]:
+    return [event.event_type for event in (await handle.fetch_history()).events]
+
+
+async def test_reserve_pay_confirm_costs_two_tasks_and_sixteen_events(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    input = hall.input()
+    async with saga.worker():
+        assert await saga.reserve(input) == "held"
+        session_id = await saga.checkout(input)
+        pay(provider, session_id)
+        await tell(saga, session_id)
+        handle = saga.handle(input)
+        assert (await handle.result())["state"] == "confirmed"
+    types = await event_types(handle)
+    assert len(types) <= 16
+    assert types.count(History.EVENT_TYPE_WORKFLOW_TASK_COMPLETED) == 2
+    upserts = types.count(History.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES)
+    assert upserts == 1
+    assert await saga.claims(input) == {"A1": "sold", "A2": "sold"}
+    described = await handle.describe()
+    assert described.typed_search_attributes.get(BOOKING_STATUS) == "confirmed"
+
+
+async def test_an_unpaid_hold_lapses_and_its_seats_go_free(saga: Saga, hall: Hall) -> None:
+    input = hall.input(hold_seconds=1)
+    async with saga.worker():
+        await saga.reserve(input)
+        assert (await saga.handle(input).result())["state"] == "expired"
+    assert await saga.claims(input) == {}
+    ended = ["BookingExpired", "SeatReleased", "NotificationQueued"]
+    assert (await saga.events(input))[-3:] == ended
+
+
+async def test_an_open_pay_page_is_closed_before_the_seats_go_free(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    input = hall.input(hold_seconds=1, hold_max_seconds=2)
+    async with saga.worker():
+        await saga.reserve(input)
+        session_id = await saga.checkout(input)
+        assert (await saga.handle(input).result())["state"] == "expired"
+    assert provider.look({"id": session_id})["status"] == "expired"
+    events = await saga.events(input)
+    assert events.index("BookingExpiring") < events.index("SeatReleased")
+
+
+async def test_money_seen_while_the_page_is_being_closed_is_on_time(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    input = hall.input(hold_seconds=1, hold_max_seconds=2)
+    async with saga.worker():
+        await saga.reserve(input)
+        session_id = await saga.checkout(input)
+        pay(provider, session_id)  # and no webhook tells of it
+        assert (await saga.handle(input).result())["state"] == "confirmed"
+    assert await saga.claims(input) == {"A1": "sold", "A2": "sold"}
+
+
+async def test_late_money_goes_back_whole(saga: Saga, hall: Hall, provider: Sandbox) -> None:
+    input = hall.input(hold_seconds=1, hold_max_seconds=2)
+    async with saga.worker():
+        await saga.reserve(input)
+        session_id = await saga.checkout(input)
+        await saga.handle(input).result()
+        payment_id = pay(provider, session_id, force=True)
+        await tell(saga, session_id)
+        [[receipt_id]] = await saga.rows(
+            "SELECT id FROM provider_payments WHERE booking_id = :id", id=UUID(input.booking_id)
+        )
+        await saga.client.get_workflow_handle(f"late-payment-{receipt_id}").result()
+    assert provider.payment(payment_id)["refunded"] == 2400
+    assert await saga.state(input) == "expired"
+    assert "LatePaymentRefunded" in await saga.events(input)
+
+
+async def test_a_second_capture_is_refunded_and_the_booking_stands(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    input = hall.input()
+    async with saga.worker():
+        await saga.reserve(input)
+        session_id = await saga.checkout(input)
+        first = pay(provider, session_id)
+        await tell(saga, session_id)
+        await saga.handle(input).result()
+        second = pay(provider, session_id, force=True)
+        await tell(saga, session_id)
+        [[receipt_id]] = await saga.rows(
+            "SELECT id FROM provider_payments WHERE reference = :ref", ref=second
+        )
+        await saga.client.get_workflow_handle(f"late-payment-{receipt_id}").result()
+    assert provider.payment(first)["refunded"] == 0
+    assert provider.payment(second)["refunded"] == 2400
+    assert await saga.state(input) == "confirmed"
+
+
+@pytest.mark.parametrize("wrong", [{"amount": 2399}, {"amount": 2401}, {"currency": "USD"}])
+async def test_a_wrong_amount_or_currency_never_confirms(
+    saga: Saga, hall: Hall, provider: Sandbox, wrong: dict[str, Any]
+) -> None:
+    input = hall.input(hold_seconds=1, hold_max_seconds=2)
+    async with saga.worker():
+        await saga.reserve(input)
+        session_id = await saga.checkout(input)
+        pay(provider, session_id, **wrong)
+        await tell(saga, session_id)
+        assert (await saga.handle(input).result())["state"] == "expired"
+    [[verdict]] = await saga.rows(
+        "SELECT decision FROM provider_payments WHERE booking_id = :id", id=UUID(input.booking_id)
+    )
+    assert verdict == "mismatch"
+
+
+async def test_a_hand_sent_signal_confirms_nothing(saga: Saga, hall: Hall) -> None:
+    input = hall.input(hold_seconds=1)
+    async with saga.worker():
+        await saga.reserve(input)
+        handle = saga.handle(input)
+        await handle.signal(BookingContract.payment_settled, PaymentSettled(None))
+        await handle.signal(
+            BookingContract.payment_settled, PaymentSettled("00000000-0000-0000-0000-000000000000")
+        )
+        assert (await handle.result())["state"] == "expired"
+
+
+async def test_an_extension_moves_the_end_and_the_timer_only_asks(saga: Saga, hall: Hall) -> None:
+    input = hall.input(hold_seconds=2, hold_max_seconds=60)
+    async with saga.worker():
+        await saga.reserve(input)
+        handle = saga.handle(input)
+        outcome = await handle.execute_update(BookingContract.extend, ExtendRequest("buyer"))
+        assert outcome.code is None
+        assert (await handle.result())["state"] == "expired"
+    assert "HoldExtended" in await saga.events(input)
+
+
+async def test_cancelling_before_checkout_frees_the_seats_at_once(saga: Saga, hall: Hall) -> None:
+    input = hall.input()
+    async with saga.worker():
+        await saga.reserve(input)
+        handle = saga.handle(input)
+        outcome = await handle.execute_update(BookingContract.cancel, CancelRequest("buyer"))
+        assert outcome.state == "cancelled"
+        assert (await handle.result())["state"] == "cancelled"
+    assert await saga.claims(input) == {}
+
+
+async def test_money_paid_while_cancelling_goes_back(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    input = hall.input()
+    async with saga.worker():
+        await saga.reserve(input)
+        session_id = await saga.checkout(input)
+        payment_id = pay(provider, session_id)
+        handle = saga.handle(input)
+        await handle.execute_update(BookingContract.cancel, CancelRequest("buyer"))
+        assert (await handle.result())["state"] == "cancelled"
+        [[receipt_id]] = await saga.rows(
+            "SELECT id FROM provider_payments WHERE reference = :ref", ref=payment_id
+        )
+        await saga.process.send_money_back(str(receipt_id), None)
+        await saga.client.get_workflow_handle(f"late-payment-{receipt_id}").result()
+    assert provider.payment(payment_id)["refunded"] == 2400
+    assert await saga.claims(input) == {}
+
+
+async def test_cancelling_the_workflow_itself_closes_in_order(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    input = hall.input()
+    async with saga.worker():
+        await saga.reserve(input)
+        session_id = await saga.checkout(input)
+        handle = saga.handle(input)
+        await handle.cancel()
+        assert (await handle.result())["state"] == "expired"
+    assert provider.look({"id": session_id})["status"] == "expired"
+    assert await saga.claims(input) == {}
+
+
+async def test_the_loser_is_refused_and_holds_nothing(saga: Saga, hall: Hall) -> None:
+    winner, loser = hall.input("A1", "A2"), hall.input("A2", "A3")
+    async with saga.worker():
+        await saga.reserve(winner)
+        with pytest.raises(Conflict) as refused:
+            await saga.reserve(loser)
+    assert refused.value.code == "seats_unavailable"
+    assert refused.value.data["seats"] == ["A2"]
+    assert await saga.claims(winner) == {"A1": "held", "A2": "held"}
+
+
+@pytest.mark.parametrize(
+    ("update", "request_"),
+    [
+        (BookingContract.force_release, CancelRequest("operator:eve", "")),
+        (BookingContract.force_release, CancelRequest("", "because")),
+        (BookingContract.cancel, CancelRequest("operator:eve", "")),
+        (BookingContract.extend, ExtendRequest("operator:eve", "")),
+    ],
+)
+async def test_an_operator_must_say_who_and_why(
+    saga: Saga, hall: Hall, update: object, request_: object
+) -> None:
+    input = hall.input(hold_seconds=2)
+    async with saga.worker():
+        await saga.reserve(input)
+        handle = saga.handle(input)
+        with pytest.raises(WorkflowUpdateFailedError):
+            await handle.execute_update(update, request_)  # type: ignore[call-overload]
+        await handle.result()
+
+
+async def test_force_release_cannot_free_seats_of_an_open_page_before_it_is_closed(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    input = hall.input()
+    async with saga.worker():
+        await saga.reserve(input)
+        session_id = await saga.checkout(input)
+        pay(provider, session_id)
+        handle = saga.handle(input)
+        await handle.execute_update(
+            BookingContract.force_release, CancelRequest("operator:eve", "screen is broken")
+        )
+        assert (await handle.result())["state"] == "confirmed"
+    assert await saga.claims(input) == {"A1": "sold", "A2": "sold"}
