@@ -1,0 +1,265 @@
+"""M: money, against the provider's own ledger. Ours may be wrong; theirs is what was paid."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from seathold.checker.world import Row, World
+
+PROVIDER = "sandbox"
+# A refund is started, and a payment known, within this time of its last change.
+SETTLE = timedelta(seconds=60)
+LONGEST_AUTHORISATION = timedelta(hours=1)
+
+OURS = """
+SELECT paid.reference, paid.id, paid.booking_id::text, paid.decision, paid.captured, paid.currency,
+       paid.created_at, state, total_amount, bookings.currency AS booking_currency,
+       bookings.provider_payment_id = paid.id AS confirms, case_id,
+       coalesce((SELECT sum(amount) FROM refunds
+                 WHERE provider_payment_id = paid.id AND status = 'succeeded'), 0)::bigint AS refunded
+FROM provider_payments AS paid JOIN bookings ON bookings.id = booking_id
+WHERE provider = %(provider)s
+"""
+CONFIRMED = """
+SELECT bookings.id::text, total_amount, bookings.currency, reference
+FROM bookings LEFT JOIN provider_payments ON provider_payments.id = provider_payment_id
+WHERE state = 'confirmed' AND total_amount > 0 AND bookings.updated_at < %(began)s
+"""
+REFUNDS = """
+SELECT refunds.id, idempotency_key, refunds.amount, refunds.currency
+FROM refunds JOIN provider_payments ON provider_payments.id = provider_payment_id
+WHERE refunds.status = 'succeeded' AND provider = %(provider)s AND settled_at < %(began)s
+"""
+OVER_REFUNDED = """
+SELECT paid.id, captured, sum(refunds.amount) AS refunded
+FROM provider_payments AS paid JOIN refunds ON refunds.provider_payment_id = paid.id
+WHERE refunds.status <> 'failed' GROUP BY paid.id HAVING sum(refunds.amount) > captured
+"""
+TWO_BOOKINGS = """
+SELECT provider_payment_id, count(*) AS bookings FROM bookings
+WHERE provider_payment_id IS NOT NULL GROUP BY provider_payment_id HAVING count(*) > 1
+"""
+ANOTHERS_PAYMENT = """
+SELECT bookings.id, provider_payment_id, paid.booking_id FROM bookings
+LEFT JOIN provider_payments AS paid ON paid.id = provider_payment_id
+WHERE provider_payment_id IS NOT NULL AND paid.booking_id IS DISTINCT FROM bookings.id
+"""
+SAME_REFERENCE = """
+SELECT provider, reference, count(*) AS rows FROM provider_payments
+GROUP BY provider, reference HAVING count(*) > 1
+"""
+LATE_REQUEST = """
+WITH left_hold AS (
+    SELECT aggregate_id, min(sequence) AS sequence FROM events
+    WHERE event_type IN ('BookingExpiring', 'BookingCancelling', 'BookingConfirmed',
+                         'BookingExpired', 'BookingCancelled')
+    GROUP BY aggregate_id
+)
+SELECT events.aggregate_id, events.payload ->> 'payment_id' AS payment_id
+FROM events JOIN left_hold USING (aggregate_id)
+WHERE event_type = 'PaymentStarted' AND events.sequence > left_hold.sequence
+"""
+OVER = """
+SELECT id::text FROM bookings WHERE state NOT IN ('held', 'expiring', 'cancelling')
+"""
+
+
+@dataclass(frozen=True)
+class Paid:
+    """One payment of the provider's ledger; ``pending`` is refunded money still on its way."""
+
+    id: str
+    booking: str
+    status: str
+    amount: int
+    currency: str
+    captured: int
+    refunded: int
+    pending: int
+    charged_back: int
+    disputed: bool
+    changed_at: datetime | None
+
+    @property
+    def kept(self) -> int:
+        return self.captured - self.refunded - self.charged_back
+
+    @property
+    def goes_back(self) -> bool:
+        return self.refunded + self.pending == self.captured
+
+    def is_older(self, than: timedelta, now: datetime) -> bool:
+        return self.changed_at is None or now - self.changed_at > than
+
+
+def m1(world: World) -> Iterator[str]:
+    """M1 Every captured payment is the one of its confirmed booking, or goes back whole, or is
+    disputed, or has an open case; after 60 s at the latest.
+    """
+    ours = _ours(world)
+    for paid in _ledger(world):
+        if paid.captured <= 0 or not paid.is_older(SETTLE, world.began):
+            continue
+        if not (paid.goes_back or paid.disputed or _explained(paid, ours.get(paid.id))):
+            yield (
+                f"payment {paid.id} of {paid.captured} {paid.currency} for {paid.booking}:"
+                f" {_known(ours.get(paid.id))}, {paid.refunded} refunded"
+            )
+
+
+def m2(world: World) -> Iterator[str]:
+    """M2 Every confirmed booking that costs something has exactly one captured, unrefunded
+    payment of its amount and currency.
+    """
+    payments = defaultdict(list)
+    for paid in _ledger(world):
+        payments[paid.booking].append(paid)
+    for booking in world.rows(CONFIRMED, began=world.began):
+        found = payments[booking["id"]]
+        whole = [
+            paid.id
+            for paid in found
+            if (paid.captured, paid.currency) == (booking["total_amount"], booking["currency"])
+            and paid.kept == paid.captured
+            and (paid.id == booking["reference"] or paid.is_older(SETTLE, world.began))
+        ]
+        if whole != [booking["reference"]]:
+            yield (
+                f"booking {booking['id']} of {booking['total_amount']} {booking['currency']} names"
+                f" payment {booking['reference']}; the provider has {whole or 'none'} for it"
+            )
+
+
+def m3(world: World) -> Iterator[str]:
+    """M3 No payment gives back more than it took; each refund key had one effect at the provider."""
+    yield from world.found(
+        OVER_REFUNDED, "provider payment {id} took {captured}, our refunds are {refunded}"
+    )
+    for paid in _ledger(world):
+        if paid.kept - paid.pending < 0:
+            yield f"payment {paid.id} took {paid.captured}, gave back {paid.captured - paid.kept}"
+    effects: dict[str, list[Row]] = defaultdict(list)
+    for refund in world.ledger.get("refunds", ()):
+        if refund["status"] != "failed" and refund["idempotency_key"] is not None:
+            effects[refund["idempotency_key"]].append(refund)
+    for key, made in effects.items():
+        if len(made) > 1:
+            yield f"refund {key} had {len(made)} effects: {', '.join(one['id'] for one in made)}"
+    for row in world.rows(REFUNDS, provider=PROVIDER, began=world.began):
+        sums = [(one["amount"], one["currency"]) for one in effects[row["idempotency_key"]]]
+        if (row["amount"], row["currency"]) not in sums:
+            yield f"refund {row['id']} of {row['amount']} is no refund of the provider's: {sums}"
+
+
+def m4(world: World) -> Iterator[str]:
+    """M4 What the provider keeps per currency is what our books say, to the minor unit."""
+    ours, theirs = _ours(world), {paid.id: paid for paid in _ledger(world)}
+    difference: Counter[str] = Counter()
+    differ: dict[str, list[str]] = defaultdict(list)
+    for paid in theirs.values():
+        if paid.is_older(SETTLE, world.began):
+            row = ours.get(paid.id)
+            booked = row["captured"] - row["refunded"] if row else 0
+            _compare(difference, differ, paid.currency, paid.id, paid.kept - booked)
+            if row and row["currency"] != paid.currency:
+                yield f"payment {paid.id} is {paid.currency} there, {row['currency']} here"
+    for reference, row in ours.items():
+        if reference not in theirs and row["created_at"] < world.began:
+            booked = row["captured"] - row["refunded"]
+            _compare(difference, differ, row["currency"], reference, -booked)
+    for currency, payments in differ.items():
+        yield (
+            f"the provider keeps {difference[currency]:+} {currency} against our books:"
+            f" {', '.join(payments[:5])}"
+        )
+
+
+def m5(world: World) -> Iterator[str]:
+    """M5 A provider's payment belongs to one booking, by a unique index and by counting."""
+    yield from world.missing_index("provider_payments", "provider", "reference")
+    yield from world.missing_index("payments", "provider", "session_id")
+    yield from world.found(SAME_REFERENCE, "{provider} payment {reference} has {rows} rows")
+    yield from world.found(TWO_BOOKINGS, "payment {provider_payment_id} confirms {bookings}")
+    yield from world.found(
+        ANOTHERS_PAYMENT,
+        "booking {id} is confirmed by {provider_payment_id}, which was paid for {booking_id}",
+    )
+
+
+def m6(world: World) -> Iterator[str]:
+    """M6 We asked for no payment after the booking had left the hold."""
+    yield from world.found(
+        LATE_REQUEST, "booking {aggregate_id} asked for payment {payment_id} after its hold"
+    )
+
+
+def m8(world: World) -> Iterator[str]:
+    """M8 No authorisation is open over an hour after its booking's end."""
+    over: set[str] = set()
+    for paid in _ledger(world):
+        if paid.status != "authorised" or not paid.is_older(LONGEST_AUTHORISATION, world.began):
+            continue
+        over = over or {row["id"] for row in world.rows(OVER)}
+        if paid.booking in over:
+            yield f"payment {paid.id} for {paid.booking} is authorised since {paid.changed_at}"
+
+
+def _explained(paid: Paid, row: Row | None) -> bool:
+    """It is the one payment of its confirmed booking, or a human has a case about it."""
+    if row is None or row["booking_id"] != paid.booking:
+        return False
+    if row["case_id"] is not None:
+        return True
+    exact = (paid.captured, paid.currency) == (row["total_amount"], row["booking_currency"])
+    confirms = row["state"] == "confirmed" and row["confirms"] and row["decision"] == "confirms"
+    return bool(exact and confirms and paid.kept == paid.captured)
+
+
+def _known(row: Row | None) -> str:
+    if row is None:
+        return "unknown to us"
+    return f"{row['decision'] or 'undecided'} for booking {row['booking_id']} ({row['state']})"
+
+
+def _compare(
+    sums: Counter[str], differ: dict[str, list[str]], currency: str, payment: str, by: int
+) -> None:
+    if by:
+        sums[currency] += by
+        differ[currency].append(f"{payment} {by:+}")
+
+
+def _ours(world: World) -> dict[str, Row]:
+    return {row["reference"]: row for row in world.rows(OURS, provider=PROVIDER)}
+
+
+def _ledger(world: World) -> list[Paid]:
+    pending: Counter[str] = Counter()
+    for refund in world.ledger.get("refunds", ()):
+        if refund["status"] == "pending":
+            pending[refund["payment_id"]] += refund["amount"]
+    return [_paid(row, pending[row["id"]]) for row in world.ledger["payments"]]
+
+
+def _paid(row: dict[str, Any], pending: int) -> Paid:
+    changed_at = row.get("updated_at")
+    return Paid(
+        id=row["id"],
+        booking=row["reference"],
+        status=row["status"],
+        amount=row["amount"],
+        currency=row["currency"],
+        captured=row["captured"],
+        refunded=row["refunded"],
+        pending=pending,
+        charged_back=row.get("charged_back", 0),
+        disputed=row.get("dispute") is not None,
+        changed_at=datetime.fromisoformat(changed_at) if changed_at else None,
+    )
+
+
+CHECKS = (m1, m2, m3, m4, m5, m6, m8)

@@ -1,0 +1,129 @@
+"""N: notifications. One for each event, sent once or explained, to the owner, never untrue."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from seathold.checker.world import Row, World
+
+# Each transition that tells its buyer, the event that says so, and the rows that will.
+EXPECTED = """
+WITH told AS (
+    SELECT aggregate_id AS booking_id, CASE event_type
+        WHEN 'BookingConfirmed' THEN 'confirmation'
+        WHEN 'RefundRequested' THEN 'refund' ELSE 'lapse' END AS template, count(*) AS transitions
+    FROM events
+    WHERE event_type IN ('BookingConfirmed', 'RefundRequested')
+       OR event_type = 'BookingExpired' AND payload ->> 'why' = 'lapsed'
+    GROUP BY 1, 2
+), queued AS (
+    SELECT aggregate_id AS booking_id, payload ->> 'template' AS template, count(*) AS events
+    FROM events WHERE event_type = 'NotificationQueued' GROUP BY 1, 2
+), outbox AS (
+    SELECT booking_id, template, count(DISTINCT revision) AS rows
+    FROM notification_outbox GROUP BY 1, 2
+)
+SELECT booking_id, template, coalesce(transitions, 0) AS transitions,
+       coalesce(events, 0) AS events, coalesce(rows, 0) AS rows
+FROM told FULL JOIN queued USING (booking_id, template)
+FULL JOIN outbox USING (booking_id, template)
+WHERE transitions IS DISTINCT FROM events OR events IS DISTINCT FROM rows
+"""
+OUTBOX = """
+SELECT booking_id::text, template, revision, channel, notice.state, ambiguous_attempts AS ambiguous,
+       coalesce(sent_at < %(began)s, false) AS was_sent, users.email, users.phone
+FROM notification_outbox AS notice JOIN bookings ON bookings.id = booking_id
+JOIN users ON users.id = bookings.user_id
+"""
+CONFIRMED = """
+SELECT aggregate_id::text AS id, min(created_at) AS at FROM events
+WHERE event_type = 'BookingConfirmed' GROUP BY aggregate_id
+"""
+
+KEY = re.compile(r"<?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-([a-z_]+)-(\d+)\b")
+Key = tuple[str, str, int, str]
+
+
+def n1(world: World) -> Iterator[str]:
+    """N1 One notification in the outbox for each transition that tells its buyer."""
+    yield from world.missing_index(
+        "notification_outbox", "booking_id", "template", "revision", "channel"
+    )
+    yield from world.found(
+        EXPECTED,
+        "booking {booking_id} has {transitions} transitions, {events} events and {rows} outbox"
+        " rows for {template}",
+    )
+
+
+def n2(world: World) -> Iterator[str]:
+    """N2 Exactly once or explained: no notification was lost, or sent twice without a reason."""
+    counts: Counter[Key] = Counter()
+    for mail in world.mails:
+        key = key_of(mail)
+        if key is None:
+            yield f"message {mail['id']} names no notification"
+        else:
+            counts[key] += 1
+    for row in _outbox(world):
+        count = counts.pop(_row_key(row), 0)
+        over = row["state"] in ("failed", "suppressed")
+        if count > row["ambiguous"] + (not over):
+            yield f"{_name(row)} arrived {count} times; {row['ambiguous']} attempts were ambiguous"
+        elif count == 0 and row["state"] == "sent" and row["was_sent"]:
+            yield f"{_name(row)} is sent and never arrived"
+    for stray, count in counts.items():
+        yield f"{stray} arrived {count} times and is not in the outbox"
+
+
+def n3(world: World) -> Iterator[str]:
+    """N3 No confirmation goes out for a booking that was not confirmed by then."""
+    confirmed = {row["id"]: row["at"] for row in world.rows(CONFIRMED)}
+    for mail in world.mails:
+        key = key_of(mail)
+        if key is None or key[1] != "confirmation":
+            continue
+        at = confirmed.get(key[0])
+        if at is None:
+            yield f"message {mail['id']} confirms booking {key[0]}, which never was"
+        elif datetime.fromisoformat(mail["received_at"]) < at:
+            yield f"message {mail['id']} confirms booking {key[0]} before {at}"
+
+
+def n4(world: World) -> Iterator[str]:
+    """N4 A notification goes to the booking's owner."""
+    owners = {_row_key(row): row for row in _outbox(world)}
+    for mail in world.mails:
+        row = owners.get(key_of(mail) or ("", "", 0, ""))
+        if row is None:
+            continue
+        owner = row["email"] if row["channel"] == "email" else row["phone"]
+        to = mail["to"] if isinstance(mail["to"], list) else [mail["to"]]
+        if owner is None or [one.lower() for one in to] != [owner.lower()]:
+            yield f"message {mail['id']} of {_name(row)} went to somebody else"
+
+
+def key_of(mail: dict[str, Any]) -> Key | None:
+    """Which notification a message is, by its Message-ID."""
+    headers = {name.lower(): value for name, value in mail["headers"].items()}
+    match = KEY.match(str(headers.get("message-id", "")).strip())
+    return (match[1], match[2], int(match[3]), mail["channel"]) if match else None
+
+
+def _outbox(world: World) -> list[Row]:
+    return world.rows(OUTBOX, began=world.began)
+
+
+def _row_key(row: Row) -> Key:
+    return row["booking_id"], row["template"], row["revision"], row["channel"]
+
+
+def _name(row: Row) -> str:
+    return f"{row['channel']} {row['template']} {row['revision']} of booking {row['booking_id']}"
+
+
+CHECKS = (n1, n2, n3, n4)

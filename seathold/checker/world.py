@@ -1,0 +1,137 @@
+"""One consistent look at everything: the database's snapshot and the outside witnesses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import httpx2
+import psycopg
+from psycopg import IsolationLevel
+from psycopg.rows import dict_row
+
+from seathold.checker.inputs import Inputs
+from seathold.checker.report import NotRun
+
+Row = dict[str, Any]
+Witness = Callable[[], Any]
+
+# Nothing may be changed here, and time is compared in one zone.
+OPTIONS = "-c default_transaction_read_only=on -c timezone=UTC -c jit=off"
+HTTP_SECONDS = 30.0
+LOOK_AGAIN_SECONDS = 0.25
+
+INDEX = """
+SELECT EXISTS (
+    SELECT FROM pg_index
+    WHERE indrelid = to_regclass(%(table)s) AND indisunique AND indisvalid AND indisready
+      AND indpred IS NULL AND indexprs IS NULL
+      AND (SELECT array_agg(attname::text ORDER BY place)
+           FROM unnest(indkey) WITH ORDINALITY AS key (number, place)
+           JOIN pg_attribute ON attrelid = indrelid AND attnum = number
+           WHERE place <= indnkeyatts) = %(columns)s::text[]
+) AS there
+"""
+
+
+@dataclass
+class World:
+    """``snapshot`` sees one instant; ``live`` sees now. ``began``: the database clock at the start.
+
+    The ledger and the mails were read between ``began`` and the snapshot: what the database did
+    before ``began`` must be in them, and what they tell must be in the snapshot.
+    """
+
+    inputs: Inputs
+    snapshot: psycopg.Connection[Row]
+    live: psycopg.Connection[Row]
+    began: datetime
+    _ledger: Witness = field(repr=False)
+    _mails: Witness = field(repr=False)
+
+    @property
+    def ledger(self) -> Row:
+        """The provider's own books; raises NotRun without them."""
+        told: Row = self._ledger()
+        return told
+
+    @property
+    def mails(self) -> Sequence[Row]:
+        """Every message the sink received; raises NotRun without it."""
+        told: Row = self._mails()
+        items: Sequence[Row] = told["items"]
+        return items
+
+    def rows(self, statement: str, **values: Any) -> list[Row]:
+        return self.snapshot.execute(statement, values).fetchall()
+
+    def now(self, statement: str, **values: Any) -> list[Row]:
+        """As ``rows``, of this moment and not of the snapshot."""
+        return self.live.execute(statement, values).fetchall()
+
+    def found(self, statement: str, sentence: str, **values: Any) -> Iterator[str]:
+        """``sentence`` filled in with each row that the statement finds."""
+        for row in self.rows(statement, **values):
+            yield sentence.format(**row)
+
+    def missing_index(self, table: str, *columns: str) -> Iterator[str]:
+        """A complaint, unless a valid unique index on exactly these columns stands guard."""
+        if not self.rows(INDEX, table=table, columns=list(columns))[0]["there"]:
+            yield f"no valid unique index on {table} ({', '.join(columns)})"
+
+    def settled(self, probe: Callable[[], set[str]]) -> list[str]:
+        """The differences that stay, however often one looks: what is under way is none."""
+        deadline = time.monotonic() + self.inputs.settle_seconds
+        found = probe()
+        while found and time.monotonic() < deadline:
+            time.sleep(LOOK_AGAIN_SECONDS)
+            found &= probe()
+        return sorted(found)
+
+
+@contextmanager
+def look(inputs: Inputs) -> Iterator[World]:
+    """Read the witnesses, then open the snapshot; raises psycopg.OperationalError."""
+    live = _connect(inputs, autocommit=True)
+    with live:
+        began = live.execute("SELECT clock_timestamp() AS now").fetchall()[0]["now"]
+        ledger = _witness("the provider's ledger", inputs.sandbox_url, "/test/ledger")
+        mails = _witness("the mail sink", inputs.mail_url, "/api/messages")
+        with _connect(inputs, autocommit=False) as snapshot:
+            snapshot.isolation_level = IsolationLevel.REPEATABLE_READ
+            # The first statement takes the snapshot; every later block is a savepoint in it.
+            snapshot.execute("SELECT")
+            yield World(inputs, snapshot, live, began, ledger, mails)
+
+
+def _connect(inputs: Inputs, *, autocommit: bool) -> psycopg.Connection[Row]:
+    return psycopg.connect(
+        inputs.database_url,
+        autocommit=autocommit,
+        options=OPTIONS,
+        connect_timeout=5,
+        row_factory=dict_row,
+    )
+
+
+def _witness(name: str, base_url: str | None, path: str) -> Witness:
+    """Ask once, now; answers or raises whenever it is called."""
+
+    def refuse() -> Any:
+        raise why
+
+    if base_url is None:
+        why = NotRun(f"{name} was not named")
+        return refuse
+    try:
+        answer = httpx2.get(base_url.rstrip("/") + path, timeout=HTTP_SECONDS, trust_env=False)
+        answer.raise_for_status()
+        told = answer.json()
+    except (httpx2.HTTPError, ValueError) as error:
+        why = NotRun(f"{name} did not answer: {error}", unreachable=True)
+        return refuse
+    return lambda: told

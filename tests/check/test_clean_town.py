@@ -1,0 +1,112 @@
+"""A town in which everything is as it must be, and what the report says of parts nobody named."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from domain.events import Event, EventType, event_hash
+from seathold.check import main
+from seathold.checker.events import digest
+from seathold.checker.streams import Fact
+from seathold.checker.transitions import TRANSITIONS
+from tests.check.builders import id_of
+from tests.check.conftest import Checker, Witnesses, database
+
+OUTSIDE = {"L2", "E10"}
+LEDGER = {"M1", "M2", "M3", "M4", "M8", "E11"}
+MAIL = {"N2", "N3", "N4"}
+
+
+def test_clean_town_breaches_nothing(checker: Checker) -> None:
+    checker.run()
+    assert checker.exit_code == 0
+    assert checker.with_status("not run") == OUTSIDE
+    assert len(checker.with_status("ok")) == len(checker.verdicts) - len(OUTSIDE)
+
+
+def test_without_witnesses_their_part_is_not_run_and_never_green(checker: Checker) -> None:
+    checker.run(SEATHOLD_SANDBOX_URL="", SEATHOLD_MAIL_URL="")
+    assert checker.exit_code == 0
+    assert checker.with_status("not run") == OUTSIDE | LEDGER | MAIL
+
+
+def test_a_named_witness_that_is_away_is_no_success(checker: Checker) -> None:
+    nobody = "127.0.0.1:9"
+    checker.run(
+        SEATHOLD_SANDBOX_URL=f"http://{nobody}",
+        SEATHOLD_MAIL_URL=f"http://{nobody}",
+        SEATHOLD_REDIS_URL=f"redis://{nobody}/0",
+        TEMPORAL_ADDRESS=nobody,
+    )
+    assert checker.exit_code == 2
+    assert checker.with_status("not run") == OUTSIDE | LEDGER | MAIL
+
+
+def test_report_names_each_invariant_and_shows_five_examples(
+    checker: Checker,
+    db: psycopg.Connection[tuple[object, ...]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    db.execute("UPDATE events SET payload = payload || '{\"forged\": 1}'")
+    assert main(environ=checker.environ) == 1
+    lines = capsys.readouterr().out.splitlines()
+    start = next(place for place, line in enumerate(lines) if line.startswith("E7 "))
+    assert "BREACH" in lines[start]
+    assert "nothing was rewritten" in lines[start]
+    assert [line.startswith("       - ") for line in lines[start + 1 : start + 7]] == [True] * 5 + [
+        False
+    ]
+
+
+def test_addresses_come_from_the_run_directory(
+    database_url: str, witnesses: Witnesses, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {"database_url": database_url, "sandbox_url": witnesses.url, "mail_url": witnesses.url}
+    (tmp_path / "dev.json").write_text(json.dumps({**told, "api_url": "http://127.0.0.1:1"}))
+    assert main(run_dir=tmp_path, as_json=True, environ={}) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {one["id"] for one in told["invariants"] if one["status"] == "not run"} == OUTSIDE
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({}, "No stack is running there"),
+        ({"SEATHOLD_DATABASE_URL": "postgresql://a:b@127.0.0.1:9/c"}, "does not answer"),
+    ],
+)
+def test_without_a_database_there_is_nothing_to_check(
+    environ: dict[str, str],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(environ=environ) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_database_without_tables_is_named(
+    server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with database(server) as empty:
+        assert main(environ={"SEATHOLD_DATABASE_URL": empty}) == 2
+    assert "not migrated" in capsys.readouterr().err
+
+
+def test_table_of_transitions_knows_every_event() -> None:
+    assert set(TRANSITIONS) == {str(event_type) for event_type in EventType}
+
+
+def test_own_hash_is_the_one_that_is_written() -> None:
+    payload = {"b": [1, "é"], "a": {"z": None, "y": True}}
+    id_, before = id_of("any"), b"\x01\x02"
+    written = event_hash(before, id_, 7, Event(EventType.SEAT_LOCKED, payload))
+    fact = Fact(id_, 7, "SeatLocked", payload, 3, before, b"", datetime.now(UTC))
+    assert digest(fact) == written

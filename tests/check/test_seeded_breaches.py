@@ -1,0 +1,446 @@
+"""Each invariant breached on purpose, by SQL or by a witness: the check must find it and say so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.check.builders import PRICE, Brief, Connection, add_booking, id_of, insert
+from tests.check.conftest import Checker, Witnesses
+from tests.check.town import message, provider_payment, provider_refund, queued
+
+Spoil = Callable[[Connection], None]
+
+
+def by(statement: str, **values: object) -> Spoil:
+    """A spoiler that runs one statement."""
+
+    def spoil(db: Connection) -> None:
+        db.execute(statement, values)
+
+    return spoil
+
+
+CONFIRMED, LAPSED, CANCELLED, HELD, EXPIRING = (
+    id_of(name) for name in ("confirmed", "lapsed", "cancelled", "held", "expiring")
+)
+
+
+def confirm_again(db: Connection) -> None:
+    """Another booking is confirmed for a seat that is sold."""
+    confirmed = [("BookingConfirmed", {"provider_payment_id": None}), queued("confirmation")]
+    add_booking(db, Brief("second", "confirmed", ("A1",), [confirmed], fence=2), claimed=False)
+
+
+def hold_again(db: Connection) -> None:
+    add_booking(db, Brief("second", "held", ("A5",), minutes_ago=1, fence=2), claimed=False)
+
+
+def claim_twice_without_index(db: Connection) -> None:
+    db.execute("DROP INDEX seat_claims_show_label_key")
+    db.execute("INSERT INTO seat_claims SELECT * FROM seat_claims WHERE label = 'A1'")
+
+
+def hold_four(db: Connection) -> None:
+    for number in range(4):
+        brief = Brief(f"many-{number}", "held", (f"A{8 + number}",), minutes_ago=2 - number / 10)
+        add_booking(db, brief)
+
+
+def hold_and_lose_four(db: Connection) -> None:
+    """Four live holds at one instant of the past; none is left now."""
+    lapsed = [("BookingExpired", {"why": "released", "note": "", "payment_uncertain": False})]
+    for number in range(4):
+        brief = Brief(
+            f"many-{number}",
+            "expired",
+            (f"A{8 + number}",),
+            [lapsed],
+            minutes_ago=40,
+            row={"close_reason": "released"},
+        )
+        add_booking(db, brief)
+        db.execute(
+            "UPDATE events SET created_at = created_at + make_interval(secs => %s)"
+            " WHERE aggregate_id = %s AND event_type = 'BookingExpired'",
+            (300, brief.id),
+        )
+
+
+def append_raw(event_type: str, booking: str, payload: str = "{}") -> Spoil:
+    """One more event that was never chained."""
+    return by(
+        "INSERT INTO events (aggregate_id, sequence, event_type, payload, actor, version,"
+        " previous_hash, hash) SELECT aggregate_id, max(sequence) + 1, %(type)s,"
+        " %(payload)s::jsonb, 'x', max(version) + 1, '', '' FROM events WHERE aggregate_id = %(id)s"
+        " GROUP BY aggregate_id",
+        type=event_type,
+        id=id_of(booking),
+        payload=payload,
+    )
+
+
+IN_THE_DATABASE: list[tuple[str, str, Spoil]] = [
+    ("S1", "confirmed twice", confirm_again),
+    ("S2", "index dropped", by("DROP INDEX seat_claims_show_label_key")),
+    ("S2", "two claims", claim_twice_without_index),
+    ("S2", "two active bookings", hold_again),
+    (
+        "S2",
+        "index of other columns",
+        by(
+            "DROP INDEX seat_claims_show_label_key; CREATE UNIQUE INDEX"
+            " seat_claims_show_label_key ON seat_claims (show_id, label, booking_id)"
+        ),
+    ),
+    (
+        "S2",
+        "index of a part",
+        by(
+            "DROP INDEX seat_claims_show_label_key; CREATE UNIQUE INDEX"
+            " seat_claims_show_label_key ON seat_claims (show_id, label) WHERE state <> 'free'"
+        ),
+    ),
+    (
+        "S2",
+        "index invalid",
+        by(
+            "UPDATE pg_index SET indisvalid = false"
+            " WHERE indexrelid = 'seat_claims_show_label_key'::regclass"
+        ),
+    ),
+    ("S3", "another's seat", by("UPDATE seat_claims SET state = 'sold' WHERE label = 'A5'")),
+    ("S3", "sold to nobody", by("UPDATE seat_claims SET booking_id = NULL WHERE label = 'A1'")),
+    (
+        "S3",
+        "held by the dead",
+        by(
+            "UPDATE seat_claims SET state = 'held', booking_id = %(id)s WHERE label = 'A3'",
+            id=LAPSED,
+        ),
+    ),
+    ("S4", "capacity", by("UPDATE seat_maps SET capacity = 13")),
+    (
+        "S4",
+        "no such seat",
+        by("INSERT INTO seat_claims (show_id, label, state) SELECT id, 'Z9', 'free' FROM shows"),
+    ),
+    (
+        "S5",
+        "part of a booking",
+        by("UPDATE seat_claims SET state = 'free', booking_id = NULL WHERE label = 'A2'"),
+    ),
+    ("S6", "older fence", by("UPDATE seat_claims SET fence = 0 WHERE label = 'A1'")),
+    ("S6", "fence not raised", by("UPDATE seat_claims SET fence = 1 WHERE label = 'A3'")),
+    (
+        "S6",
+        "fence twice",
+        lambda db: add_booking(db, Brief("again", "held", ("A3",), minutes_ago=1), claimed=False),
+    ),
+    ("S7", "total", by("UPDATE bookings SET total_amount = 1 WHERE id = %(id)s", id=LAPSED)),
+    ("S7", "price", by("UPDATE booking_seats SET amount = 1 WHERE booking_id = %(id)s", id=LAPSED)),
+    ("S7", "currency", by("UPDATE bookings SET currency = 'USD' WHERE id = %(id)s", id=LAPSED)),
+    ("S7", "attempt", by("UPDATE payments SET amount = 1 WHERE booking_id = %(id)s", id=EXPIRING)),
+    ("S8", "four live holds", hold_four),
+    ("S8", "four live holds once", hold_and_lose_four),
+    (
+        "L1",
+        "overdue",
+        by(
+            "UPDATE bookings SET hold_expires_at = now() - interval '1 minute' WHERE id = %(id)s",
+            id=HELD,
+        ),
+    ),
+    (
+        "L1",
+        "closing for ever",
+        by(
+            "UPDATE bookings SET closing_since = now() - interval '3 minutes' WHERE id = %(id)s",
+            id=EXPIRING,
+        ),
+    ),
+    (
+        "L1",
+        "past its maximum",
+        by(
+            "UPDATE bookings SET hold_expires_at = now() + interval '1 day' WHERE id = %(id)s",
+            id=HELD,
+        ),
+    ),
+    (
+        "L1",
+        "request unsettled",
+        by(
+            "INSERT INTO booking_requests (id, user_id, show_id, body_hash, seats, ticket_types,"
+            " created_at) SELECT gen_random_uuid(), user_id, show_id, '', '{}', '{}',"
+            " now() - interval '2 minutes' FROM bookings LIMIT 1"
+        ),
+    ),
+    (
+        "L5",
+        "slow inbox",
+        by(
+            "UPDATE webhook_inbox SET status = 'pending', processed_at = NULL,"
+            " received_at = now() - interval '2 minutes'"
+        ),
+    ),
+    (
+        "L5",
+        "slow outbox",
+        by(
+            "UPDATE notification_outbox SET state = 'sending',"
+            " created_at = now() - interval '6 minutes'"
+        ),
+    ),
+    ("L5", "no reason", by("UPDATE webhook_inbox SET reason = NULL")),
+    (
+        "M2",
+        "confirmed unpaid",
+        by("UPDATE bookings SET state = 'confirmed' WHERE id = %(id)s", id=HELD),
+    ),
+    ("M3", "refund never made", by("UPDATE refunds SET idempotency_key = idempotency_key || 'x'")),
+    (
+        "M3",
+        "more than taken",
+        by("UPDATE refunds SET amount = 99999 WHERE booking_id = %(id)s", id=CANCELLED),
+    ),
+    ("M4", "books differ", by("UPDATE provider_payments SET captured = captured - 1")),
+    (
+        "M5",
+        "two bookings",
+        by(
+            "UPDATE bookings SET provider_payment_id = (SELECT provider_payment_id FROM bookings"
+            " WHERE id = %(one)s) WHERE id = %(two)s",
+            one=CONFIRMED,
+            two=LAPSED,
+        ),
+    ),
+    (
+        "M5",
+        "index dropped",
+        by(
+            "ALTER TABLE provider_payments DROP CONSTRAINT provider_payments_provider_reference_key"
+        ),
+    ),
+    ("M6", "asked too late", append_raw("PaymentStarted", "lapsed")),
+    ("E1", "state", by("UPDATE bookings SET state = 'expired' WHERE id = %(id)s", id=HELD)),
+    ("E1", "extensions", by("UPDATE bookings SET extensions_left = 7 WHERE id = %(id)s", id=HELD)),
+    (
+        "E1",
+        "end of the hold",
+        by(
+            "UPDATE bookings SET hold_expires_at = hold_expires_at + interval '1 second'"
+            " WHERE id = %(id)s",
+            id=HELD,
+        ),
+    ),
+    (
+        "E1",
+        "owner",
+        by("UPDATE bookings SET user_id = %(to)s WHERE id = %(id)s", to=id_of("bob"), id=LAPSED),
+    ),
+    ("E1", "no events", by("DELETE FROM events WHERE aggregate_id = %(id)s", id=HELD)),
+    (
+        "E1",
+        "no row",
+        by(
+            "WITH seats AS (DELETE FROM booking_seats WHERE booking_id = %(id)s)"
+            " DELETE FROM bookings WHERE id = %(id)s",
+            id=HELD,
+        ),
+    ),
+    ("E2", "gap", by("UPDATE events SET sequence = sequence + 100 WHERE sequence > 3")),
+    ("E2", "version", by("UPDATE bookings SET version = version + 1 WHERE id = %(id)s", id=HELD)),
+    ("E4", "illegal", append_raw("HoldExtended", "confirmed")),
+    ("E4", "unknown event", append_raw("BookingAbducted", "held")),
+    (
+        "E5",
+        "out of an end",
+        append_raw("BookingConfirmed", "lapsed", '{"provider_payment_id": null}'),
+    ),
+    (
+        "E6",
+        "back in time",
+        by("UPDATE events SET created_at = created_at - interval '1 hour' WHERE sequence = 3"),
+    ),
+    ("E7", "rewritten", by("UPDATE events SET payload = payload || '{\"x\": 1}'")),
+    (
+        "E7",
+        "unlinked",
+        by("UPDATE events SET previous_hash = '\\x00' WHERE sequence = 2"),
+    ),
+    ("E7", "cut off", by("DELETE FROM events WHERE event_type = 'RefundSettled'")),
+    (
+        "E8",
+        "index dropped",
+        by("ALTER TABLE events DROP CONSTRAINT events_aggregate_id_sequence_key"),
+    ),
+    (
+        "E11",
+        "index dropped",
+        by("ALTER TABLE webhook_inbox DROP CONSTRAINT webhook_inbox_provider_event_id_key"),
+    ),
+    ("E11", "answered, not stored", by("DELETE FROM webhook_inbox WHERE event_id = 'evt_one'")),
+    ("N1", "none", by("DELETE FROM notification_outbox WHERE booking_id = %(id)s", id=CONFIRMED)),
+    (
+        "N1",
+        "one too many",
+        by(
+            "INSERT INTO notification_outbox (booking_id, user_id, channel, template)"
+            " VALUES (%(id)s, %(user)s, 'email', 'confirmation')",
+            id=HELD,
+            user=id_of("ada"),
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("id_", "spoil"),
+    [pytest.param(id_, spoil, id=f"{id_} {name}") for id_, name, spoil in IN_THE_DATABASE],
+)
+def test_breach_in_the_database_is_found(
+    id_: str, spoil: Spoil, checker: Checker, db: Connection
+) -> None:
+    spoil(db)
+    checker.run()
+    assert checker.exit_code == 1
+    assert id_ in checker.with_status("BREACH")
+    assert 1 <= len(checker.verdicts[id_]["examples"]) <= 5
+
+
+@pytest.mark.parametrize(
+    ("id_", "change"),
+    [
+        pytest.param("M1", provider_payment("pay_x", "lapsed", PRICE), id="M1 kept for nothing"),
+        pytest.param("M1", provider_payment("pay_x", "nobody", PRICE), id="M1 unknown"),
+        pytest.param("M2", provider_payment("pay_x", "confirmed", 2 * PRICE), id="M2 two"),
+        pytest.param(
+            "M3",
+            provider_payment("pay_x", "lapsed", PRICE, refunded=PRICE + 1),
+            id="M3 more than taken",
+        ),
+        pytest.param("M4", provider_payment("pay_x", "lapsed", PRICE), id="M4 not in our books"),
+        pytest.param(
+            "M8",
+            {**provider_payment("pay_x", "lapsed", 0, minutes_ago=61), "status": "authorised"},
+            id="M8 authorised",
+        ),
+    ],
+)
+def test_payment_that_only_the_provider_knows_is_found(
+    id_: str, change: dict[str, Any], checker: Checker, witnesses: Witnesses
+) -> None:
+    witnesses.ledger["payments"].append(change)
+    checker.run()
+    assert checker.exit_code == 1
+    assert id_ in checker.with_status("BREACH")
+
+
+def test_payment_of_the_last_minute_may_be_under_way(
+    checker: Checker, witnesses: Witnesses
+) -> None:
+    fresh = provider_payment("pay_x", "lapsed", PRICE, minutes_ago=0.5)
+    witnesses.ledger["payments"].append(fresh)
+    checker.run()
+    assert checker.exit_code == 0
+
+
+def test_confirming_payment_of_another_amount_is_found(
+    checker: Checker, witnesses: Witnesses
+) -> None:
+    witnesses.ledger["payments"][0] = provider_payment("pay_one", "confirmed", PRICE)
+    checker.run()
+    assert {"M1", "M2", "M4"} <= checker.with_status("BREACH")
+
+
+def test_refund_key_with_two_effects_is_found(checker: Checker, witnesses: Witnesses) -> None:
+    again = {**provider_refund("pay_extra", 2 * PRICE), "id": "ref_again"}
+    witnesses.ledger["refunds"].append(again)
+    checker.run()
+    assert checker.with_status("BREACH") == {"M3"}
+
+
+def test_open_case_explains_money_that_was_kept(
+    checker: Checker, witnesses: Witnesses, db: Connection
+) -> None:
+    witnesses.ledger["payments"][2]["refunded"] = 0
+    checker.run()
+    assert "M1" in checker.with_status("BREACH")
+    db.execute("UPDATE bookings SET case_id = gen_random_uuid() WHERE id = %s", (CANCELLED,))
+    checker.run()
+    assert "M1" in checker.with_status("ok")
+
+
+def long_ago() -> str:
+    return (datetime.now(UTC) - timedelta(hours=2)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("id_", "change"),
+    [
+        pytest.param("N2", lambda mails: mails.pop(), id="N2 lost"),
+        pytest.param("N2", lambda mails: mails.append(mails[0]), id="N2 twice"),
+        pytest.param(
+            "N2", lambda mails: mails.append(message(HELD, "lapse", "email")), id="N2 stray"
+        ),
+        pytest.param("N2", lambda mails: mails[0].update(headers={}), id="N2 nameless"),
+        pytest.param(
+            "N3", lambda mails: mails.append(message(HELD, "confirmation", "email")), id="N3 untrue"
+        ),
+        pytest.param("N3", lambda mails: mails[0].update(received_at=long_ago()), id="N3 early"),
+        pytest.param("N4", lambda mails: mails[0].update(to="bob@example.test"), id="N4 stranger"),
+    ],
+)
+def test_message_that_should_not_be_is_found(
+    id_: str,
+    change: Callable[[list[dict[str, Any]]], object],
+    checker: Checker,
+    witnesses: Witnesses,
+) -> None:
+    change(witnesses.mails)
+    checker.run()
+    assert checker.exit_code == 1
+    assert id_ in checker.with_status("BREACH")
+
+
+def test_second_message_is_explained_by_an_ambiguous_attempt(
+    checker: Checker, witnesses: Witnesses, db: Connection
+) -> None:
+    witnesses.mails.append(witnesses.mails[0])
+    db.execute("UPDATE notification_outbox SET ambiguous_attempts = 1")
+    checker.run()
+    assert checker.exit_code == 0
+
+
+def test_more_seats_than_the_caps_allow_are_found(checker: Checker) -> None:
+    checker.run(SEATHOLD_MAX_SEATS_PER_BOOKING="1", SEATHOLD_MAX_SEATS_PER_USER_SHOW="3")
+    said = " ".join(checker.verdicts["S8"]["examples"])
+    assert checker.with_status("BREACH") == {"S8"}
+    assert "seats in one booking" in said
+    assert "seats of the show" in said
+
+
+def test_unreadable_event_is_a_breach_and_not_a_crash(checker: Checker, db: Connection) -> None:
+    db.execute("UPDATE events SET payload = '{\"seats\": 1}' WHERE event_type = 'SeatLocked'")
+    checker.run()
+    assert checker.exit_code == 1
+    assert {"S1", "E1", "E7"} <= checker.with_status("BREACH")
+
+
+def test_webhook_of_an_event_unknown_to_us_need_not_be_stored(
+    checker: Checker, witnesses: Witnesses, db: Connection
+) -> None:
+    """Refused deliveries are answered with 4xx or 5xx: nothing is owed for them."""
+    refused = {"state": "pending", "attempts": 1, "last_status": 503}
+    witnesses.ledger["events"].append({"id": "evt_x", "type": "x", "deliveries": [refused]})
+    insert(
+        db,
+        "webhook_inbox",
+        {"provider": "sandbox", "event_id": "evt_y", "event_type": "x", "body": b"{}"},
+    )
+    checker.run()
+    assert checker.exit_code == 0

@@ -1,0 +1,131 @@
+"""What the services write is what the checker, which shares no code with them, calls right."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from domain.booking import CloseReason
+from domain.money import Money
+from domain.payment import ProviderPayment, ProviderPaymentStatus
+from domain.steps import (
+    BookingInput,
+    CloseStep,
+    ConfirmRequest,
+    ExtendRequest,
+    ExtendStep,
+    FinishStep,
+)
+from infra.postgres.engine import create_engine
+from infra.postgres.uow import PostgresUnitOfWork
+from infra.settings import Settings
+from services import booking, payment
+from tests.check.builders import Connection
+from tests.check.conftest import Checker, settings_for
+from tests.factories import PRICE, Hall, create_hall
+
+
+class Desk:
+    """The steps of a booking, one transaction each, on the test's own town."""
+
+    def __init__(self, engine: AsyncEngine, hall: Hall) -> None:
+        self.begin, self.hall = PostgresUnitOfWork(engine), hall
+
+    async def hold(self, *labels: str) -> BookingInput:
+        input = self.hall.input(*labels)
+        async with self.begin() as tx:
+            await tx.bookings.add_request(input, key_hash=None, body_hash=b"body")
+            await booking.hold(tx, input)
+        return input
+
+    async def extend(self, input: BookingInput) -> None:
+        step = ExtendStep(input.booking_id, 900, ExtendRequest(input.user_id))
+        async with self.begin() as tx:
+            await booking.extend(tx, step)
+
+    async def close(self, input: BookingInput, why: CloseReason) -> None:
+        async with self.begin() as tx:
+            await booking.begin_close(tx, CloseStep(input.booking_id, why, "test"))
+
+    async def finish(self, input: BookingInput) -> None:
+        async with self.begin() as tx:
+            await booking.finish_close(tx, FinishStep(input.booking_id, 0, False))
+
+    async def pay(self, input: BookingInput, *, amount: int, confirm: bool = True) -> None:
+        """Check out, record a captured payment and confirm, as the workflow would."""
+        id_ = UUID(input.booking_id)
+        async with self.begin() as tx:
+            attempt = await tx.payments.latest_attempt(id_)
+            if attempt is None:
+                plan = await payment.plan_checkout(
+                    tx, id_, user_id=UUID(input.user_id), provider="sandbox", request_id=None
+                )
+                attempt = plan.attempt
+        assert attempt is not None
+        if not confirm:
+            return
+        money = Money(amount, "EUR")
+        captured = ProviderPaymentStatus.CAPTURED
+        paid = ProviderPayment(f"pay_{uuid4()}", "s", str(id_), captured, money, amount, 0)
+        async with self.begin() as tx:
+            recorded = await payment.record_payment(tx, attempt, paid)
+            await tx.payments.close_session(attempt.id)
+        if recorded.refunds is not None:
+            async with self.begin() as tx:
+                await payment.settle_refund(
+                    tx, recorded.refunds, status="succeeded", reference="ref", request_id=None
+                )
+        async with self.begin() as tx:
+            told = recorded.confirms or recorded.refunds
+            await payment.confirm(tx, ConfirmRequest(input.booking_id, str(told)))
+
+
+@pytest.fixture
+async def desk(settings: Settings, database_url: str) -> AsyncIterator[Desk]:
+    engine = create_engine(settings_for(settings, database_url))
+    yield Desk(engine, await create_hall(engine, seats=12))
+    await engine.dispose()
+
+
+async def test_every_path_of_the_services_is_right(
+    desk: Desk, checker: Checker, db: Connection
+) -> None:
+    confirmed = await desk.hold("A1", "A2")
+    await desk.extend(confirmed)
+    await desk.pay(confirmed, amount=2 * PRICE)
+    await desk.pay(confirmed, amount=2 * PRICE)
+    released = await desk.hold("A3")
+    await desk.close(released, CloseReason.RELEASED)
+    mismatch = await desk.hold("A3", "A4")
+    await desk.pay(mismatch, amount=PRICE)
+    await desk.close(mismatch, CloseReason.CANCELLED)
+    await desk.finish(mismatch)
+    await desk.pay(mismatch, amount=2 * PRICE)
+    uncertain = await desk.hold("A5")
+    await desk.pay(uncertain, amount=PRICE, confirm=False)
+    await desk.close(uncertain, CloseReason.RELEASED)
+    await desk.finish(uncertain)
+    lapsed = await desk.hold("A6", "A7")
+    db.execute("UPDATE bookings SET hold_expires_at = now() WHERE id = %s", (lapsed.booking_id,))
+    await desk.hold("A7", "A8")
+    states = db.execute(
+        "SELECT state, payment_uncertain, count(*) FROM bookings WHERE show_id = %s"
+        " GROUP BY 1, 2 ORDER BY 1, 2",
+        (desk.hall.show_id,),
+    ).fetchall()
+    assert states == [
+        ("cancelled", False, 1),
+        ("confirmed", False, 1),
+        ("expired", False, 2),
+        ("expired", True, 1),
+        ("held", False, 1),
+    ]
+
+    checker.run(SEATHOLD_SANDBOX_URL="", SEATHOLD_MAIL_URL="")
+    found = {id_: one["examples"] for id_, one in checker.verdicts.items() if one["breaches"]}
+    assert set(found) == {"E1"}, found
+    assert len(found["E1"]) == 1, "only the hold whose end this test moved"
+    assert lapsed.booking_id in found["E1"][0]
