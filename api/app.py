@@ -1,0 +1,153 @@
+"""The API put together from its parts: `create_app` is what a server runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+
+from api import errors, openapi
+from api.commands import auth, bookings, webhooks
+from api.deps.state import AppState
+from api.middleware.body import BodyRules
+from api.middleware.frame import RequestFrame
+from api.middleware.metrics import Metrics
+from api.queries import bookings as booking_queries
+from api.queries import health, me, not_yet
+from infra.gateways.sandbox import SandboxGateway
+from infra.logging import configure_logging
+from infra.passwords import Argon2Passwords
+from infra.postgres.engine import create_engine
+from infra.postgres.guards import require_guards
+from infra.postgres.idempotency import PostgresIdempotency
+from infra.postgres.show import ShowCache
+from infra.postgres.uow import PostgresUnitOfWork
+from infra.postgres.users import PostgresAccounts
+from infra.postgres.work import PostgresWorkQueue
+from infra.redis.client import create_redis
+from infra.redis.seat_claims import RedisSeatPreclaims
+from infra.settings import Settings
+from infra.temporal import TemporalBookingProcess, connect
+from infra.tokens import TokenSigner
+from services.desk import BookingDesk
+from services.gateway import PaymentGateway
+from services.payment_news import PaymentNews
+from services.reserve import Reserver
+from services.user import Accounts
+from services.work import HoldLimits
+
+# Routes are tried in this order, so the busiest come first.
+ROUTERS = (
+    bookings.router,
+    booking_queries.router,
+    webhooks.router,
+    auth.router,
+    me.router,
+    health.router,
+    not_yet.router,
+)
+
+log = structlog.get_logger("api")
+
+
+class SeatholdApi(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        return openapi.document(self)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application; its connections are opened when a server starts it.
+
+    Without ``settings`` it is a process of its own: they come from the environment, and the
+    process's log is set up.
+
+    Raises:
+        RuntimeError: at start-up, when the index that guards the seats is missing or invalid.
+    """
+    if settings is None:
+        settings = Settings()
+        configure_logging(settings, process="api")
+    found = settings
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_parts(found) as parts:
+            app.state.parts = parts
+            log.info("api_ready")
+            yield
+
+    app = SeatholdApi(
+        title=openapi.TITLE, redoc_url=None, redirect_slashes=False, lifespan=lifespan
+    )
+    app.state.metrics = Metrics()
+    app.add_middleware(BodyRules)
+    app.add_middleware(RequestFrame, metrics=app.state.metrics)
+    errors.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    return app
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
+    """Open everything a process needs and close it in reverse; Temporal may be away."""
+    async with AsyncExitStack() as stack:
+        engine = create_engine(settings, application_name="seathold-api")
+        stack.push_async_callback(engine.dispose)
+        await require_guards(engine)
+        redis = create_redis(settings)
+        stack.push_async_callback(redis.aclose)
+        sandbox = SandboxGateway(settings.sandbox_url)
+        stack.push_async_callback(sandbox.aclose)
+        passwords = Argon2Passwords()
+        stack.callback(passwords.close)
+        temporal = await connect(lazy=True)
+
+        begin = PostgresUnitOfWork(engine)
+        process = TemporalBookingProcess(temporal)
+        limits = _hold_limits(settings)
+        work = PostgresWorkQueue(engine, limits)
+        gateways: dict[str, PaymentGateway] = {sandbox.name: sandbox}
+        signer = TokenSigner(
+            settings.jwt_seed.get_secret_value(), access_seconds=settings.access_token_seconds
+        )
+        yield AppState(
+            settings=settings,
+            engine=engine,
+            reads=engine.execution_options(isolation_level="AUTOCOMMIT"),
+            redis=redis,
+            temporal=temporal,
+            gateways=gateways,
+            signer=signer,
+            accounts=Accounts(
+                PostgresAccounts(engine),
+                passwords,
+                signer,
+                refresh_seconds=settings.refresh_token_seconds,
+            ),
+            idempotency=PostgresIdempotency(engine),
+            shows=ShowCache(engine),
+            reserver=Reserver(begin, RedisSeatPreclaims(redis), process),
+            desk=BookingDesk(
+                begin,
+                process,
+                work,
+                PaymentNews(begin, gateways, process, work),
+                gateways,
+                limits,
+            ),
+        )
+
+
+def _hold_limits(settings: Settings) -> HoldLimits:
+    return HoldLimits(
+        hold_seconds=settings.hold_seconds,
+        hold_max_seconds=settings.hold_max_seconds,
+        grace_seconds=settings.payment_grace_seconds,
+        payment_retry_seconds=settings.payment_retry_seconds,
+        max_seats_per_user_show=settings.max_seats_per_user_show,
+        max_live_holds_per_user=settings.max_live_holds_per_user,
+    )

@@ -1,0 +1,57 @@
+"""What queries are given: who asks, a connection to read from, ids out of paths."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends
+from fastapi.openapi.models import HTTPBearer
+from fastapi.params import Path
+from fastapi.security.base import SecurityBase
+from pydantic import BeforeValidator
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.requests import Request
+
+from api.deps.state import app_state
+from domain.errors import NotFound, Unauthenticated
+from infra.tokens import Principal, TokenSigner
+
+
+class Bearer(SecurityBase):
+    """The user behind ``Authorization: Bearer``; 401 ``unauthenticated`` without one."""
+
+    def __init__(self) -> None:
+        self.model = HTTPBearer(bearerFormat="JWT")
+        self.scheme_name = "bearer"
+
+    async def __call__(self, request: Request) -> Principal:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthenticated("Log in, and send the access token as a bearer.")
+        return (await app_state(request)).signer.verify(token.strip())
+
+
+async def read_connection(request: Request) -> AsyncIterator[AsyncConnection]:
+    async with (await app_state(request)).reads.connect() as connection:
+        yield connection
+
+
+async def signer(request: Request) -> TokenSigner:
+    return (await app_state(request)).signer
+
+
+def _id(value: object) -> object:
+    """A malformed id names nothing, so it is not found rather than invalid."""
+    try:
+        return UUID(str(value))
+    except ValueError as error:
+        raise NotFound("There is no such thing; the id is malformed.") from error
+
+
+CurrentUser = Annotated[Principal, Depends(Bearer())]
+# Given back before the answer is sent: a slow reader must not keep a connection.
+ReadConnection = Annotated[AsyncConnection, Depends(read_connection, scope="function")]
+Signer = Annotated[TokenSigner, Depends(signer)]
+PathId = Annotated[UUID, BeforeValidator(_id), Path()]

@@ -1,0 +1,47 @@
+"""Everything the API is made of, opened once a process by ``api/app.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.requests import Request
+from temporalio.client import Client
+
+from infra.postgres.idempotency import PostgresIdempotency
+from infra.postgres.show import ShowCache
+from infra.settings import Settings
+from infra.tokens import TokenSigner
+from services.desk import BookingDesk
+from services.gateway import PaymentGateway
+from services.reserve import Reserver
+from services.user import Accounts
+
+
+@dataclass(frozen=True, slots=True)
+class AppState:
+    """``reads`` is the same pool as ``engine``, each statement a transaction of its own."""
+
+    settings: Settings
+    engine: AsyncEngine
+    reads: AsyncEngine
+    redis: Redis
+    temporal: Client
+    gateways: Mapping[str, PaymentGateway]
+    signer: TokenSigner
+    accounts: Accounts
+    idempotency: PostgresIdempotency
+    shows: ShowCache
+    reserver: Reserver
+    desk: BookingDesk
+
+
+async def app_state(request: Request) -> AppState:
+    return cast(AppState, request.app.state.parts)
+
+
+State = Annotated[AppState, Depends(app_state)]

@@ -1,0 +1,69 @@
+"""The OpenAPI document: what FastAPI derives, and what holds for every route."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api.problems import MEDIA_TYPE
+from api.schemas.common import Problem
+
+TITLE = "Seathold"
+VERSION = "1"
+DESCRIPTION = """\
+Seats are held, paid and confirmed, or given back.
+
+Errors are problem documents (RFC 9457) with a stable `code`; every answer has an `X-Request-Id`.
+Money is in minor units, times are UTC. A POST that changes something honours `Idempotency-Key`
+for 24 hours, except those that answer with credentials.
+"""
+PROBLEM_REF = "#/components/schemas/Problem"
+PROBLEM_ANSWER = {
+    "description": "A problem, by its `code`.",
+    "content": {MEDIA_TYPE: {"schema": {"$ref": PROBLEM_REF}}},
+}
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Repeat a request safely: the same key and body get the first answer.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "example": "c0ffee00-7a55-4f5c-9a0e-1f1f6a3f2a10",
+}
+# Answers with credentials are never stored, and providers have ids of their own.
+WITHOUT_KEY = ("/api/auth/", "/api/webhooks/")
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The whole document, made once an app."""
+    if app.openapi_schema is None:
+        made = get_openapi(title=TITLE, version=VERSION, description=DESCRIPTION, routes=app.routes)
+        schemas = made.setdefault("components", {}).setdefault("schemas", {})
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        found = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(found.pop("$defs", {}))
+        schemas["Problem"] = found
+        for path, operations in made["paths"].items():
+            for method, operation in operations.items():
+                _complete(path, method, operation)
+        app.openapi_schema = made
+    return app.openapi_schema
+
+
+def render(app: FastAPI) -> str:
+    """The document as ``seathold openapi`` prints it and ``docs/openapi.json`` keeps it."""
+    return json.dumps(document(app), indent=1, ensure_ascii=False) + "\n"
+
+
+def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
+    answers = operation["responses"]
+    answers.pop("422", None)
+    answers["default"] = PROBLEM_ANSWER
+    if "501" in answers:
+        answers["501"] = PROBLEM_ANSWER
+    elif method == "post" and not path.startswith(WITHOUT_KEY):
+        operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)

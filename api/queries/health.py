@@ -1,0 +1,69 @@
+"""For those who run it: is the process alive, can it work, what has it done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import cast
+
+import orjson
+import structlog
+from fastapi import APIRouter, Request, Response
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from sqlalchemy import text
+
+from api.deps.state import AppState, State
+from api.middleware.metrics import Metrics
+
+router = APIRouter(tags=["operations"])
+
+CHECK_SECONDS = 2.0
+RETRY_AFTER_SECONDS = 2
+SELECT_ONE = text("SELECT 1")
+
+log = structlog.get_logger(__name__)
+
+
+@router.get("/healthz")
+async def healthz() -> Response:
+    """The process answers; nothing else is asked."""
+    return Response(b'{"status":"ok"}', media_type="application/json")
+
+
+@router.get("/readyz")
+async def readyz(state: State) -> Response:
+    """Each dependency by name; 503 when one of them is away."""
+    checks: dict[str, Awaitable[object]] = {
+        "database": _database(state),
+        "redis": state.redis.ping(),
+        "temporal": state.temporal.service_client.check_health(),
+    }
+    answers = await asyncio.gather(*(_look(name, check) for name, check in checks.items()))
+    found = dict(zip(checks, answers, strict=True))
+    is_ready = all(answer == "ok" for answer in answers)
+    content = {"status": "ok" if is_ready else "unavailable", "checks": found}
+    headers = None if is_ready else {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return Response(
+        orjson.dumps(content), 200 if is_ready else 503, headers, media_type="application/json"
+    )
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """Counts and times of this process, as Prometheus reads them."""
+    counted = cast(Metrics, request.app.state.metrics)
+    return Response(counted.exposition(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+async def _database(state: AppState) -> None:
+    async with state.reads.connect() as connection:
+        await connection.execute(SELECT_ONE)
+
+
+async def _look(name: str, check: Awaitable[object]) -> str:
+    try:
+        is_ok = await asyncio.wait_for(check, CHECK_SECONDS) is not False
+    except Exception as error:  # noqa: BLE001 -- whatever ails it, it is not ready
+        log.warning("not_ready", dependency=name, error=type(error).__name__)
+        is_ok = False
+    return "ok" if is_ok else "unavailable"

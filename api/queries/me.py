@@ -1,0 +1,22 @@
+"""The account that asks."""
+
+from __future__ import annotations
+
+import orjson
+from fastapi import APIRouter, Response
+
+from api.deps.read import CurrentUser, ReadConnection
+from api.schemas.users import UserOut
+from domain.errors import Unauthenticated
+from readmodel import users as readmodel
+
+router = APIRouter(prefix="/api/me", tags=["accounts"])
+
+
+@router.get("", response_model=UserOut)
+async def me(user: CurrentUser, connection: ReadConnection) -> Response:
+    """Your own account."""
+    found = await readmodel.read(connection, user.user_id)
+    if found is None:
+        raise Unauthenticated("This account is gone.")
+    return Response(orjson.dumps(found), media_type="application/json")

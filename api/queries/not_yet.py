@@ -1,0 +1,43 @@
+"""Addresses that are promised and not built yet: they say so instead of not being there."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from api.problems import problem
+
+router = APIRouter()
+
+NOT_YET = (
+    ("PATCH", "/api/me", "Change your account"),
+    ("DELETE", "/api/me", "Erase your account"),
+    ("POST", "/api/me/password", "Change your password"),
+    ("GET", "/api/me/export", "Everything stored about you"),
+    ("GET", "/api/show/{show_id}/availability/stream", "Availability as it changes"),
+    ("POST", "/api/show/{show_id}/queue", "Join the waiting room"),
+    ("GET", "/api/queue/{ticket}", "Your place in the waiting room"),
+    ("GET", "/api/queue/{ticket}/stream", "Your place as it changes"),
+    ("GET", "/api/booking/{booking_id}/tickets.pdf", "The tickets to print"),
+    ("GET", "/api/booking/{booking_id}/refund-quote", "What a refund would give back"),
+    ("POST", "/api/booking/{booking_id}/refund", "Ask for a refund"),
+)
+ADMIN_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+async def not_yet() -> Response:
+    return problem(501, "not_yet", "This is promised and not built yet.")
+
+
+for method, path, summary in NOT_YET:
+    router.add_api_route(
+        path,
+        not_yet,
+        methods=[method],
+        status_code=501,
+        summary=summary,
+        tags=["not yet"],
+    )
+# Not in the document: which addresses there will be is not decided for each of them.
+router.add_api_route(
+    "/api/admin/{rest:path}", not_yet, methods=list(ADMIN_METHODS), include_in_schema=False
+)

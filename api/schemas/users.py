@@ -1,0 +1,117 @@
+"""Accounts on the wire."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Annotated, Literal
+from uuid import UUID
+
+from email_validator import EmailNotValidError, validate_email
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from api.schemas.common import ApiModel
+from domain.user import NAME_MAX, PASSWORD_MAX, PASSWORD_MIN
+
+EMAIL_MAX = 254
+# Separators that people write into a telephone number.
+SEPARATORS = re.compile(r"[ ()./-]")
+PHONE = re.compile(r"\+?[0-9]{5,15}")
+
+
+def _email(value: str) -> str:
+    """The address as mail can be sent to it; only its form is checked."""
+    try:
+        # ``.test`` is for development and tests, and no address there can be anybody's.
+        found = validate_email(
+            value, check_deliverability=False, test_environment=True, allow_smtputf8=False
+        )
+    except EmailNotValidError as error:
+        raise ValueError(str(error)) from error
+    return found.normalized
+
+
+def _phone(value: str) -> str:
+    number = SEPARATORS.sub("", value)
+    if not PHONE.fullmatch(number):
+        raise ValueError("give 5 to 15 digits, best with the country's code: +4915112345678")
+    return number
+
+
+def _printable(value: str) -> str:
+    if any(unicodedata.category(character) == "Cc" for character in value):
+        raise ValueError("control characters are not part of a name")
+    return value
+
+
+Email = Annotated[
+    str, Field(max_length=EMAIL_MAX, examples=["ada@example.test"]), AfterValidator(_email)
+]
+Phone = Annotated[str, Field(max_length=40, examples=["+4915112345678"]), AfterValidator(_phone)]
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=NAME_MAX),
+    AfterValidator(_printable),
+    Field(examples=["Ada Lovelace"]),
+]
+NewPassword = Annotated[
+    str,
+    Field(
+        min_length=PASSWORD_MIN, max_length=PASSWORD_MAX, examples=["three words make a password"]
+    ),
+]
+RefreshToken = Annotated[str, Field(min_length=1, max_length=512)]
+
+
+class RegisterBody(ApiModel):
+    email: Email
+    password: NewPassword
+    name: Name
+    phone: Phone | None = None
+
+
+class LoginBody(ApiModel):
+    """Not checked for form: an address that cannot be is one that is not known."""
+
+    email: Annotated[str, Field(min_length=1, max_length=320, examples=["ada@example.test"])]
+    password: Annotated[
+        str, Field(min_length=1, max_length=1024, examples=["three words make a password"])
+    ]
+
+
+class RefreshBody(ApiModel):
+    refresh_token: RefreshToken
+
+
+class UserOut(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "6d0f3f52-3c4b-4c0e-9a53-8c1f4a0a7b11",
+                    "email": "ada@example.test",
+                    "name": "Ada Lovelace",
+                    "phone": "+4915112345678",
+                    "role": "user",
+                    "created_at": "2026-11-24T09:15:00.000Z",
+                }
+            ]
+        }
+    )
+
+    id: UUID
+    email: str
+    name: str
+    phone: str | None
+    role: Literal["user", "admin"]
+    created_at: str
+
+
+class SignedInOut(BaseModel):
+    """``expires_in``: seconds of the access token. A refresh token is good for one use."""
+
+    user: UserOut
+    access_token: str
+    token_type: Literal["Bearer"]
+    expires_in: int
+    refresh_token: str

@@ -1,0 +1,33 @@
+"""An account as its owner sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.user import Role, User
+from readmodel.bookings import stamp
+
+BY_ID = text("SELECT id, email, name, phone, role, created_at FROM users WHERE id = :id")
+
+
+async def read(connection: AsyncConnection, user_id: UUID) -> dict[str, Any] | None:
+    row = (await connection.execute(BY_ID, {"id": user_id})).one_or_none()
+    if row is None:
+        return None
+    return shape(User(row.id, row.email, row.name, row.phone, Role(row.role), row.created_at))
+
+
+def shape(user: User) -> dict[str, Any]:
+    """The account in the contract's shape."""
+    return {
+        "id": str(user.id),
+        "email": user.email,
+        "name": user.name,
+        "phone": user.phone,
+        "role": user.role.value,
+        "created_at": stamp(user.created_at),
+    }

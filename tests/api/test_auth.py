@@ -1,0 +1,286 @@
+"""Accounts and sessions: register, log in, renew, log out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from infra.passwords import Argon2Passwords
+from tests.helpers.accounts import PASSWORD, bearer, client_of, new_email, open_account
+from tests.helpers.problems import assert_problem
+
+Client = httpx2.AsyncClient
+
+
+async def refresh(client: Client, token: str) -> httpx2.Response:
+    return await client.post("/api/auth/refresh", json={"refresh_token": token})
+
+
+async def test_registering_opens_an_account_and_logs_in(client: Client) -> None:
+    email = new_email()
+    session = await open_account(
+        client, email=email, name="  Ada Lovelace ", phone="+49 151/123-45"
+    )
+
+    assert session["token_type"] == "Bearer"
+    assert session["expires_in"] == 600
+    assert session["user"] == {
+        "id": session["user"]["id"],
+        "email": email,
+        "name": "Ada Lovelace",
+        "phone": "+4915112345",
+        "role": "user",
+        "created_at": session["user"]["created_at"],
+    }
+    me = await client.get("/api/me", headers=bearer(session))
+    assert me.status_code == 200
+    assert me.json() == session["user"]
+    assert me.headers["cache-control"] == "no-store"
+
+
+async def test_an_account_is_an_event_that_names_nobody(
+    client: Client, engine: AsyncEngine
+) -> None:
+    email = new_email()
+    user = (await open_account(client, email=email))["user"]
+    async with engine.connect() as connection:
+        found = await connection.execute(
+            text("SELECT event_type, sequence, payload FROM events WHERE aggregate_id = :id"),
+            {"id": UUID(user["id"])},
+        )
+        [event] = found.all()
+    assert tuple(event) == ("UserRegistered", 1, {"user_id": user["id"]})
+
+
+async def test_an_address_has_one_account_however_it_is_spelt(client: Client) -> None:
+    email = new_email()
+    await open_account(client, email=email)
+    again = {"email": email.upper(), "password": PASSWORD, "name": "Eve"}
+    assert_problem(await client.post("/api/auth/register", json=again), 409, "email_taken")
+
+
+async def test_of_many_who_register_one_address_at_once_one_succeeds(client: Client) -> None:
+    body = {"email": new_email(), "password": PASSWORD, "name": "Ada"}
+    answers = await asyncio.gather(
+        *(client.post("/api/auth/register", json=body) for _ in range(10))
+    )
+    assert sorted(answer.status_code for answer in answers) == [201] + [409] * 9
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"email": "no-at-sign"}, "email"),
+        ({"email": "a@b"}, "email"),
+        ({"email": "a b@example.test"}, "email"),
+        ({"email": "a@example.test\r\nBcc: b@example.test"}, "email"),
+        ({"email": "x" * 300 + "@example.test"}, "email"),
+        ({"email": 7}, "email"),
+        ({"password": "short12"}, "password"),
+        ({"password": "x" * 129}, "password"),
+        ({"password": None}, "password"),
+        ({"name": "   "}, "name"),
+        ({"name": "x" * 101}, "name"),
+        ({"name": "Ada\r\nBcc: eve"}, "name"),
+        ({"phone": "call me"}, "phone"),
+        ({"phone": "+1"}, "phone"),
+        ({"role": "admin"}, "role"),
+        ({"id": "6d0f3f52-3c4b-4c0e-9a53-8c1f4a0a7b11"}, "id"),
+    ],
+)
+async def test_what_cannot_be_an_account_is_invalid(
+    client: Client, changes: dict[str, object], field: str
+) -> None:
+    body = {"email": new_email(), "password": PASSWORD, "name": "Ada", **changes}
+    found = assert_problem(await client.post("/api/auth/register", json=body), 422, "invalid")
+    assert [error["field"] for error in found["errors"]] == [field]
+    assert PASSWORD not in str(found)
+
+
+async def test_logging_in_takes_the_address_in_any_case(client: Client) -> None:
+    email = new_email()
+    user = (await open_account(client, email=email))["user"]
+    answer = await client.post(
+        "/api/auth/login", json={"email": f" {email.title()} ", "password": PASSWORD}
+    )
+    assert answer.status_code == 200
+    assert answer.json()["user"] == user
+
+
+async def test_a_wrong_password_and_an_unknown_address_are_answered_alike(client: Client) -> None:
+    email = new_email()
+    await open_account(client, email=email)
+    answers = [
+        assert_problem(
+            await client.post("/api/auth/login", json={"email": one, "password": "wrong password"}),
+            401,
+            "invalid_credentials",
+        )
+        for one in (email, new_email(), "not an address")
+    ]
+    for answer in answers:
+        del answer["request_id"]
+    assert answers[0] == answers[1] == answers[2]
+
+
+async def test_passwords_are_kept_as_argon2id(client: Client, engine: AsyncEngine) -> None:
+    user = (await open_account(client))["user"]
+    async with engine.connect() as connection:
+        kept = await connection.scalar(
+            text("SELECT password_hash FROM users WHERE id = :id"), {"id": UUID(user["id"])}
+        )
+    assert kept.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+
+
+async def test_an_older_hash_is_replaced_at_login(client: Client, engine: AsyncEngine) -> None:
+    from argon2 import PasswordHasher
+
+    email = new_email()
+    user_id = UUID((await open_account(client, email=email))["user"]["id"])
+    weak = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+    async with engine.begin() as connection:
+        await connection.execute(
+            text("UPDATE users SET password_hash = :weak WHERE id = :id"),
+            {"weak": weak, "id": user_id},
+        )
+    login = {"email": email, "password": PASSWORD}
+    assert (await client.post("/api/auth/login", json=login)).status_code == 200
+    async with engine.connect() as connection:
+        kept = await connection.scalar(
+            text("SELECT password_hash FROM users WHERE id = :id"), {"id": user_id}
+        )
+    assert "m=19456,t=2" in kept
+    assert (await client.post("/api/auth/login", json=login)).status_code == 200
+
+
+async def test_more_logins_than_the_threads_can_take_are_turned_away(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passwords = Argon2Passwords(workers=1, max_waiting=1)
+    monkeypatch.setattr(app.state.parts.accounts, "_passwords", passwords)
+    body = {"email": new_email(), "password": PASSWORD}
+    async with client_of(app) as client:
+        answers = await asyncio.gather(
+            *(client.post("/api/auth/login", json=body) for _ in range(12))
+        )
+    passwords.close()
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert 0 < len(refused) < len(answers)
+    for answer in refused:
+        assert_problem(answer, 429, "rate_limited")
+        assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_refreshing_rotates_the_token(client: Client) -> None:
+    session = await open_account(client)
+    answer = await refresh(client, session["refresh_token"])
+    assert answer.status_code == 200
+    renewed = answer.json()
+    assert renewed["user"] == session["user"]
+    assert renewed["refresh_token"] != session["refresh_token"]
+    assert (await client.get("/api/me", headers=bearer(renewed))).status_code == 200
+
+
+async def test_using_a_rotated_token_again_ends_its_whole_family(client: Client) -> None:
+    session = await open_account(client)
+    other_family = (
+        await client.post(
+            "/api/auth/login", json={"email": session["user"]["email"], "password": PASSWORD}
+        )
+    ).json()
+    renewed = (await refresh(client, session["refresh_token"])).json()
+
+    assert_problem(await refresh(client, session["refresh_token"]), 401, "invalid_token")
+    assert_problem(await refresh(client, renewed["refresh_token"]), 401, "invalid_token")
+    assert (await refresh(client, other_family["refresh_token"])).status_code == 200
+
+
+async def test_of_many_refreshes_of_one_token_at_once_one_succeeds(
+    client: Client, engine: AsyncEngine
+) -> None:
+    session = await open_account(client)
+    answers = await asyncio.gather(*(refresh(client, session["refresh_token"]) for _ in range(50)))
+    assert sorted(answer.status_code for answer in answers) == [200] + [401] * 49
+    async with engine.connect() as connection:
+        tokens = await connection.scalar(
+            text("SELECT count(*) FROM refresh_tokens WHERE user_id = :id"),
+            {"id": UUID(session["user"]["id"])},
+        )
+    assert tokens == 2
+
+
+async def test_a_refresh_token_that_is_over_is_refused(client: Client, engine: AsyncEngine) -> None:
+    session = await open_account(client)
+    async with engine.begin() as connection:
+        await connection.execute(
+            text("UPDATE refresh_tokens SET expires_at = clock_timestamp() WHERE user_id = :id"),
+            {"id": UUID(session["user"]["id"])},
+        )
+    assert_problem(await refresh(client, session["refresh_token"]), 401, "invalid_token")
+
+
+async def test_logging_out_ends_the_session_and_may_be_repeated(client: Client) -> None:
+    session = await open_account(client)
+    for _ in range(2):
+        answer = await client.post(
+            "/api/auth/logout", json={"refresh_token": session["refresh_token"]}
+        )
+        assert answer.status_code == 204
+        assert answer.content == b""
+    assert_problem(await refresh(client, session["refresh_token"]), 401, "invalid_token")
+
+
+@pytest.mark.parametrize("path", ["refresh", "logout"])
+@pytest.mark.parametrize("token", ["unknown", "ü", "x" * 512])
+async def test_a_token_that_never_was_is_refused(client: Client, path: str, token: str) -> None:
+    answer = await client.post(f"/api/auth/{path}", json={"refresh_token": token})
+    assert_problem(answer, 401, "invalid_token")
+
+
+async def test_answers_with_credentials_ignore_an_idempotency_key(
+    client: Client, engine: AsyncEngine
+) -> None:
+    session = await open_account(client)
+    login = {"email": session["user"]["email"], "password": PASSWORD}
+    headers = {"Idempotency-Key": "k"}
+    first, second = [
+        (await client.post("/api/auth/login", json=login, headers=headers)) for _ in range(2)
+    ]
+    assert first.json()["refresh_token"] != second.json()["refresh_token"]
+    assert "idempotent-replayed" not in second.headers
+
+
+@pytest.mark.parametrize(
+    "header",
+    [None, "", "Bearer", "Bearer ", "Bearer x", "Basic YTpi", "Bearer a.b.c", "Bearer a.b.c d"],
+)
+async def test_without_a_token_nobody_is_asking(client: Client, header: str | None) -> None:
+    headers = {} if header is None else {"Authorization": header}
+    answer = await client.get("/api/me", headers=headers)
+    assert_problem(answer, 401, "unauthenticated")
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_a_token_of_an_erased_account_is_refused(app: FastAPI, client: Client) -> None:
+    token = app.state.parts.signer.issue(UUID(int=7), "user")
+    answer = await client.get("/api/me", headers={"Authorization": f"Bearer {token}"})
+    assert_problem(answer, 401, "unauthenticated")
+
+
+async def test_secrets_are_not_stored_as_they_are(client: Client, engine: AsyncEngine) -> None:
+    session: dict[str, Any] = await open_account(client)
+    async with engine.connect() as connection:
+        found = await connection.execute(
+            text("SELECT token_hash FROM refresh_tokens WHERE user_id = :id"),
+            {"id": UUID(session["user"]["id"])},
+        )
+        [row] = found.all()
+    assert session["refresh_token"].encode() not in bytes(row.token_hash)
+    assert len(row.token_hash) == 32

@@ -1,0 +1,179 @@
+"""What those who run it can ask, and what keeps it from starting."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from uuid import uuid4
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from pydantic import SecretStr
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from api.app import create_app
+from infra.postgres.engine import create_engine
+from infra.postgres.guards import require_guards
+from infra.redis.client import create_redis
+from infra.settings import Settings
+from tests.helpers.accounts import replaced_parts
+
+Client = httpx2.AsyncClient
+
+NOWHERE = Settings(
+    database_url=SecretStr("postgresql://x:x@127.0.0.1:1/x"),
+    redis_url=SecretStr("redis://127.0.0.1:1/0"),
+)
+
+
+@dataclass
+class TemporalService:
+    """Temporal's client as the health check sees it."""
+
+    is_there: bool
+
+    @property
+    def service_client(self) -> TemporalService:
+        return self
+
+    async def check_health(self) -> bool:
+        if not self.is_there:
+            raise RuntimeError("a lazy client says so when it cannot connect")
+        return True
+
+
+async def test_a_process_that_answers_is_alive(client: Client) -> None:
+    answer = await client.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+async def test_a_process_is_ready_when_all_it_needs_is_there(app: FastAPI, client: Client) -> None:
+    with replaced_parts(app, temporal=TemporalService(is_there=True)):
+        answer = await client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "status": "ok",
+        "checks": {"database": "ok", "redis": "ok", "temporal": "ok"},
+    }
+
+
+@pytest.mark.parametrize("away", ["database", "redis", "temporal"])
+async def test_what_is_away_is_named(app: FastAPI, client: Client, away: str) -> None:
+    engine, redis = create_engine(NOWHERE), create_redis(NOWHERE)
+    parts: dict[str, dict[str, object]] = {
+        "database": {"reads": engine},
+        "redis": {"redis": redis},
+        "temporal": {"temporal": TemporalService(is_there=False)},
+    }
+    changes = {"temporal": TemporalService(is_there=True), **parts[away]}
+    with replaced_parts(app, **changes):
+        answer = await client.get("/readyz")
+        alive = await client.get("/healthz")
+    await engine.dispose()
+    await redis.aclose()
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0
+    checks = answer.json()["checks"]
+    assert checks.pop(away) == "unavailable"
+    assert set(checks.values()) == {"ok"}
+    assert alive.status_code == 200
+
+
+async def test_requests_are_counted_by_the_routes_template(client: Client) -> None:
+    for path in ("/api/booking/x", "/nothing/here", "/nothing/there"):
+        await client.get(path)
+    answer = await client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    labels = 'method="GET",route="/api/booking/{booking_id}"'
+    assert f'seathold_http_requests_total{{{labels},status="401"}}' in answer.text
+    assert f"seathold_http_request_seconds_count{{{labels}}}" in answer.text
+    assert 'route="unmatched",status="404"' in answer.text
+    assert "/nothing" not in answer.text
+    assert "process_resident_memory_bytes" in answer.text
+
+
+@pytest.fixture
+async def elsewhere(settings: Settings, engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
+    """The same database with a table of seat claims that nothing guards yet."""
+    schema = f"guards_{uuid4().hex}"
+    async with engine.begin() as connection:
+        await connection.execute(text(f"CREATE SCHEMA {schema}"))
+        await connection.execute(
+            text(f"CREATE TABLE {schema}.seat_claims (LIKE public.seat_claims)")
+        )
+    unguarded = create_async_engine(
+        settings.sqlalchemy_url, connect_args={"options": f"-csearch_path={schema}"}
+    )
+    yield unguarded
+    await unguarded.dispose()
+    async with engine.begin() as connection:
+        await connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        None,
+        "CREATE INDEX {name} ON seat_claims (show_id, label)",
+        "CREATE UNIQUE INDEX {name} ON seat_claims (show_id)",
+        "CREATE UNIQUE INDEX {name} ON seat_claims (show_id, label) WHERE state = 'held'",
+        "CREATE UNIQUE INDEX another ON seat_claims (show_id, label)",
+    ],
+    ids=["missing", "not unique", "other columns", "partial", "another name"],
+)
+async def test_nothing_starts_without_the_index_that_guards_the_seats(
+    elsewhere: AsyncEngine, index: str | None
+) -> None:
+    if index is not None:
+        async with elsewhere.begin() as connection:
+            await connection.execute(text(index.format(name="seat_claims_show_label_key")))
+    with pytest.raises(RuntimeError, match="seat_claims_show_label_key"):
+        await require_guards(elsewhere)
+
+
+async def test_nothing_starts_on_an_empty_database(elsewhere: AsyncEngine) -> None:
+    async with elsewhere.begin() as connection:
+        await connection.execute(text("DROP TABLE seat_claims"))
+    with pytest.raises(RuntimeError, match="seathold migrate"):
+        await require_guards(elsewhere)
+
+
+async def test_an_index_that_was_never_finished_guards_nothing(elsewhere: AsyncEngine) -> None:
+    """Doubled rows make a concurrent build fail and leave its index behind, invalid."""
+    alone = elsewhere.execution_options(isolation_level="AUTOCOMMIT")
+    async with alone.connect() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO seat_claims (show_id, label, state, fence, updated_at)"
+                " SELECT gen_random_uuid(), 'A1', 'free', 1, now() FROM generate_series(1, 2)"
+            )
+        )
+        await connection.execute(
+            text("UPDATE seat_claims SET show_id = (SELECT show_id FROM seat_claims LIMIT 1)")
+        )
+        with pytest.raises(IntegrityError):
+            await connection.execute(
+                text(
+                    "CREATE UNIQUE INDEX CONCURRENTLY seat_claims_show_label_key"
+                    " ON seat_claims (show_id, label)"
+                )
+            )
+    with pytest.raises(RuntimeError, match="invalid"):
+        await require_guards(elsewhere)
+
+
+async def test_an_unguarded_api_does_not_start(
+    settings: Settings, elsewhere: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.app.create_engine", lambda *_, **__: elsewhere)
+    app = create_app(settings)
+    with pytest.raises(RuntimeError, match="seat_claims_show_label_key"):
+        async with app.router.lifespan_context(app):
+            raise AssertionError("it started")
+
+
+async def test_the_migrated_database_is_guarded(engine: AsyncEngine) -> None:
+    await require_guards(engine)

@@ -1,0 +1,94 @@
+"""The document of the API is reviewed like code: a change of it is a change of a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from jsonschema import Draft202012Validator
+
+from api import openapi
+
+SNAPSHOT = Path(__file__).parents[2] / "docs" / "openapi.json"
+REGENERATE = "the API's document changed; if it should: uv run seathold openapi > docs/openapi.json"
+
+Operation = tuple[str, str, dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def document(app: FastAPI) -> dict[str, Any]:
+    return openapi.document(app)
+
+
+def operations(document: dict[str, Any]) -> list[Operation]:
+    return [
+        (method, path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def test_the_document_is_the_one_that_is_kept(app: FastAPI) -> None:
+    assert openapi.render(app) == SNAPSHOT.read_text(encoding="utf-8"), REGENERATE
+
+
+async def test_the_document_and_its_page_are_served(
+    client: httpx2.AsyncClient, document: dict[str, Any]
+) -> None:
+    served = await client.get("/openapi.json")
+    assert served.json() == document
+    assert served.json()["openapi"].startswith("3.1.")
+    page = await client.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+
+
+def test_every_operation_answers_errors_with_problems(document: dict[str, Any]) -> None:
+    for _, path, operation in operations(document):
+        content = operation["responses"]["default"]["content"]
+        assert list(content) == ["application/problem+json"], path
+        assert operation["summary"], path
+
+
+def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    checked = 0
+    for name, schema in schemas.items():
+        whole = {**schema, "components": document["components"]}
+        for example in schema.get("examples", ()):
+            Draft202012Validator(whole).validate(example)
+            checked += 1
+        for field, part in schema.get("properties", {}).items():
+            for example in part.get("examples", ()):
+                whole = {**part, "components": document["components"]}
+                assert Draft202012Validator(whole).is_valid(example), (name, field)
+                checked += 1
+    assert checked > 5
+
+
+def test_what_changes_something_takes_a_key_unless_it_answers_with_credentials(
+    document: dict[str, Any],
+) -> None:
+    takes_key = {
+        path
+        for method, path, operation in operations(document)
+        if method == "post"
+        and any(one["name"] == "Idempotency-Key" for one in operation.get("parameters", ()))
+    }
+    assert "/api/booking/reserve" in takes_key
+    assert not any(path.startswith(("/api/auth/", "/api/webhooks/")) for path in takes_key)
+
+
+def test_what_needs_an_account_says_so(document: dict[str, Any]) -> None:
+    open_to_all = {
+        (method, path)
+        for method, path, operation in operations(document)
+        if "security" not in operation
+    }
+    assert ("get", "/api/me") not in open_to_all
+    assert ("post", "/api/booking/reserve") not in open_to_all
+    assert ("post", "/api/auth/login") in open_to_all
+    [(name, scheme)] = document["components"]["securitySchemes"].items()
+    assert (name, scheme["scheme"]) == ("bearer", "bearer")

@@ -1,0 +1,51 @@
+"""People who use the API."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, TypeAlias
+from uuid import uuid4
+
+import httpx2
+from fastapi import FastAPI
+
+RegisterUser: TypeAlias = Callable[[], Awaitable[tuple[dict[str, Any], dict[str, str]]]]
+
+PASSWORD = "three words make a password"
+
+
+def client_of(app: FastAPI) -> httpx2.AsyncClient:
+    """A client of an app in this process, which must have been started."""
+    return httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app=app), base_url="http://api.test", timeout=20
+    )
+
+
+async def open_account(client: httpx2.AsyncClient, **changes: object) -> dict[str, Any]:
+    """What ``register`` answers; the address is new unless given."""
+    body = {"email": new_email(), "password": PASSWORD, "name": "Ada Lovelace", **changes}
+    answer = await client.post("/api/auth/register", json=body)
+    assert answer.status_code == 201, answer.text
+    session: dict[str, Any] = answer.json()
+    return session
+
+
+def bearer(session: dict[str, Any]) -> dict[str, str]:
+    return {"Authorization": f"Bearer {session['access_token']}"}
+
+
+@contextmanager
+def replaced_parts(app: FastAPI, **changes: object) -> Iterator[None]:
+    """The app with other parts, for as long as the block lasts."""
+    kept = app.state.parts
+    app.state.parts = replace(kept, **changes)
+    try:
+        yield
+    finally:
+        app.state.parts = kept
+
+
+def new_email() -> str:
+    return f"{uuid4().hex}@example.test"
