@@ -16,7 +16,7 @@ from api.middleware.body import BodyRules
 from api.middleware.frame import RequestFrame
 from api.middleware.metrics import Metrics
 from api.queries import bookings as booking_queries
-from api.queries import health, me, not_yet
+from api.queries import catalogue, health, me, not_yet
 from infra.gateways.sandbox import SandboxGateway
 from infra.logging import configure_logging
 from infra.passwords import Argon2Passwords
@@ -43,6 +43,7 @@ from services.work import HoldLimits
 ROUTERS = (
     bookings.router,
     booking_queries.router,
+    catalogue.router,
     webhooks.router,
     auth.router,
     me.router,

@@ -232,7 +232,12 @@ async def _send_back(
     )
     if not await _is_confirming_attempt(tx, receipt):
         await tx.payments.set_status(receipt.payment_id, "refund_pending")
-    await tx.outbox.queue(booking_id=booking.id, user_id=booking.user_id, template="refund")
+    await tx.outbox.queue(
+        booking_id=booking.id,
+        user_id=booking.user_id,
+        template="refund",
+        revision=await tx.payments.count_refunds(booking.id),
+    )
     payload = {
         "refund_id": str(refund.id),
         "provider_payment_id": str(receipt.id),

@@ -231,6 +231,8 @@ class Payments(Protocol):
 
     async def add_refund(self, receipt: Receipt, *, refund_id: UUID, key: str) -> Refund: ...
 
+    async def count_refunds(self, booking_id: UUID) -> int: ...
+
     async def refund_of(self, receipt_id: UUID) -> Refund | None: ...
 
     async def settle_refund(self, refund_id: UUID, *, status: str, reference: str) -> bool: ...
@@ -239,7 +241,11 @@ class Payments(Protocol):
 
 
 class Outbox(Protocol):
-    async def queue(self, *, booking_id: UUID, user_id: UUID, template: str) -> None: ...
+    async def queue(
+        self, *, booking_id: UUID, user_id: UUID, template: str, revision: int = 1
+    ) -> None:
+        """Queue a message; the same revision of a template is sent once."""
+        ...
 
 
 class Transaction(Protocol):

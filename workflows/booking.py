@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ApplicationError, FailureError
 
 from contracts.booking import (
     BOOKING_STATUS,
@@ -84,7 +84,7 @@ class BookingWorkflow(BookingContract):
         self._undo.register(lambda: self._durably(BookingActivities.close_hold, step))
         try:
             hold = await to_the_end(self._locally(BookingActivities.hold_seats, self._input))
-        except ActivityError:
+        except FailureError:
             await to_the_end(self._undo.run())
             hold = HoldOutcome(
                 BookingState.REJECTED,
@@ -181,7 +181,7 @@ class BookingWorkflow(BookingContract):
         """Locally first, for it is cheap; then for as long as it takes."""
         try:
             return await self._locally(step, message)
-        except ActivityError:
+        except FailureError:
             return await self._durably(step, message)
 
     @workflow.update(description="Answer when the seats are held, or say why they are not.")

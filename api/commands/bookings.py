@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 
-from api.commands.idempotency import idempotent
+from api.commands.idempotency import canonical_hash, idempotent
 from api.deps.read import PathId
 from api.deps.state import AppState, State
 from api.deps.write import CurrentUser, IdempotencyKey, RequestId
@@ -69,7 +69,7 @@ async def _reserve(
         raise NotFound("There is no such show.")
     if not show.on_sale:
         raise Conflict("This show is not on sale now.", code="sales_closed")
-    body_hash = hashlib.sha256(raw).digest()
+    body_hash = canonical_hash(raw)
     for attempt in range(BEST_AVAILABLE_TRIES):
         choices = await _choose(state, show, body)
         booking_id = _booking_id(user.user_id, key, body_hash, attempt)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -12,10 +10,11 @@ import orjson
 from fastapi import APIRouter, Query, Response
 
 from api.deps.read import CurrentUser, PathId, ReadConnection, Signer
+from api.queries import page
 from api.schemas.bookings import BookingList, BookingOut, TicketList, Timeline
 from domain import ids
 from domain.booking import BookingState
-from domain.errors import Conflict, Invalid, NotFound
+from domain.errors import Conflict, NotFound
 from domain.limits import PAGE_DEFAULT, PAGE_MAX
 from infra.tokens import Principal
 from readmodel import bookings as readmodel
@@ -80,7 +79,12 @@ async def of_user(
     items, place = await readmodel.of_user(
         connection, user_id, state=state, before=_place(cursor), limit=limit
     )
-    return _json({"items": items, "next": _cursor(*place) if place else None})
+    return _json(
+        {
+            "items": items,
+            "next": page.cursor(place[0].isoformat(), str(place[1])) if place else None,
+        }
+    )
 
 
 async def _visible(connection: ReadConnection, booking_id: UUID, user: Principal) -> readmodel.Json:
@@ -90,18 +94,14 @@ async def _visible(connection: ReadConnection, booking_id: UUID, user: Principal
     return booking
 
 
-def _cursor(at: datetime, booking_id: UUID) -> str:
-    return base64.urlsafe_b64encode(f"{at.isoformat()}|{booking_id}".encode()).decode()
-
-
 def _place(cursor: str | None) -> tuple[datetime, UUID] | None:
-    if cursor is None:
+    parts = page.place(cursor, 2)
+    if parts is None:
         return None
     try:
-        at, _, booking_id = base64.urlsafe_b64decode(cursor).decode().partition("|")
-        return datetime.fromisoformat(at), UUID(booking_id)
-    except (ValueError, binascii.Error) as error:
-        raise Invalid("The cursor is not one of ours; start without it.") from error
+        return datetime.fromisoformat(parts[0]), UUID(parts[1])
+    except ValueError as error:
+        raise page.foreign() from error
 
 
 def _json(content: readmodel.Json) -> Response:

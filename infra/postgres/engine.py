@@ -21,6 +21,8 @@ def create_engine(settings: Settings, *, application_name: str = "seathold") -> 
         max_overflow=0,
         pool_timeout=5,
         pool_pre_ping=False,
+        # Parameters hold names and addresses; a trace must not.
+        hide_parameters=True,
         connect_args={
             "options": OPTIONS,
             "connect_timeout": 5,

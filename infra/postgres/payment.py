@@ -86,6 +86,7 @@ INSERT INTO refunds (id, booking_id, provider_payment_id, idempotency_key, reaso
 VALUES (:id, :booking_id, :provider_payment_id, :key, :reason, 'pending', :amount, :currency)
 ON CONFLICT (idempotency_key) DO NOTHING
 """)
+COUNT_REFUNDS = text("SELECT count(*) FROM refunds WHERE booking_id = :id")
 REFUND_OF = text("""
 SELECT refunds.*, provider_payments.reference AS paid_reference, provider_payments.provider
 FROM refunds JOIN provider_payments ON provider_payments.id = refunds.provider_payment_id
@@ -210,6 +211,9 @@ class PostgresPayments:
         refund = await self.refund_of(receipt.id)
         assert refund is not None, "it was inserted above"
         return refund
+
+    async def count_refunds(self, booking_id: UUID) -> int:
+        return int(await self._connection.scalar(COUNT_REFUNDS, {"id": booking_id}) or 0)
 
     async def refund_of(self, receipt_id: UUID) -> Refund | None:
         row = await self._one(REFUND_OF, id=receipt_id)

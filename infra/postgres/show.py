@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -76,6 +77,6 @@ class ShowCache:
         return show
 
 
-def _trim(cache: OrderedDict[UUID, object], most: int) -> None:
+def _trim(cache: OrderedDict[UUID, Any], most: int) -> None:
     while len(cache) > most:
         cache.popitem(last=False)

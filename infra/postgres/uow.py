@@ -18,13 +18,16 @@ class PostgresOutbox:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def queue(self, *, booking_id: UUID, user_id: UUID, template: str) -> None:
+    async def queue(
+        self, *, booking_id: UUID, user_id: UUID, template: str, revision: int = 1
+    ) -> None:
         await outbox.queue(
             self._connection,
             booking_id=booking_id,
             user_id=user_id,
             template=template,
             channels=("email", "sms"),
+            revision=revision,
         )
 
 

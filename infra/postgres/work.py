@@ -17,39 +17,40 @@ from services.ports import Attempt
 from services.preclaim import ActiveClaim
 from services.work import HoldLimits, InboxRow
 
+# now(), not clock_timestamp(): only a stable function can be looked up in an index.
 TAKE_INBOX = text("""
 UPDATE webhook_inbox SET attempts = attempts + 1,
-    next_attempt_at = clock_timestamp() + interval '30 seconds'
+    next_attempt_at = now() + interval '30 seconds'
 WHERE id IN (
     SELECT id FROM webhook_inbox
-    WHERE status = 'pending' AND next_attempt_at <= clock_timestamp()
+    WHERE status = 'pending' AND next_attempt_at <= now()
     ORDER BY next_attempt_at LIMIT :limit FOR UPDATE SKIP LOCKED
 )
 RETURNING id, provider, event_id, event_type, body, attempts, request_id
 """)
 FINISH_INBOX = text("""
-UPDATE webhook_inbox SET status = :status, reason = :reason, processed_at = clock_timestamp()
+UPDATE webhook_inbox SET status = :status, reason = :reason, processed_at = now()
 WHERE id = :id AND status = 'pending'
 """)
 PUT_BACK_INBOX = text("""
 UPDATE webhook_inbox SET reason = :reason,
-    next_attempt_at = clock_timestamp() + make_interval(secs => :seconds)
+    next_attempt_at = now() + make_interval(secs => :seconds)
 WHERE id = :id AND status = 'pending'
 """)
 
 # 30 s after checkout, then 30 s, 2 min and 5 min apart; a page that nobody could close is asked
 # after every hour for a week.
 TAKE_POLLS = text("""
-UPDATE payments SET polls = polls + 1, last_read_at = clock_timestamp(),
+UPDATE payments SET polls = polls + 1, last_read_at = now(),
     next_poll_at = CASE
-        WHEN clock_timestamp() > payments.created_at + interval '7 days' THEN NULL
-        WHEN bookings.payment_uncertain THEN clock_timestamp() + interval '1 hour'
-        WHEN polls = 0 THEN clock_timestamp() + interval '30 seconds'
-        WHEN polls = 1 THEN clock_timestamp() + interval '2 minutes'
-        ELSE clock_timestamp() + interval '5 minutes' END
+        WHEN now() > payments.created_at + interval '7 days' THEN NULL
+        WHEN bookings.payment_uncertain THEN now() + interval '1 hour'
+        WHEN polls = 0 THEN now() + interval '30 seconds'
+        WHEN polls = 1 THEN now() + interval '2 minutes'
+        ELSE now() + interval '5 minutes' END
 FROM bookings
 WHERE bookings.id = payments.booking_id AND payments.id IN (
-    SELECT id FROM payments WHERE next_poll_at <= clock_timestamp()
+    SELECT id FROM payments WHERE next_poll_at <= now()
     ORDER BY next_poll_at LIMIT :limit FOR UPDATE SKIP LOCKED
 )
 RETURNING payments.*
@@ -66,27 +67,27 @@ GROUP BY bookings.id
 OVERDUE = text("""
 SELECT id FROM bookings
 WHERE state IN ('held', 'expiring', 'cancelling')
-  AND hold_expires_at < clock_timestamp() - make_interval(secs => :seconds)
+  AND hold_expires_at < now() - make_interval(secs => :seconds)
 ORDER BY hold_expires_at LIMIT :limit
 """)
 
 # The hold step locks the request first, so it either took effect or will find this refusal.
 SETTLE_DEAD_REQUESTS = text("""
 UPDATE booking_requests SET outcome = 'rejected', refusal = CAST(:refusal AS jsonb)
-WHERE outcome IS NULL AND created_at < clock_timestamp() - make_interval(secs => :seconds)
+WHERE outcome IS NULL AND created_at < now() - make_interval(secs => :seconds)
 """)
 DEAD = '{"code": "unavailable", "detail": "The seats could not be held in time; try again."}'
 
 UNDECIDED = text("""
 SELECT id FROM provider_payments
 WHERE decision IS NULL AND status = 'captured'
-  AND updated_at < clock_timestamp() - make_interval(secs => :seconds)
+  AND updated_at < now() - make_interval(secs => :seconds)
 ORDER BY created_at LIMIT :limit
 """)
 
 PENDING_REFUNDS = text("""
 SELECT provider_payment_id FROM refunds
-WHERE status = 'pending' AND created_at < clock_timestamp() - make_interval(secs => :seconds)
+WHERE status = 'pending' AND created_at < now() - make_interval(secs => :seconds)
 ORDER BY created_at LIMIT :limit
 """)
 

@@ -1,0 +1,60 @@
+# Everything here needs only make, Python 3.11 or newer and a package index.
+SHELL := /bin/bash
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null || echo .venv/bin/uv)
+RUN := $(UV) run --no-sync
+TESTS ?= tests
+# Two test processes on two cores; more only wait for one another.
+TEST_PROCESSES ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup dev demo test test-pg15 check lint types format bench openapi
+
+help: ## Show this list
+	@grep -hE '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+setup: .venv/.ready ## Bring uv and the locked dependencies
+
+.venv/.ready: pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "Seathold needs Python 3.11 or newer: install it, or name it with make PYTHON=..."; exit 1; }
+	@command -v uv >/dev/null || test -x .venv/bin/uv \
+	  || { echo "Bringing uv ..."; $(PYTHON) -m venv .venv && .venv/bin/pip install --quiet 'uv>=0.9'; }
+	@echo "Bringing the locked dependencies ..."
+	@$(UV) sync --locked --inexact --quiet --python $$($(PYTHON) -c 'import sys; print(sys.executable)')
+	@touch $@
+
+dev: setup ## Start the whole stack; Ctrl-C stops it and keeps the data
+	@exec $(RUN) seathold dev
+
+demo: setup ## Run the main job end to end and tell it as a story
+	@exec $(RUN) seathold demo
+
+test: setup ## Run the tests on real servers that they start themselves
+	@$(RUN) pytest -n $(TEST_PROCESSES) --dist worksteal $(TESTS)
+
+test-pg15: setup ## Run the tests on Debian's PostgreSQL 15 and Redis 7
+	@$(RUN) python -m tests.debian -n $(TEST_PROCESSES) --dist worksteal $(TESTS)
+
+check: lint types ## Lint, formats and types
+
+lint: setup
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) lint-imports
+
+types: setup
+	@$(RUN) mypy .
+
+format: setup ## Put the code into its format
+	@$(RUN) ruff check --fix .
+	@$(RUN) ruff format .
+
+openapi: setup ## Write the OpenAPI snapshot anew
+	@$(RUN) seathold openapi > docs/openapi.json
+
+bench: setup ## Run every benchmark; writes bench/results/
+	@$(RUN) python -m bench
+
+bench-%: setup ## Run one benchmark, such as bench-saga
+	@$(RUN) python -m bench $*

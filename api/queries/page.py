@@ -1,0 +1,37 @@
+"""Cursors: the last row's sort key, opaque to clients."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+import orjson
+
+from domain.errors import Invalid
+
+
+def cursor(*place: str) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps(place)).decode()
+
+
+def place(cursor: str | None, parts: int) -> list[str] | None:
+    """The sort key in a cursor.
+
+    Raises:
+        Invalid: it is none that we made.
+    """
+    if cursor is None:
+        return None
+    try:
+        found = orjson.loads(base64.urlsafe_b64decode(cursor))
+    except (ValueError, binascii.Error) as error:
+        raise foreign() from error
+    if not isinstance(found, list) or len(found) != parts:
+        raise foreign()
+    if not all(isinstance(part, str) and "\x00" not in part for part in found):
+        raise foreign()
+    return found
+
+
+def foreign() -> Invalid:
+    return Invalid("The cursor is not one of ours; start again without it.")

@@ -1,0 +1,241 @@
+"""Films, theatres, shows, seat maps and availability, as anybody may see them."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from readmodel.bookings import Json, money, stamp
+
+# A last show that began before midnight is still of its local day; ``date`` is that day.
+MOVIES = text("""
+SELECT id, title, year, runtime_minutes, rating, genres, director, synopsis FROM movies
+WHERE (CAST(:words AS text) IS NULL
+       OR to_tsvector('simple'::regconfig, (title || ' '::text) || COALESCE(director, ''::text))
+          @@ to_tsquery('simple', :words))
+  AND (CAST(:genre AS text) IS NULL OR genres @> ARRAY[CAST(:genre AS text)])
+  AND (CAST(:after_title AS text) IS NULL
+       OR (title, id) > (CAST(:after_title AS text), CAST(:after_id AS uuid)))
+  AND (CAST(:city AS text) IS NULL AND CAST(:day AS date) IS NULL OR EXISTS (
+      SELECT FROM shows
+      JOIN auditoriums ON auditoriums.id = shows.auditorium_id
+      JOIN theatres ON theatres.id = auditoriums.theatre_id
+      WHERE shows.movie_id = movies.id AND shows.status <> 'cancelled'
+        AND shows.starts_at > now()
+        AND (CAST(:city AS text) IS NULL OR theatres.city = :city)
+        AND (CAST(:day AS date) IS NULL
+             OR (shows.starts_at AT TIME ZONE theatres.timezone)::date = :day)))
+ORDER BY title, id LIMIT :limit
+""")
+MOVIE = text("""
+SELECT id, title, year, runtime_minutes, rating, genres, director, synopsis
+FROM movies WHERE id = :id
+""")
+THEATRES = text("""
+SELECT id, name, city, address, timezone FROM theatres
+WHERE (CAST(:city AS text) IS NULL OR city = :city)
+  AND (CAST(:after_city AS text) IS NULL
+       OR (city, name) > (CAST(:after_city AS text), CAST(:after_name AS text)))
+ORDER BY city, name LIMIT :limit
+""")
+
+SELECT_SHOW = """
+SELECT shows.id, shows.movie_id, shows.starts_at, shows.ends_at, shows.format, shows.language,
+       shows.status, shows.currency, shows.sales_open_at, shows.sales_close_at,
+       clock_timestamp() AS now, seat_maps.version, seat_maps.capacity,
+       theatres.id AS theatre_id, theatres.name AS theatre, theatres.city, theatres.address,
+       theatres.timezone, auditoriums.id AS auditorium_id, auditoriums.name AS auditorium,
+       (SELECT json_object_agg(price_class, amount) FROM prices
+        WHERE show_id = shows.id AND ticket_type = 'standard') AS prices,
+       (SELECT count(*) FROM seat_claims AS claim
+        LEFT JOIN bookings ON bookings.id = claim.booking_id
+        WHERE claim.show_id = shows.id AND claim.state <> 'free'
+          AND NOT (claim.state = 'held' AND bookings.lapses
+                   AND bookings.hold_expires_at <= clock_timestamp())) AS taken
+FROM shows
+JOIN seat_maps ON seat_maps.id = shows.seat_map_id
+JOIN auditoriums ON auditoriums.id = shows.auditorium_id
+JOIN theatres ON theatres.id = auditoriums.theatre_id
+"""
+SHOW = text(SELECT_SHOW + "WHERE shows.id = :id")
+SHOWS_OF_MOVIE = text(
+    SELECT_SHOW
+    + """
+WHERE shows.movie_id = :movie_id AND shows.status <> 'cancelled'
+  AND (CAST(:city AS text) IS NULL OR theatres.city = :city)
+  AND CASE WHEN CAST(:day AS date) IS NULL THEN shows.starts_at > now()
+      ELSE (shows.starts_at AT TIME ZONE theatres.timezone)::date = :day END
+ORDER BY theatres.city, theatres.name, shows.starts_at
+"""
+)
+
+MAP_VERSIONS = text("""
+SELECT current.version AS current, asked.id
+FROM shows JOIN seat_maps AS current ON current.id = shows.seat_map_id
+LEFT JOIN seat_maps AS asked ON asked.auditorium_id = current.auditorium_id
+                            AND asked.version = :version
+WHERE shows.id = :id
+""")
+SEATS = text("""
+SELECT label, section, row, number, x, y, price_class, attributes FROM seats
+WHERE seat_map_id = :id ORDER BY position
+""")
+
+# Fences only rise, so their sum is a version that never goes back and survives a lost Redis.
+AVAILABILITY = text("""
+SELECT claim.label, claim.fence,
+       CASE WHEN claim.state = 'held' AND bookings.lapses
+                 AND bookings.hold_expires_at <= clock_timestamp() THEN 'free'
+            ELSE claim.state END AS state
+FROM seat_claims AS claim LEFT JOIN bookings ON bookings.id = claim.booking_id
+WHERE claim.show_id = :id ORDER BY claim.label
+""")
+EXISTS = text("SELECT 1 FROM shows WHERE id = :id")
+
+
+async def movies(
+    connection: AsyncConnection,
+    *,
+    words: str | None,
+    genre: str | None,
+    city: str | None,
+    day: date | None,
+    after: tuple[str, UUID] | None,
+    limit: int,
+) -> list[Json]:
+    """One page by title; ``words`` is a query of ``to_tsquery``."""
+    after_title, after_id = after or (None, None)
+    found = await connection.execute(
+        MOVIES,
+        {
+            "words": words,
+            "genre": genre,
+            "city": city,
+            "day": day,
+            "after_title": after_title,
+            "after_id": after_id,
+            "limit": limit,
+        },
+    )
+    return [_movie(row) for row in found]
+
+
+async def movie(connection: AsyncConnection, movie_id: UUID) -> Json | None:
+    row = (await connection.execute(MOVIE, {"id": movie_id})).one_or_none()
+    return _movie(row) if row is not None else None
+
+
+async def theatres(
+    connection: AsyncConnection, *, city: str | None, after: tuple[str, str] | None, limit: int
+) -> list[Json]:
+    """One page by city and name."""
+    after_city, after_name = after or (None, None)
+    found = await connection.execute(
+        THEATRES,
+        {"city": city, "after_city": after_city, "after_name": after_name, "limit": limit},
+    )
+    return [{**row._mapping, "id": str(row.id)} for row in found]
+
+
+async def show(connection: AsyncConnection, show_id: UUID) -> Json | None:
+    row = (await connection.execute(SHOW, {"id": show_id})).one_or_none()
+    return _show(row) if row is not None else None
+
+
+async def shows_by_theatre(
+    connection: AsyncConnection, movie_id: UUID, *, city: str | None, day: date | None
+) -> list[Json]:
+    """``[{theatre, shows}]``: from now on, or those of one local day."""
+    found = await connection.execute(
+        SHOWS_OF_MOVIE, {"movie_id": movie_id, "city": city, "day": day}
+    )
+    groups: dict[UUID, Json] = {}
+    for row in found:
+        theatre = {**_theatre(row), "address": row.address}
+        group = groups.setdefault(row.theatre_id, {"theatre": theatre, "shows": []})
+        group["shows"].append(_show(row))
+    return list(groups.values())
+
+
+async def map_version(
+    connection: AsyncConnection, show_id: UUID, version: int | None
+) -> tuple[int, UUID | None] | None:
+    """The show's current version, and the id of the asked one if there is one."""
+    row = (
+        await connection.execute(MAP_VERSIONS, {"id": show_id, "version": version})
+    ).one_or_none()
+    return (row.current, row.id) if row is not None else None
+
+
+async def seat_map(connection: AsyncConnection, seat_map_id: UUID, version: int) -> Json:
+    found = await connection.execute(SEATS, {"id": seat_map_id})
+    seats = [dict(row._mapping) for row in found]
+    rows: dict[tuple[str, str], list[str]] = {}
+    for seat in seats:
+        rows.setdefault((seat["section"], seat["row"]), []).append(seat["label"])
+    return {
+        "version": version,
+        "seats": seats,
+        "rows": [
+            {"section": section, "row": row, "labels": labels}
+            for (section, row), labels in rows.items()
+        ],
+    }
+
+
+async def availability(connection: AsyncConnection, show_id: UUID) -> Json | None:
+    """Only the seats that are not available; ``version`` never goes back."""
+    found = (await connection.execute(AVAILABILITY, {"id": show_id})).all()
+    if not found and await connection.scalar(EXISTS, {"id": show_id}) is None:
+        return None
+    return {
+        "show_id": str(show_id),
+        "version": sum(row.fence for row in found),
+        "seats": {row.label: row.state for row in found if row.state != "free"},
+    }
+
+
+def _movie(row: Row[Any]) -> Json:
+    return {**row._mapping, "id": str(row.id)}
+
+
+def _theatre(row: Row[Any]) -> Json:
+    return {
+        "id": str(row.theatre_id),
+        "name": row.theatre,
+        "city": row.city,
+        "timezone": row.timezone,
+    }
+
+
+def _show(row: Row[Any]) -> Json:
+    return {
+        "id": str(row.id),
+        "movie_id": str(row.movie_id),
+        "theatre": _theatre(row),
+        "auditorium": {"id": str(row.auditorium_id), "name": row.auditorium},
+        "starts_at": stamp(row.starts_at),
+        "ends_at": stamp(row.ends_at),
+        "timezone": row.timezone,
+        "format": row.format,
+        "language": row.language,
+        "sales": {"opens_at": stamp(row.sales_open_at), "closes_at": stamp(row.sales_close_at)},
+        "status": _status(row),
+        "prices": {
+            name: money(amount, row.currency) for name, amount in (row.prices or {}).items()
+        },
+        "seatmap_url": f"/api/show/{row.id}/seatmap?v={row.version}",
+        "availability": {"capacity": row.capacity, "available": row.capacity - row.taken},
+    }
+
+
+def _status(row: Row[Any]) -> str:
+    if row.status != "on_sale":
+        return str(row.status)
+    if row.now < row.sales_open_at:
+        return "scheduled"
+    return "on_sale" if row.now < row.sales_close_at else "closed"

@@ -1,0 +1,30 @@
+"""Make an admin from the command line; there is no default account."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from sqlalchemy import text
+
+from infra.passwords import Argon2Passwords
+from infra.postgres.engine import create_engine
+from infra.settings import Settings
+
+CREATE = text("""
+INSERT INTO users (id, email, email_key, name, password_hash, role)
+VALUES (:id, :email, :key, 'Administrator', :hash, 'admin')
+ON CONFLICT (email_key) DO NOTHING
+""")
+
+
+async def create_admin(settings: Settings, email: str, password: str) -> None:
+    """Create the account unless the address is taken; an existing account is left as it is."""
+    passwords = Argon2Passwords(workers=1)
+    engine = create_engine(settings)
+    hashed = await passwords.hash(password)
+    async with engine.begin() as connection:
+        await connection.execute(
+            CREATE, {"id": uuid4(), "email": email, "key": email.casefold(), "hash": hashed}
+        )
+    await engine.dispose()
+    passwords.close()

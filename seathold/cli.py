@@ -1,0 +1,199 @@
+"""The command line: each command says what it does and calls one function."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# Imports wait inside the commands, so that `--help` and each process load only what they need.
+app = typer.Typer(
+    help="Seathold: seat booking where every booking is a durable Temporal workflow.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+admin = typer.Typer(help="Staff accounts.", no_args_is_help=True)
+app.add_typer(admin, name="admin")
+
+RunDir = Annotated[Path, typer.Option(help="Where every file of the stack lives.")]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+
+
+class Ports(StrEnum):
+    default = "default"
+    auto = "auto"
+
+
+class Role(StrEnum):
+    all = "all"
+    booking = "booking"
+    loops = "loops"
+
+
+@app.command()
+def dev(
+    run_dir: RunDir = Path(".run"),
+    ports: Annotated[
+        Ports, typer.Option(help="The usual ports, or any free ones.")
+    ] = Ports.default,
+    seed: Annotated[bool, typer.Option(help="Seed the demo catalogue.")] = True,
+) -> None:
+    """Start the whole stack in the foreground; Ctrl-C stops it and keeps the data."""
+    from seathold import dev as command
+
+    raise typer.Exit(command.main(run_dir, ports.value, seed=seed))
+
+
+@app.command()
+def demo() -> None:
+    """Run the main job end to end on a stack of its own and tell it as a story."""
+    from seathold import demo as command
+
+    raise typer.Exit(command.main())
+
+
+@app.command()
+def api(
+    host: Host = "",
+    port: Annotated[int, typer.Option(help="Port to listen on (SEATHOLD_API_PORT).")] = 0,
+    fd: Annotated[int | None, typer.Option(help="A listening socket to serve instead.")] = None,
+) -> None:
+    """Run the HTTP API."""
+    import uvicorn
+
+    from api.app import create_app
+    from infra.logging import configure_logging
+    from infra.settings import Settings
+
+    settings = Settings()
+    configure_logging(settings, process="api")
+    uvicorn.run(
+        create_app(settings),
+        host=host or settings.api_host,
+        port=port or settings.api_port,
+        fd=fd,
+        loop="uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=4096,
+        timeout_graceful_shutdown=25,
+    )
+
+
+@app.command()
+def worker(
+    role: Annotated[Role, typer.Option(help="Temporal's worker, the loops, or both.")] = Role.all,
+) -> None:
+    """Run the worker; SIGTERM drains it."""
+    import worker as process
+
+    process.main(role.value)
+
+
+@app.command()
+def sandbox(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of its API and pay page.")] = 8090,
+    db: Annotated[Path, typer.Option(help="Its SQLite file.")] = Path(".run/sandbox.sqlite"),
+    webhook_url: Annotated[str, typer.Option(help="Where its webhooks go.")] = (
+        "http://127.0.0.1:8081/api/webhooks/sandbox"
+    ),
+    public_url: Annotated[str, typer.Option(help="Its address as a browser sees it.")] = "",
+) -> None:
+    """Run the sandbox payment provider."""
+    from infra.settings import Settings
+    from seathold.standins.sandbox.main import run
+
+    secret = Settings().webhook_secret.get_secret_value()
+    run(host, port, db, webhook_url, secret, public_url=public_url or None)
+
+
+@app.command()
+def mail(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of its page and API.")] = 8025,
+    smtp_port: Annotated[int, typer.Option(help="Port of its SMTP server.")] = 8026,
+    db: Annotated[Path, typer.Option(help="Its SQLite file.")] = Path(".run/mail.sqlite"),
+) -> None:
+    """Run the mail and SMS sink."""
+    from seathold.standins.mail.main import run
+
+    run(host, port, smtp_port, db)
+
+
+@app.command()
+def migrate(
+    revision: Annotated[str, typer.Option(help="Where to go; `base` drops everything.")] = "head",
+    down: Annotated[bool, typer.Option(help="Go down instead of up.")] = False,
+) -> None:
+    """Bring the database schema up to date."""
+    from infra.postgres import migrate as migrations
+    from infra.settings import Settings
+
+    step = migrations.downgrade if down else migrations.upgrade
+    step(Settings(), revision)
+
+
+@app.command()
+def seed() -> None:
+    """Put the demo catalogue into the database; a repeat adds only what is missing."""
+    from infra.settings import Settings
+    from seathold.catalogue import demo as catalogue
+
+    asyncio.run(catalogue.seed(Settings()))
+
+
+@app.command("import")
+def import_(path: Annotated[Path, typer.Argument(help="A JSON list of films.")]) -> None:
+    """Import films; every row skipped or mended is reported."""
+    from infra.settings import Settings
+    from seathold.catalogue.importer import import_movies
+
+    asyncio.run(import_movies(Settings(), path, report=typer.echo))
+
+
+@app.command()
+def check(
+    run_dir: Annotated[Path | None, typer.Option(help="A running stack's folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check the invariants; exit 1 on a breach."""
+    from seathold import check as command
+
+    raise typer.Exit(command.main(run_dir=run_dir, as_json=as_json))
+
+
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    import json
+
+    from api.app import create_app
+    from infra.settings import Settings
+
+    typer.echo(json.dumps(create_app(Settings()).openapi(), indent=1, ensure_ascii=False))
+
+
+@admin.command("create")
+def admin_create(
+    email: Annotated[str, typer.Option(help="The account's address.")],
+) -> None:
+    """Create an admin; the password comes from SEATHOLD_ADMIN_PASSWORD or a prompt."""
+    from infra.settings import Settings
+    from seathold.admin import create_admin
+
+    password = os.environ.get("SEATHOLD_ADMIN_PASSWORD") or typer.prompt(
+        "Password", hide_input=True, confirmation_prompt=True
+    )
+    asyncio.run(create_admin(Settings(), email, password))
+
+
+def main() -> None:
+    app()

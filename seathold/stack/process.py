@@ -1,0 +1,122 @@
+"""A direct foreground child that ends with us: the kernel ends it when we are killed."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+
+
+class StackError(Exception):
+    """A part of the stack cannot run; the message is one sentence that names the fix."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """An unprivileged account for a server that refuses to run as root."""
+
+    uid: int
+    gid: int
+
+
+class Child:
+    """One server process with its log file; ``stop_signal`` ends it in order."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        account: Account | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        self.name = name
+        self.log = log
+        self._stop_signal = stop_signal
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(env) if env is not None else None,
+                user=account.uid if account else None,
+                group=account.gid if account else None,
+                extra_groups=[] if account else None,
+                pass_fds=tuple(pass_fds),
+                preexec_fn=_die_with_parent(os.getpid(), stop_signal),  # noqa: PLW1509
+                # A terminal's Ctrl-C goes to the whole group; we stop our children ourselves.
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> None:
+        """Poll until ``ready``.
+
+        Raises:
+            StackError: it ended, or was not ready in time; the log's last lines are in the text.
+        """
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if not self.is_running:
+                raise StackError(f"{self.name} ended at once. {self.last_words()}")
+            if time.monotonic() > deadline:
+                raise StackError(
+                    f"{self.name} was not ready in {seconds:.0f} s. {self.last_words()}"
+                )
+            time.sleep(0.02)
+
+    def wait(self, *, seconds: float) -> int:
+        """Its exit code, once it has ended; a child that takes longer is stopped."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            return -1
+
+    def last_words(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines()[-8:]
+        return f"The end of {self.log}:\n  " + "\n  ".join(lines)
+
+    def stop(self, *, seconds: float = 30) -> None:
+        """Ask it to end, then make it."""
+        if self.is_running:
+            self._process.send_signal(self._stop_signal)
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _die_with_parent(parent: int, number: signal.Signals) -> Callable[[], None] | None:
+    """Runs in the child after it has changed its user, which would clear the setting."""
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def prepare() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return prepare

@@ -1,0 +1,42 @@
+"""Secrets of one stack: made once, kept with its data, readable by its owner alone."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class StackSecrets:
+    database_password: str
+    jwt_seed: str
+    webhook_secret: str
+    admin_password: str
+
+
+def load(path: Path) -> StackSecrets:
+    """Read the secrets, or make them on the first start."""
+    if path.exists():
+        return StackSecrets(**json.loads(path.read_text()))
+    made = StackSecrets(
+        database_password=secrets.token_urlsafe(24),
+        jwt_seed=secrets.token_urlsafe(32),
+        webhook_secret="whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
+        admin_password=secrets.token_urlsafe(12),
+    )
+    write_private(path, json.dumps(asdict(made), indent=1))
+    return made
+
+
+def write_private(path: Path, content: str) -> None:
+    """Replace ``path`` in one step with a file that only its owner can read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(content)
+    part.rename(path)

@@ -1,0 +1,62 @@
+"""Wiring only: the servers, and what every test may ask for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.client import Client
+
+from infra.postgres.engine import create_engine
+from infra.redis.client import create_redis
+from infra.settings import Settings
+from infra.temporal import connect
+from tests.fixtures import servers
+
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "master")
+_servers = servers.Servers()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """The controlling process starts the servers before its workers ask for them."""
+    if "PYTEST_XDIST_WORKER" not in os.environ and not session.config.option.collectonly:
+        _servers.start()
+
+
+def pytest_sessionfinish() -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        _servers.stop()
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    """Settings of this worker: its own database, Redis number and Temporal namespace."""
+    url = servers.make_database(os.environ[servers.DATABASE], f"seathold_{WORKER}")
+    number = servers.worker_names().index(WORKER) + 1
+    redis_url = os.environ[servers.REDIS].rsplit("/", 1)[0] + f"/{number}"
+    os.environ["TEMPORAL_ADDRESS"] = os.environ[servers.TEMPORAL]
+    os.environ["TEMPORAL_NAMESPACE"] = WORKER
+    return servers.settings_for(url, redis_url)
+
+
+@pytest.fixture(scope="session")
+async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(settings)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture(scope="session")
+async def redis(settings: Settings) -> AsyncIterator[Redis]:
+    redis = create_redis(settings)
+    await redis.flushdb()
+    yield redis
+    await redis.aclose()
+
+
+@pytest.fixture(scope="session")
+async def temporal(settings: Settings) -> Client:
+    return await connect()
