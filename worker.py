@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 import uvloop
-from infra.gateways.sandbox import SandboxGateway
-from infra.notify.sms import HttpSmsSender
-from infra.notify.smtp import SmtpMailer
-from infra.postgres.guards import require_guards
-from loops.outbox import OutboxLoop
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
@@ -25,8 +20,14 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.booking import DatabaseBookingActivities
 from activities.session import GatewayActivities
 from contracts.booking import BOOKING_QUEUE, PAYMENT_QUEUE
+from infra.gateways.sandbox import SandboxGateway
 from infra.logging import configure_logging
+from infra.notify.render import render
+from infra.notify.sms import HttpSmsSender
+from infra.notify.smtp import SmtpMailer
 from infra.postgres.engine import create_engine
+from infra.postgres.guards import require_guards
+from infra.postgres.outbox import PostgresOutboxQueue
 from infra.postgres.uow import PostgresUnitOfWork
 from infra.postgres.work import PostgresWorkQueue
 from infra.redis.client import create_redis
@@ -35,6 +36,7 @@ from infra.settings import Settings
 from infra.temporal import TemporalBookingProcess, connect, register_search_attributes
 from loops.edge import repeat
 from loops.inbox import InboxLoop
+from loops.outbox import OutboxLoop
 from loops.payment_poll import PaymentPollLoop
 from loops.reaper import ReaperLoop
 from services.gateway import PaymentGateway
@@ -87,7 +89,7 @@ def temporal_workers(parts: Parts) -> list[Worker]:
     """One worker for workflow tasks with their local steps, one for calls to the outside."""
     steps = DatabaseBookingActivities(parts.unit_of_work, parts.preclaims)
     provider = GatewayActivities(parts.unit_of_work, parts.gateways)
-    local = [
+    local: list[Callable[..., Any]] = [
         steps.hold_seats,
         steps.extend_hold,
         steps.confirm_booking,
@@ -127,16 +129,18 @@ async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
     work = PostgresWorkQueue(parts.engine, hold_limits(settings))
     process = TemporalBookingProcess(parts.client)
     news = PaymentNews(parts.unit_of_work, parts.gateways, process, work)
-    outbox = OutboxLoop(parts.engine, SmtpMailer(settings), HttpSmsSender(settings))
+    sms = HttpSmsSender(settings)
+    outbox = OutboxLoop(PostgresOutboxQueue(parts.engine), SmtpMailer(settings), sms, render)
     passes = {
         "inbox": (InboxLoop(work, news).one_pass, 0.1),
         "payment_poll": (PaymentPollLoop(work, news).one_pass, 1.0),
         "reaper": (ReaperLoop(work, process, news).one_pass, 2.0),
-        "outbox": (outbox.run_once, 0.5),
+        "outbox": (outbox.one_pass, 0.5),
     }
     async with asyncio.TaskGroup() as group:
         for name, (one_pass, idle_seconds) in passes.items():
             group.create_task(repeat(name, one_pass, idle_seconds=idle_seconds, stop=stop))
+    await sms.aclose()
 
 
 def hold_limits(settings: Settings) -> HoldLimits:

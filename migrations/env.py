@@ -9,7 +9,6 @@ from sqlalchemy.dialects.postgresql.base import ischema_names
 from infra.postgres.tables import Xid8, metadata
 from infra.settings import Settings
 
-
 ischema_names["xid8"] = Xid8
 
 
