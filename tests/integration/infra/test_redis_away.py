@@ -104,9 +104,9 @@ async def test_a_refused_command_is_away_but_trips_nothing(
 
 
 async def test_a_connection_cut_by_the_server_is_replaced(
-    redis_url: str, redis: Redis, show: Hall
+    settings: Settings, redis: Redis, show: Hall
 ) -> None:
-    async with create_redis(Settings(redis_url=SecretStr(redis_url))) as client:
+    async with create_redis(settings) as client:
         preclaims = RedisSeatPreclaims(client)
         await preclaims.claim(show.id, ["A1"], uuid4())
         await redis.client_kill_filter(_id=str(await client.client_id()))
