@@ -1,0 +1,57 @@
+"""SMS by HTTP; an idempotency key makes a repeat safe."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx2
+
+from infra.settings import Settings
+from services.notification import Ambiguous, NotSent, Refused
+
+TOTAL_SECONDS = 10.0
+# Wrong of us, not of the message: our account, our pace, or a moment's trouble.
+WORTH_ANOTHER_TRY = frozenset({401, 402, 403, 408, 409, 425, 429})
+
+
+class HttpSmsSender:
+    def __init__(self, settings: Settings, *, total_seconds: float = TOTAL_SECONDS) -> None:
+        self._url = settings.sms_url
+        self._total_seconds = total_seconds
+        self._client = httpx2.AsyncClient(
+            timeout=total_seconds, follow_redirects=False, trust_env=False
+        )
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def send(self, to: str, text: str, *, reference: str) -> None:
+        """Hand over one SMS; the provider sends each ``reference`` once.
+
+        Raises:
+            NotSent: no connection, or an answer that says not now. Refused: a 4xx answer.
+            Ambiguous: no answer, or one that does not tell.
+        """
+        try:
+            async with asyncio.timeout(self._total_seconds):
+                answer = await self._client.post(
+                    self._url,
+                    json={"to": to, "text": text, "reference": reference},
+                    headers={"Idempotency-Key": reference},
+                )
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+            raise NotSent(f"no way to the SMS provider: {type(error).__name__}") from error
+        except (httpx2.HTTPError, TimeoutError) as error:
+            raise Ambiguous(f"no answer from the SMS provider: {type(error).__name__}") from error
+        _judge(answer.status_code)
+
+
+def _judge(status: int) -> None:
+    told = f"the SMS provider answered {status}"
+    if status in (200, 201, 202):
+        return
+    if status in WORTH_ANOTHER_TRY or 300 <= status < 400:
+        raise NotSent(told)
+    if 400 <= status < 500:
+        raise Refused(told)
+    raise Ambiguous(told)

@@ -1,0 +1,146 @@
+"""The notification outbox: queued with the state it tells of, sent by whoever claims it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from domain.money import Money
+from services.notification import LOST, Delivery, Notice, Outcome, RefundLine, after
+
+QUEUE = text("""
+INSERT INTO notification_outbox (booking_id, user_id, template, channel, revision)
+SELECT :booking_id, :user_id, :template, channel, :revision
+FROM unnest(CAST(:channels AS text[])) AS channel
+ON CONFLICT (booking_id, template, revision, channel) DO NOTHING
+""")
+
+# now() and not clock_timestamp(): only a stable function can be looked up in the index.
+LEASES_LOST = text("""
+SELECT id, channel, attempts, ambiguous_attempts FROM notification_outbox
+WHERE state = 'sending' AND next_attempt_at <= now()
+ORDER BY next_attempt_at LIMIT :limit FOR UPDATE SKIP LOCKED
+""")
+
+CLAIM = text("""
+WITH due AS (
+    SELECT id FROM notification_outbox
+    WHERE state = 'pending' AND next_attempt_at <= now()
+    ORDER BY next_attempt_at LIMIT :limit FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE notification_outbox AS notice SET state = 'sending', attempts = attempts + 1,
+        next_attempt_at = now() + make_interval(secs => :lease_seconds)
+    FROM due WHERE notice.id = due.id
+    RETURNING notice.id, notice.booking_id, template, revision, channel, attempts,
+        ambiguous_attempts
+)
+SELECT claimed.*, bookings.state AS booking_state, bookings.currency, bookings.total_amount,
+    users.name, users.email, users.phone, movies.title AS movie, theatres.name AS theatre,
+    theatres.city, theatres.address, theatres.timezone, auditoriums.name AS auditorium,
+    shows.starts_at,
+    ARRAY(
+        SELECT booked.label FROM booking_seats AS booked
+        LEFT JOIN seats ON seats.seat_map_id = shows.seat_map_id AND seats.label = booked.label
+        WHERE booked.booking_id = bookings.id ORDER BY seats.position, booked.label
+    ) AS labels,
+    (
+        SELECT jsonb_agg(jsonb_build_array(amount, currency, reason) ORDER BY created_at, id)
+        FROM refunds WHERE booking_id = bookings.id AND status <> 'failed'
+    ) AS refunds
+FROM claimed
+JOIN bookings ON bookings.id = claimed.booking_id
+JOIN users ON users.id = bookings.user_id
+JOIN shows ON shows.id = bookings.show_id
+JOIN movies ON movies.id = shows.movie_id
+JOIN auditoriums ON auditoriums.id = shows.auditorium_id
+JOIN theatres ON theatres.id = auditoriums.theatre_id
+ORDER BY claimed.id
+""")
+
+# `attempts` is the fence: who lost the lease to another try cannot speak for that try.
+RECORD = text("""
+UPDATE notification_outbox SET state = CAST(:state AS text), reason = :reason,
+    ambiguous_attempts = ambiguous_attempts + CAST(:ambiguous AS integer),
+    next_attempt_at = clock_timestamp() + make_interval(secs => :wait_seconds),
+    sent_at = CASE WHEN :state = 'sent' THEN clock_timestamp() END
+WHERE id = :id AND state = 'sending' AND attempts = :attempts
+""")
+
+
+async def queue(
+    conn: AsyncConnection,
+    *,
+    booking_id: UUID,
+    user_id: UUID,
+    template: str,
+    channels: Sequence[str],
+    revision: int = 1,
+) -> None:
+    """Add a notification to the caller's transaction, one row a channel, once a revision."""
+    values = {"booking_id": booking_id, "user_id": user_id, "template": template}
+    await conn.execute(QUEUE, {**values, "channels": list(channels), "revision": revision})
+
+
+class PostgresOutboxQueue:
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def take(self, limit: int, *, lease_seconds: float) -> list[tuple[Delivery, Notice]]:
+        async with self._engine.begin() as conn:
+            # In the transaction that claims at the latest: a second message is sent only after
+            # the doubt about the first is on record.
+            for row in (await conn.execute(LEASES_LOST, {"limit": limit})).all():
+                delivery = _delivery(row)
+                await _record(conn, delivery, after(LOST, delivery))
+            values = {"limit": limit, "lease_seconds": lease_seconds}
+            rows = (await conn.execute(CLAIM, values)).all()
+        return [(_delivery(row), _notice(row)) for row in rows]
+
+    async def record(self, delivery: Delivery, outcome: Outcome) -> bool:
+        async with self._engine.begin() as conn:
+            return await _record(conn, delivery, outcome)
+
+
+async def _record(conn: AsyncConnection, delivery: Delivery, outcome: Outcome) -> bool:
+    values = {
+        "id": delivery.id,
+        "attempts": delivery.attempts,
+        "state": outcome.state,
+        "reason": outcome.reason,
+        "ambiguous": int(outcome.ambiguous),
+        "wait_seconds": outcome.wait_seconds,
+    }
+    return (await conn.execute(RECORD, values)).rowcount == 1
+
+
+def _delivery(row: Row[Any]) -> Delivery:
+    return Delivery(row.id, row.channel, row.attempts, row.ambiguous_attempts)
+
+
+def _notice(row: Row[Any]) -> Notice:
+    return Notice(
+        booking_id=row.booking_id,
+        template=row.template,
+        revision=row.revision,
+        booking_state=row.booking_state,
+        name=row.name,
+        email=row.email,
+        phone=row.phone,
+        movie=row.movie,
+        theatre=row.theatre,
+        city=row.city,
+        address=row.address,
+        auditorium=row.auditorium,
+        starts_at=row.starts_at,
+        timezone=row.timezone,
+        seats=tuple(row.labels),
+        total=Money(row.total_amount, row.currency),
+        refunds=tuple(
+            RefundLine(Money(amount, currency), reason)
+            for amount, currency, reason in row.refunds or ()
+        ),
+    )

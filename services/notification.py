@@ -1,0 +1,161 @@
+"""What a buyer is told, the seams it leaves by, and what follows from how a try to send it went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from domain.money import Money
+
+# 2, 4, 8 … seconds, then five minutes apart: a mail server away for a night loses nothing, and
+# every try is within the 24 h for which providers remember an idempotency key.
+FIRST_PAUSE_SECONDS = 2.0
+LONGEST_PAUSE_SECONDS = 300.0
+MAX_ATTEMPTS = 280
+# SMTP has no idempotency key: after a lost answer one more try, with the same Message-ID, and
+# after a second loss none, for most messages whose answer is lost did arrive (RFC 1047). An SMS
+# carries a key by which its provider knows a repeat, so repeats are safe.
+MAX_AMBIGUOUS = {"email": 2, "sms": MAX_ATTEMPTS}
+
+assert MAX_ATTEMPTS * LONGEST_PAUSE_SECONDS <= 24 * 3600, "a key must outlive the last try"
+
+
+@dataclass(frozen=True, slots=True)
+class RefundLine:
+    """Money on its way back, and why: ``late``, ``duplicate``, ``mismatch``, ``cancelled``."""
+
+    amount: Money
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Everything a template may say, read when the message is sent.
+
+    ``starts_at`` is aware; ``timezone`` is the theatre's IANA name. ``seats`` are labels in
+    reading order. ``email`` and ``phone`` are the owner's.
+    """
+
+    booking_id: UUID
+    template: str
+    revision: int
+    booking_state: str
+    name: str
+    email: str
+    phone: str | None
+    movie: str
+    theatre: str
+    city: str
+    address: str
+    auditorium: str
+    starts_at: datetime
+    timezone: str
+    seats: tuple[str, ...]
+    total: Money
+    refunds: tuple[RefundLine, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The notification's name, the same for every try and every channel."""
+        return f"{self.booking_id}-{self.template}-{self.revision}"
+
+
+class SendError(Exception):
+    """A message that is not known to have arrived. ``str`` of it names no person."""
+
+
+class NotSent(SendError):
+    """It was certainly not taken; a later try may succeed."""
+
+
+class Refused(SendError):
+    """It was certainly not taken, and no later try will change that."""
+
+
+class Ambiguous(SendError):
+    """It was handed over, and whether it was taken is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is sent. An SMS is its ``text`` alone; ``subject`` is one line."""
+
+    subject: str
+    text: str
+    html: str
+
+
+# Renders a notice for a channel, ``email`` or ``sms``; raises Refused if it cannot be rendered.
+Render = Callable[[Notice, str], Message]
+
+
+class Mailer(Protocol):
+    async def send(self, to: str, message: Message, *, reference: str) -> None:
+        """Hand the mail to a server that takes responsibility for it, or raise ``SendError``.
+
+        Its Message-ID is made of ``reference``.
+        """
+        ...
+
+
+class SmsSender(Protocol):
+    async def send(self, to: str, text: str, *, reference: str) -> None:
+        """Hand over the SMS, or raise ``SendError``; a repeat of a reference is sent once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A row of ``notification_outbox`` that is being sent. ``attempts`` counts this try too."""
+
+    id: int
+    channel: str
+    attempts: int
+    ambiguous_attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is recorded of a try; ``wait_seconds`` only where another one follows."""
+
+    state: str
+    reason: str | None = None
+    ambiguous: bool = False
+    wait_seconds: float | None = None
+
+
+class OutboxQueue(Protocol):
+    async def take(self, limit: int, *, lease_seconds: float) -> Sequence[tuple[Delivery, Notice]]:
+        """Take due notifications, oldest first; others skip them until the lease ends.
+
+        A lease that ran out unrecorded is first written down as an ambiguous try.
+        """
+        ...
+
+    async def record(self, delivery: Delivery, outcome: Outcome) -> bool:
+        """Write how the try went; False if its lease ran out and it is no longer this try's."""
+        ...
+
+
+SENT = Outcome("sent")
+NO_PHONE = Outcome("suppressed", "the owner has no phone number")
+# What is known of a try whose lease ran out.
+LOST = Ambiguous("the sender ended before it knew")
+
+
+def after(error: SendError, delivery: Delivery) -> Outcome:
+    """What follows from a try that failed: another one later, or the end with its reason."""
+    ambiguous = isinstance(error, Ambiguous)
+    unknown = delivery.ambiguous_attempts + ambiguous
+    if isinstance(error, Refused):
+        return Outcome("failed", f"refused: {error}")
+    if ambiguous and unknown >= MAX_AMBIGUOUS[delivery.channel]:
+        return Outcome("failed", f"outcome unknown {unknown} times: {error}", ambiguous)
+    if delivery.attempts >= MAX_ATTEMPTS:
+        return Outcome("failed", f"gave up after {delivery.attempts} tries: {error}", ambiguous)
+    pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(delivery.attempts - 1, 10))
+    told = f"outcome unknown: {error}" if ambiguous else str(error)
+    return Outcome("pending", told, ambiguous, pause)
