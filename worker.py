@@ -42,7 +42,6 @@ from loops.reaper import ReaperLoop
 from services.gateway import PaymentGateway
 from services.payment_news import PaymentNews
 from services.preclaim import SeatPreclaims
-from services.work import HoldLimits
 from workflows.booking import BookingWorkflow
 from workflows.late_payment import LatePaymentWorkflow
 
@@ -116,7 +115,7 @@ def temporal_workers(parts: Parts) -> list[Worker]:
     payments = Worker(
         parts.client,
         task_queue=PAYMENT_QUEUE,
-        activities=[*local, provider.close_session, provider.send_refund],
+        activities=[*local, steps.release_marks, provider.close_session, provider.send_refund],
         max_concurrent_activities=20,
         graceful_shutdown_timeout=DRAIN,
     )
@@ -126,7 +125,7 @@ def temporal_workers(parts: Parts) -> list[Worker]:
 async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
     """Run inbox, polls, reaper and outbox until ``stop``; the pass in hand is finished."""
     settings = parts.settings
-    work = PostgresWorkQueue(parts.engine, hold_limits(settings))
+    work = PostgresWorkQueue(parts.engine, settings.hold_limits)
     process = TemporalBookingProcess(parts.client)
     news = PaymentNews(parts.unit_of_work, parts.gateways, process, work)
     sms = HttpSmsSender(settings)
@@ -141,17 +140,6 @@ async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
         for name, (one_pass, idle_seconds) in passes.items():
             group.create_task(repeat(name, one_pass, idle_seconds=idle_seconds, stop=stop))
     await sms.aclose()
-
-
-def hold_limits(settings: Settings) -> HoldLimits:
-    return HoldLimits(
-        hold_seconds=settings.hold_seconds,
-        hold_max_seconds=settings.hold_max_seconds,
-        grace_seconds=settings.payment_grace_seconds,
-        payment_retry_seconds=settings.payment_retry_seconds,
-        max_seats_per_user_show=settings.max_seats_per_user_show,
-        max_live_holds_per_user=settings.max_live_holds_per_user,
-    )
 
 
 async def serve(settings: Settings, role: Role, stop: asyncio.Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 import structlog
@@ -17,6 +18,7 @@ from domain.steps import (
     ExtendStep,
     FinishStep,
     HoldOutcome,
+    SessionStep,
     StepOutcome,
 )
 from services import booking, payment
@@ -81,16 +83,25 @@ class DatabaseBookingActivities(BookingActivities):
                 outcome = await booking.finish_close(tx, step)
             return await self._ended(step.booking_id, outcome)
 
+    @activity.defn
+    async def release_marks(self, step: SessionStep) -> None:
+        async with edge(step.booking_id, step.request_id):
+            await self._release(UUID(step.booking_id))
+
     async def _ended(self, booking_id: str, outcome: StepOutcome) -> StepOutcome:
         log.info("close", state=outcome.state)
         if outcome.state in (BookingState.EXPIRED, BookingState.CANCELLED):
-            async with self._begin() as tx:
-                seats = await tx.bookings.seats(UUID(booking_id))
             try:
-                await self._preclaims.release(*seats, UUID(booking_id))
+                await self._release(UUID(booking_id))
             except PreclaimsAway:
                 log.warning("redis_away", step="release")
+                return replace(outcome, marks_left=True)
         return outcome
+
+    async def _release(self, booking_id: UUID) -> None:
+        async with self._begin() as tx:
+            show_id, labels = await tx.bookings.seats(booking_id)
+        await self._preclaims.release(show_id, labels, booking_id)
 
     async def _refuse_taken(self, input: BookingInput, labels: tuple[str, ...]) -> HoldOutcome:
         outcome = booking.rejected(

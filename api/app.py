@@ -37,7 +37,6 @@ from services.gateway import PaymentGateway
 from services.payment_news import PaymentNews
 from services.reserve import Reserver
 from services.user import Accounts
-from services.work import HoldLimits
 
 # Routes are tried in this order, so the busiest come first.
 ROUTERS = (
@@ -109,7 +108,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
 
         begin = PostgresUnitOfWork(engine)
         process = TemporalBookingProcess(temporal)
-        limits = _hold_limits(settings)
+        limits = settings.hold_limits
         work = PostgresWorkQueue(engine, limits)
         gateways: dict[str, PaymentGateway] = {sandbox.name: sandbox}
         signer = TokenSigner(
@@ -141,14 +140,3 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
                 limits,
             ),
         )
-
-
-def _hold_limits(settings: Settings) -> HoldLimits:
-    return HoldLimits(
-        hold_seconds=settings.hold_seconds,
-        hold_max_seconds=settings.hold_max_seconds,
-        grace_seconds=settings.payment_grace_seconds,
-        payment_retry_seconds=settings.payment_retry_seconds,
-        max_seats_per_user_show=settings.max_seats_per_user_show,
-        max_live_holds_per_user=settings.max_live_holds_per_user,
-    )

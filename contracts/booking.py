@@ -109,6 +109,12 @@ class BookingActivities(ABC):
     @abstractmethod
     async def finish_close(self, step: FinishStep) -> StepOutcome: ...
 
+    @activity.defn
+    @abstractmethod
+    async def release_marks(self, step: SessionStep) -> None:
+        """Take the ended booking's marks out of Redis; raises while Redis is away."""
+        ...
+
 
 class SessionActivities(ABC):
     """Steps that call the payment provider; never on the two tasks of a plain booking."""

@@ -50,13 +50,15 @@ class StepOutcome:
     """Where the booking stands after a step.
 
     ``seconds_left`` is how long to wait before asking again: the hold's rest while ``held``, the
-    grace's rest while closing. ``code`` names why a step was refused.
+    grace's rest while closing. ``code`` names why a step was refused. ``marks_left``: the seats
+    are free, but Redis was away and still says otherwise.
     """
 
     state: BookingState
     seconds_left: float = 0.0
     code: str | None = None
     detail: str | None = None
+    marks_left: bool = False
 
 
 @dataclass(frozen=True)

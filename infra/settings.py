@@ -8,6 +8,8 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.work import HoldLimits
+
 DEV_JWT_SEED = "seathold-development-only-seed-0"
 DEV_WEBHOOK_SECRET = "whsec_c2VhdGhvbGQtZGV2ZWxvcG1lbnQtb25seS1zZWNyZXQ="
 
@@ -68,6 +70,18 @@ class Settings(BaseSettings):
         if self.webhook_secret.get_secret_value() == DEV_WEBHOOK_SECRET:
             raise ValueError("SEATHOLD_WEBHOOK_SECRET is the development secret; set your own")
         return self
+
+    @property
+    def hold_limits(self) -> HoldLimits:
+        """The part of a booking's brief that is configuration."""
+        return HoldLimits(
+            hold_seconds=self.hold_seconds,
+            hold_max_seconds=self.hold_max_seconds,
+            grace_seconds=self.payment_grace_seconds,
+            payment_retry_seconds=self.payment_retry_seconds,
+            max_seats_per_user_show=self.max_seats_per_user_show,
+            max_live_holds_per_user=self.max_live_holds_per_user,
+        )
 
     @cached_property
     def sqlalchemy_url(self) -> str:

@@ -173,12 +173,11 @@ def check(
 @app.command()
 def openapi() -> None:
     """Print the OpenAPI document."""
-    import json
-
+    from api import openapi as document
     from api.app import create_app
     from infra.settings import Settings
 
-    typer.echo(json.dumps(create_app(Settings()).openapi(), indent=1, ensure_ascii=False))
+    typer.echo(document.render(create_app(Settings())), nl=False)
 
 
 @admin.command("create")

@@ -62,6 +62,7 @@ class BookingWorkflow(BookingContract):
         self._seconds_left = 0.0
         self._payments: deque[PaymentSettled] = deque()
         self._undo = UndoStack()
+        self._marks_left = False
         # One step at a time: the main line and the update handlers share the booking.
         self._turn = asyncio.Lock()
 
@@ -70,6 +71,10 @@ class BookingWorkflow(BookingContract):
         await self._hold_seats()
         while self._state.is_open:
             await self._next_step()
+        if self._marks_left:
+            # Redis was away: until it hears, it would turn buyers away from seats that are free.
+            step = SessionStep(input.booking_id, input.request_id)
+            await to_the_end(self._durably(BookingActivities.release_marks, step))
         workflow.upsert_search_attributes([BOOKING_STATUS.value_set(self._state.value)])
         await workflow.wait_condition(workflow.all_handlers_finished)
         return BookingResult(self._state, self._hold.code if self._hold else None)
@@ -165,6 +170,7 @@ class BookingWorkflow(BookingContract):
 
     def _apply(self, outcome: StepOutcome) -> None:
         self._seconds_left = outcome.seconds_left
+        self._marks_left = outcome.marks_left
         self._move_to(outcome.state)
 
     def _move_to(self, state: BookingState) -> None:

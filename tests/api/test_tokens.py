@@ -136,7 +136,7 @@ def test_a_token_may_come_from_a_clock_that_is_a_little_ahead(signer: TokenSigne
         {"without": "iss"},
         {"without": "aud"},
         {"without": "role"},
-        {"key": Ed25519PrivateKey.generate()},
+        pytest.param({"key": Ed25519PrivateKey.generate()}, id="a foreign key"),
         {"key": "a guess", "algorithm": "HS256"},
     ],
     ids=str,

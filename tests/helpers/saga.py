@@ -138,7 +138,12 @@ class Saga:
             Worker(
                 self.client,
                 task_queue=PAYMENT_QUEUE,
-                activities=[*local, sessions.close_session, sessions.send_refund],
+                activities=[
+                    *local,
+                    steps.release_marks,
+                    sessions.close_session,
+                    sessions.send_refund,
+                ],
                 interceptors=interceptors,
             ),
         ):
