@@ -34,7 +34,7 @@ REASONS = {
     "cancelled": "The booking had been cancelled.",
 }
 ANY_REASON = "We could not use this payment."
-SMS_TITLE_LENGTH = 40
+SMS_TITLE_LENGTH = 32
 
 
 def render(notice: Notice, channel: str) -> Message:
@@ -58,7 +58,7 @@ def render(notice: Notice, channel: str) -> Message:
 
 
 def _page(name: str, values: dict[str, Any]) -> str:
-    return TEMPLATES.get_template(name).render(values).strip() + "\n"
+    return TEMPLATES.get_template(name).render(values).strip()
 
 
 def _values(notice: Notice) -> dict[str, Any]:

@@ -1,0 +1,309 @@
+"""The outbox from its rows to the sink: once, or more often only with the doubt on record."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from infra.notify.render import render
+from infra.notify.sms import HttpSmsSender
+from infra.notify.smtp import SmtpMailer
+from infra.postgres.engine import create_engine
+from infra.postgres.outbox import PostgresOutboxQueue
+from infra.settings import Settings
+from loops.edge import repeat
+from loops.outbox import OutboxLoop
+from services.notification import Message
+from tests.mail.post import Post, post_of
+from tests.mail.process import NO_FAULTS, Sink, running_sink
+from tests.sandbox.process import eventually, free_port
+
+NOTHING_DUE = text("UPDATE notification_outbox SET state = 'failed', reason = 'another test'")
+
+
+@pytest.fixture(scope="module")
+def shared_sink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sink]:
+    with running_sink(tmp_path_factory.mktemp("sink") / "mail.sqlite") as sink:
+        yield sink
+
+
+@pytest.fixture
+def sink(shared_sink: Sink) -> Iterator[Sink]:
+    yield shared_sink
+    shared_sink.configure(**NO_FAULTS)
+
+
+@pytest.fixture
+async def sms(settings: Settings, sink: Sink) -> AsyncIterator[HttpSmsSender]:
+    sender = HttpSmsSender(sink.settings(settings), total_seconds=1)
+    yield sender
+    await sender.aclose()
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_else_is_due(engine: AsyncEngine) -> None:
+    async with engine.begin() as conn:
+        await conn.execute(NOTHING_DUE)
+
+
+@pytest.fixture
+async def post(engine: AsyncEngine, settings: Settings, sink: Sink, sms: HttpSmsSender) -> Post:
+    return await post_of(engine, settings, sink, sms, f"+{uuid4().int % 10**14:015d}")
+
+
+async def test_a_notification_is_sent_once_by_each_channel(post: Post) -> None:
+    for _ in range(2):
+        await post.queue("email", "sms")
+    assert await post.loop.one_pass() == 2
+    await post.passes(2)
+    [mail] = post.mails()
+    [sms] = post.sink.messages(post.phone or "")
+    for channel in ("email", "sms"):
+        assert await post.state(channel) == ("sent", 1, 0)
+    assert mail["headers"]["Message-ID"].startswith(f"<{post.booking_id}-confirmation-1@")
+    assert sms["headers"]["Message-ID"] == f"{post.booking_id}-confirmation-1"
+    assert (await post.row()).sent_at is not None
+
+
+async def test_the_mail_tells_what_the_rows_hold(post: Post) -> None:
+    await post.queue()
+    await post.loop.one_pass()
+    [mail] = post.mails()
+    assert mail["subject"] == "Your tickets for Metropolis"
+    assert "Hello Ada," in mail["text"]
+    assert "Seats: A2, A10" in mail["text"]
+    assert "Total: 24.00 EUR" in mail["text"]
+    assert "Europe/Berlin" in mail["text"]
+
+
+async def test_an_owner_without_a_phone_gets_no_sms(
+    engine: AsyncEngine, settings: Settings, sink: Sink, sms: HttpSmsSender
+) -> None:
+    post = await post_of(engine, settings, sink, sms, None)
+    await post.queue("email", "sms")
+    await post.passes(2)
+    row = await post.row("sms")
+    assert (row.state, row.reason) == ("suppressed", "the owner has no phone number")
+    assert len(post.mails()) == 1
+
+
+@pytest.mark.parametrize("fault", ["421", "450", "451"])
+async def test_a_mail_not_taken_now_is_sent_later(post: Post, fault: str) -> None:
+    await post.queue()
+    post.sink.configure(smtp=fault, smtp_times=1)
+    await post.loop.one_pass()
+    assert await post.state() == ("pending", 1, 0)
+    assert fault in (await post.row()).reason
+    assert await post.loop.one_pass() == 0, "it must pause first"
+    await post.passes(1)
+    assert await post.state() == ("sent", 2, 0)
+    assert (await post.row()).reason is None
+    assert len(post.mails()) == 1
+
+
+@pytest.mark.parametrize("fault", ["550", "554"])
+async def test_a_mail_refused_fails_with_the_reason(post: Post, fault: str) -> None:
+    await post.queue()
+    post.sink.configure(smtp=fault)
+    await post.passes(2)
+    row = await post.row()
+    assert (row.state, row.attempts) == ("failed", 1)
+    assert f"the mail server answered {fault}" in row.reason
+    assert post.email not in row.reason
+    assert post.mails() == []
+
+
+async def test_a_mail_waits_for_a_server_that_is_down(
+    engine: AsyncEngine, settings: Settings, post: Post
+) -> None:
+    await post.queue()
+    down = settings.model_copy(update={"smtp_port": free_port()})
+    nobody = OutboxLoop(PostgresOutboxQueue(engine), SmtpMailer(down), None, render)  # type: ignore[arg-type]
+    await nobody.one_pass()
+    assert await post.state() == ("pending", 1, 0)
+    await post.passes(1)
+    assert await post.state() == ("sent", 2, 0)
+    assert len(post.mails()) == 1
+
+
+async def test_a_lost_answer_is_on_record_before_the_explained_double(post: Post) -> None:
+    await post.queue()
+    post.sink.configure(smtp="cut_after_data", smtp_times=1)
+    await post.loop.one_pass()
+    assert await post.state() == ("pending", 1, 1)
+    assert (await post.row()).reason.startswith("outcome unknown: no answer to the message")
+    await post.passes(2)
+    assert await post.state() == ("sent", 2, 1)
+    first, second = post.mails()
+    assert first["headers"]["Message-ID"] == second["headers"]["Message-ID"]
+
+
+async def test_after_two_lost_answers_no_third_mail_goes_out(post: Post) -> None:
+    await post.queue()
+    post.sink.configure(smtp="cut_after_data")
+    await post.passes(4)
+    assert await post.state() == ("failed", 2, 2)
+    assert (await post.row()).reason.startswith("outcome unknown 2 times")
+    assert len(post.mails()) == 2
+
+
+async def test_an_sms_whose_answer_is_lost_is_repeated_and_arrives_once(post: Post) -> None:
+    await post.queue("sms")
+    post.sink.configure(sms="hang", sms_times=1)
+    await post.loop.one_pass()
+    assert await post.state("sms") == ("pending", 1, 1)
+    await post.passes(1)
+    assert await post.state("sms") == ("sent", 2, 1)
+    assert len(post.sink.messages(post.phone or "")) == 1
+
+
+async def test_two_loops_at_once_send_each_notification_once(
+    engine: AsyncEngine, settings: Settings, sink: Sink, sms: HttpSmsSender
+) -> None:
+    posts = [await post_of(engine, settings, sink, sms, None) for _ in range(6)]
+    for post in posts:
+        await post.queue()
+    other_engine = create_engine(settings)
+    mailer = SmtpMailer(sink.settings(settings))
+    other = OutboxLoop(PostgresOutboxQueue(other_engine), mailer, sms, render)
+    counts = await asyncio.gather(*(loop.one_pass() for loop in (posts[0].loop, other) * 3))
+    await other_engine.dispose()
+    assert sum(counts) == 6
+    for post in posts:
+        assert len(post.mails()) == 1
+        assert await post.state() == ("sent", 1, 0)
+
+
+def send_until_killed(settings: Settings) -> None:
+    """A worker's outbox loop in a process of its own."""
+
+    async def main() -> None:
+        engine, sms = create_engine(settings), HttpSmsSender(settings)
+        loop = OutboxLoop(PostgresOutboxQueue(engine), SmtpMailer(settings), sms, render)
+        await repeat("outbox", loop.one_pass, idle_seconds=0.05, stop=asyncio.Event())
+
+    asyncio.run(main())
+
+
+async def test_a_sender_killed_before_it_knew_leaves_one_explained_double(
+    settings: Settings, post: Post
+) -> None:
+    post.sink.configure(smtp="slow", smtp_times=1, slow_ms=20_000)
+    process = multiprocessing.get_context("spawn").Process(
+        target=send_until_killed, args=(post.sink.settings(settings),), daemon=True
+    )
+    process.start()
+    await post.queue()
+    await asyncio.to_thread(eventually, post.mails, 30)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(10)
+    assert await post.state() == ("sending", 1, 0)
+    assert await post.loop.one_pass() == 0, "the lease still runs"
+
+    await post.passes(1)
+    assert await post.state() == ("pending", 1, 1)
+    assert (await post.row()).reason == "outcome unknown: the sender ended before it knew"
+    assert len(post.mails()) == 1, "the doubt is on record before the second mail"
+
+    await post.passes(1)
+    assert await post.state() == ("sent", 2, 1)
+    first, second = post.mails()
+    assert first["headers"]["Message-ID"] == second["headers"]["Message-ID"]
+
+
+class GatedMailer:
+    """Lets a mail go when told to."""
+
+    def __init__(self, mailer: SmtpMailer) -> None:
+        self._mailer = mailer
+        self.reached = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def send(self, to: str, message: Message, *, reference: str) -> None:
+        self.reached.set()
+        await self.go.wait()
+        await self._mailer.send(to, message, reference=reference)
+
+
+async def test_a_sender_that_slept_past_its_lease_cannot_speak_for_the_next_try(
+    settings: Settings, sms: HttpSmsSender, post: Post
+) -> None:
+    gated = GatedMailer(SmtpMailer(post.sink.settings(settings)))
+    sleeper = OutboxLoop(PostgresOutboxQueue(post.engine), gated, sms, render)
+    await post.queue()
+    asleep = asyncio.create_task(sleeper.one_pass())
+    await gated.reached.wait()
+    await post.passes(2)
+    before = await post.row()
+    gated.go.set()
+    await asleep
+    assert await post.row() == before
+    assert await post.state() == ("sent", 2, 1)
+    assert len(post.mails()) == 2
+
+
+class BrokenFor:
+    """A mailer with a bug that one address brings out."""
+
+    def __init__(self, mailer: SmtpMailer, address: str) -> None:
+        self._mailer = mailer
+        self._address = address
+
+    async def send(self, to: str, message: Message, *, reference: str) -> None:
+        if to == self._address:
+            raise RuntimeError("a bug")
+        await self._mailer.send(to, message, reference=reference)
+
+
+async def test_a_bug_with_one_mail_stops_no_other_and_ends_with_a_reason(
+    engine: AsyncEngine, settings: Settings, sink: Sink, sms: HttpSmsSender, post: Post
+) -> None:
+    healthy = await post_of(engine, settings, sink, sms, None)
+    mailer = BrokenFor(SmtpMailer(sink.settings(settings)), post.email)
+    broken = OutboxLoop(PostgresOutboxQueue(engine), mailer, sms, render)
+    await post.queue()
+    await healthy.queue()
+    with pytest.raises(RuntimeError, match="a bug"):
+        await broken.one_pass()
+    assert await healthy.state() == ("sent", 1, 0)
+
+    await post.passes(1)
+    await post.due_now()
+    with pytest.raises(RuntimeError, match="a bug"):
+        await broken.one_pass()
+    await post.passes(1)
+    assert await post.state() == ("failed", 2, 2)
+
+
+async def test_what_is_rolled_back_is_never_told(engine: AsyncEngine, post: Post) -> None:
+    async with engine.connect() as conn:
+        await post.queue_in(conn, "email")
+        await conn.rollback()
+    assert await post.loop.one_pass() == 0
+    assert post.mails() == []
+
+
+async def test_the_amount_on_its_way_back_is_read_when_the_mail_is_sent(post: Post) -> None:
+    await post.queue(template="refund")
+    for reason, status in (("late", "pending"), ("duplicate", "succeeded"), ("late", "failed")):
+        await post.add_refund(reason, status)
+    await post.loop.one_pass()
+    [mail] = post.mails()
+    assert mail["subject"] == "Your money is on its way back: 48.00 EUR"
+    assert "had been paid already" in mail["text"]
+
+
+async def test_a_refund_nobody_makes_is_not_announced(post: Post) -> None:
+    await post.queue(template="refund")
+    await post.loop.one_pass()
+    row = await post.row()
+    assert (row.state, row.reason) == ("failed", "refused: no refund of this booking stands")

@@ -1,0 +1,153 @@
+"""What the messages say, and that nothing a person typed can say more."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from domain.money import Money, format_money
+from infra.notify.render import render
+from services.notification import Refused
+from tests.mail.notices import BOOKING, notice, refund
+
+TEMPLATES = ["confirmation", "lapse", "refund"]
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_mail_names_the_show_in_both_its_forms(template: str) -> None:
+    message = render(notice(template), "email")
+    for body in (message.text, message.html):
+        for fact in ("Ada Lovelace", "Metropolis", "Kino International", "Saal 1", str(BOOKING)):
+            assert fact in body
+        assert "C12" in body
+        assert "C13" in body
+
+
+def test_a_confirmation_tells_the_total_and_where_the_tickets_are() -> None:
+    message = render(notice(total=Money(102400, "EUR")), "email")
+    assert message.subject == "Your tickets for Metropolis"
+    for body in (message.text, message.html):
+        assert "1,024.00 EUR" in body
+        assert "Your tickets, one for each seat, are in your booking." in body
+
+
+def test_a_lapse_says_that_nothing_was_charged() -> None:
+    message = render(notice("lapse"), "email")
+    assert "Nothing was charged." in message.text
+    assert "Nothing was charged." in message.html
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("late", "arrived after the time to pay had run out"),
+        ("duplicate", "had been paid already"),
+        ("mismatch", "was not the amount due"),
+        ("cancelled", "had been cancelled"),
+        ("a reason of later days", "could not use this payment"),
+    ],
+)
+def test_a_refund_tells_how_much_and_why(reason: str, told: str) -> None:
+    message = render(notice("refund", refunds=(refund(reason),)), "email")
+    assert message.subject == "Your money is on its way back: 24.00 EUR"
+    for body in (message.text, message.html):
+        assert "24.00 EUR" in body
+        assert told in body
+
+
+def test_several_refunds_are_told_one_by_one_and_in_all() -> None:
+    back = (refund("duplicate", 2400), refund("mismatch", 1000), refund("mismatch", 500, "USD"))
+    message = render(notice("refund", refunds=back), "email")
+    assert "10.00 EUR also goes back to you." in message.text
+    assert message.subject.endswith(": 34.00 EUR and 5.00 USD")
+
+
+@pytest.mark.parametrize(("state", "stands"), [("confirmed", True), ("expired", False)])
+def test_a_refund_says_whether_the_booking_stands(state: str, stands: bool) -> None:
+    message = render(notice("refund", booking_state=state), "email")
+    assert ("your tickets stay valid" in message.text) == stands
+    assert ("your tickets stay valid" in message.html) == stands
+
+
+def test_a_refund_mail_without_a_refund_is_refused() -> None:
+    with pytest.raises(Refused, match="no refund"):
+        render(notice("refund", refunds=()), "email")
+
+
+@pytest.mark.parametrize("change", [{"template": "unheard_of"}, {"timezone": "Mars/Olympus"}])
+@pytest.mark.parametrize("channel", ["email", "sms"])
+def test_what_cannot_be_rendered_is_refused(change: dict[str, str], channel: str) -> None:
+    with pytest.raises(Refused, match="cannot be rendered"):
+        render(notice(**change), channel)
+
+
+@pytest.mark.parametrize(
+    ("timezone", "told"),
+    [
+        ("Europe/Berlin", "Friday, 4 December 2026, 19:30 CET"),
+        ("America/New_York", "Friday, 4 December 2026, 13:30 EST"),
+        ("Asia/Tokyo", "Saturday, 5 December 2026, 03:30 JST"),
+        ("America/Sao_Paulo", "Friday, 4 December 2026, 15:30 -03"),
+    ],
+)
+def test_times_are_the_theatres_own(timezone: str, told: str) -> None:
+    assert (
+        f"{told} (time at the theatre, {timezone})"
+        in render(notice(timezone=timezone), "email").text
+    )
+
+
+def test_daylight_saving_time_is_heeded() -> None:
+    summer = datetime(2026, 7, 3, 18, 30, tzinfo=UTC)
+    assert "3 July 2026, 20:30 CEST" in render(notice(starts_at=summer), "email").text
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_html_in_names_and_titles_is_shown_not_obeyed(template: str) -> None:
+    nasty = "<script>alert(1)</script>"
+    fields = dict.fromkeys(("name", "movie", "theatre", "city", "address", "auditorium"), nasty)
+    message = render(notice(template, **fields), "email")
+    assert "<script" not in message.html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in message.html
+    assert nasty in message.text
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("channel", ["email", "sms"])
+def test_a_name_is_not_a_template(template: str, channel: str) -> None:
+    message = render(notice(template, name="{{ 7*7 }}", movie="{movie}{{ 7*7 }}"), channel)
+    assert "49" not in message.subject + message.text + message.html
+    assert "{{ 7*7 }}" in message.text
+
+
+@pytest.mark.parametrize("break_", ["\r\n", "\n", "\r", "\x0b", "\x85", "\u2028", "\x00"])
+def test_no_title_adds_a_line(break_: str) -> None:
+    message = render(notice(movie=f"A{break_}Bcc: eve@example.test"), "email")
+    assert message.subject.startswith("Your tickets for A")
+    assert len(message.subject.splitlines()) == 1
+    assert break_ not in message.subject
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_an_sms_is_one_short_line(template: str) -> None:
+    message = render(notice(template, movie="The " + "very " * 30 + "long film"), "sms")
+    assert message.html == ""
+    assert len(message.text.splitlines()) == 1
+    assert len(message.text) <= 160
+    assert "..." in message.text
+
+
+@pytest.mark.parametrize(
+    ("money", "told"),
+    [
+        (Money(2400, "EUR"), "24.00 EUR"),
+        (Money(5, "EUR"), "0.05 EUR"),
+        (Money(0, "USD"), "0.00 USD"),
+        (Money(3000, "JPY"), "3,000 JPY"),
+        (Money(1234567, "KWD"), "1,234.567 KWD"),
+        (Money(-150, "GBP"), "-1.50 GBP"),
+    ],
+)
+def test_money_has_the_digits_of_its_currency(money: Money, told: str) -> None:
+    assert format_money(money) == told

@@ -1,0 +1,165 @@
+"""The mailer against a real SMTP server, well and unwell."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import pytest
+
+from infra.notify.render import render
+from infra.notify.smtp import SmtpMailer
+from infra.settings import Settings
+from services.notification import Ambiguous, Message, NotSent, Refused, SendError
+from tests.mail.notices import notice
+from tests.mail.process import Sink
+from tests.sandbox.process import free_port
+
+MESSAGE = Message("Your tickets", "Hello\n", "<p>Hello</p>")
+
+
+def mailer_of(sink: Sink, **options: float) -> SmtpMailer:
+    return SmtpMailer(sink.settings(Settings(_env_file=None)), **options)
+
+
+def fresh_address() -> str:
+    return f"{uuid4().hex}@example.test"
+
+
+async def test_a_mail_arrives_whole(sink: Sink) -> None:
+    to, told = fresh_address(), notice(movie="Amélie … 東京")
+    await mailer_of(sink).send(to, render(told, "email"), reference=told.key)
+    [mail] = sink.messages(to)
+    assert mail["channel"] == "email"
+    assert mail["to"] == mail["headers"]["To"] == to
+    assert mail["subject"] == "Your tickets for Amélie … 東京"
+    assert "Amélie … 東京" in mail["text"]
+    assert "<!doctype html>" in mail["html"]
+    assert mail["attachments"] == []
+    assert mail["headers"]["Message-ID"] == f"<{told.key}@seathold.test>"
+    assert mail["headers"]["From"] == "Seathold <tickets@seathold.test>"
+    assert mail["headers"]["Auto-Submitted"] == "auto-generated"
+    assert mail["received_at"].endswith("Z")
+
+
+async def test_lines_that_begin_with_a_dot_arrive_as_they_were(sink: Sink) -> None:
+    to, text = fresh_address(), ".\n..\n.hidden\nend\n"
+    await mailer_of(sink).send(to, Message("Dots", text, "<p>.</p>"), reference="dots")
+    assert sink.messages(to)[0]["text"] == text
+
+
+async def test_a_domain_of_its_own_letters_is_reached(sink: Sink) -> None:
+    await mailer_of(sink).send("ada@straße.test", MESSAGE, reference="idn")
+    assert sink.messages("ada@xn--strae-oqa.test")
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "told"),
+    [
+        ("421", NotSent, "answered 421 4.3.2"),
+        ("450", NotSent, "answered 450 4.2.1"),
+        ("451", NotSent, "answered 451 4.3.0"),
+        ("550", Refused, "answered 550 5.1.1"),
+        ("554", Refused, "answered 554 5.7.1"),
+    ],
+)
+async def test_an_unhappy_answer_says_whether_to_try_again(
+    sink: Sink, fault: str, error: type[SendError], told: str
+) -> None:
+    to = fresh_address()
+    sink.configure(smtp=fault)
+    with pytest.raises(error) as caught:
+        await mailer_of(sink).send(to, MESSAGE, reference="x")
+    assert str(caught.value).endswith(told)
+    assert to not in str(caught.value)
+    assert sink.messages(to) == []
+
+
+async def test_a_connection_cut_after_the_message_leaves_doubt(sink: Sink) -> None:
+    to = fresh_address()
+    sink.configure(smtp="cut_after_data")
+    with pytest.raises(Ambiguous):
+        await mailer_of(sink).send(to, MESSAGE, reference="x")
+    assert len(sink.messages(to)) == 1
+
+
+async def test_a_slow_server_is_waited_for(sink: Sink) -> None:
+    to = fresh_address()
+    sink.configure(smtp="slow", slow_ms=300)
+    await mailer_of(sink).send(to, MESSAGE, reference="x")
+    assert len(sink.messages(to)) == 1
+
+
+async def test_a_server_too_slow_to_answer_leaves_doubt(sink: Sink) -> None:
+    sink.configure(smtp="slow", slow_ms=5_000)
+    with pytest.raises(Ambiguous):
+        await mailer_of(sink, answer_seconds=0.1).send(fresh_address(), MESSAGE, reference="x")
+
+
+async def test_a_server_that_is_away_has_taken_nothing() -> None:
+    settings = Settings(_env_file=None, smtp_host="127.0.0.1", smtp_port=free_port())
+    with pytest.raises(NotSent, match="no way"):
+        await SmtpMailer(settings).send(fresh_address(), MESSAGE, reference="x")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        [b""],
+        [b"220 hello\r\n", b""],
+        [b"220 hello\r\n", b"250 hello\r\n", b"250 ok\r\n", b"250 ok\r\n", b""],
+        [b"no greeting\r\n"],
+    ],
+    ids=["at once", "after the greeting", "before the message", "nonsense"],
+)
+async def test_a_server_lost_before_the_message_has_taken_nothing(script: list[bytes]) -> None:
+    async with scripted_server(script) as settings:
+        with pytest.raises(NotSent):
+            await SmtpMailer(settings).send(fresh_address(), MESSAGE, reference="x")
+
+
+async def test_tls_that_fails_has_taken_nothing() -> None:
+    script = [b"220 hello\r\n", b"250-hello\r\n250 STARTTLS\r\n", b"220 go\r\n", b"not tls\r\n"]
+    async with scripted_server(script) as settings:
+        with pytest.raises(NotSent):
+            await SmtpMailer(settings).send(fresh_address(), MESSAGE, reference="x")
+
+
+@pytest.mark.parametrize("to", ["eve\r\nRCPT TO:<bob@example.test>@x.test", "nobody", "a@b@c.test"])
+async def test_an_address_that_is_none_is_refused_unsent(to: str) -> None:
+    settings = Settings(_env_file=None, smtp_port=free_port())
+    with pytest.raises(Refused, match="no mail can go to this address"):
+        await SmtpMailer(settings).send(to, MESSAGE, reference="x")
+
+
+async def test_no_text_of_a_buyer_or_a_film_becomes_a_header(sink: Sink) -> None:
+    to, break_ = fresh_address(), "\r\nBcc: eve@example.test\r\nX-Evil: yes\r\n\r\nBody"
+    told = notice(movie=f"Film{break_}", name=f"Ada{break_}", theatre=f"Kino{break_}")
+    await mailer_of(sink).send(to, render(told, "email"), reference=told.key)
+    [mail] = sink.messages(to)
+    assert not {"Bcc", "X-Evil"} & mail["headers"].keys()
+    assert mail["subject"].startswith("Your tickets for Film Bcc: eve@example.test")
+    assert sink.messages("eve@example.test") == []
+
+
+@asynccontextmanager
+async def scripted_server(script: list[bytes]) -> AsyncIterator[Settings]:
+    """A server that says one line of ``script`` after the other; an empty one hangs up."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for place, line in enumerate(script):
+            if place and not await reader.readline():
+                break
+            if not line:
+                break
+            writer.write(line)
+        else:
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield Settings(_env_file=None, smtp_host="127.0.0.1", smtp_port=port)
