@@ -19,6 +19,7 @@ TEMPLATES = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    keep_trailing_newline=True,
     auto_reload=False,
 )
 
@@ -34,7 +35,7 @@ REASONS = {
     "cancelled": "The booking had been cancelled.",
 }
 ANY_REASON = "We could not use this payment."
-SMS_TITLE_LENGTH = 32
+SMS_NAME_LENGTH = 32
 
 
 def render(notice: Notice, channel: str) -> Message:
@@ -46,7 +47,7 @@ def render(notice: Notice, channel: str) -> Message:
     try:
         values = _values(notice)
         if channel == "sms":
-            values["movie"] = _short(values["movie"])
+            values |= {name: _short(values[name]) for name in ("movie", "theatre")}
             return Message("", _page(f"{notice.template}.sms", values), "")
         return Message(
             subject=SUBJECTS[notice.template].format_map(values),
@@ -103,7 +104,7 @@ def _one_line(text: str) -> str:
     return "".join(each for each in line if unicodedata.category(each) != "Cc")
 
 
-def _short(title: str) -> str:
-    if len(title) <= SMS_TITLE_LENGTH:
-        return title
-    return title[: SMS_TITLE_LENGTH - 3].rstrip() + "..."
+def _short(name: str) -> str:
+    if len(name) <= SMS_NAME_LENGTH:
+        return name
+    return name[: SMS_NAME_LENGTH - 3].rstrip() + "..."

@@ -157,7 +157,7 @@ async def test_after_two_lost_answers_no_third_mail_goes_out(post: Post) -> None
 
 async def test_an_sms_whose_answer_is_lost_is_repeated_and_arrives_once(post: Post) -> None:
     await post.queue("sms")
-    post.sink.configure(sms="hang", sms_times=1)
+    post.sink.configure(sms="hang", sms_times=1, hang_ms=3_000)
     await post.loop.one_pass()
     assert await post.state("sms") == ("pending", 1, 1)
     await post.passes(1)

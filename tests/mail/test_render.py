@@ -32,6 +32,11 @@ def test_a_confirmation_tells_the_total_and_where_the_tickets_are() -> None:
         assert "Your tickets, one for each seat, are in your booking." in body
 
 
+def test_the_text_has_its_lines() -> None:
+    assert "Berlin\nSeats: C12, C13\nTotal: 24.00 EUR\n\nYour" in render(notice(), "email").text
+    assert "Seat: C12\n\nWould" in render(notice("lapse", seats=("C12",)), "email").text
+
+
 def test_a_lapse_says_that_nothing_was_charged() -> None:
     message = render(notice("lapse"), "email")
     assert "Nothing was charged." in message.text
@@ -131,7 +136,9 @@ def test_no_title_adds_a_line(break_: str) -> None:
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_an_sms_is_one_short_line(template: str) -> None:
-    message = render(notice(template, movie="The " + "very " * 30 + "long film"), "sms")
+    seats = tuple(f"C{number}" for number in range(1, 11))
+    told = notice(template, movie="The " + "very " * 30 + "long film", seats=seats)
+    message = render(told, "sms")
     assert message.html == ""
     assert len(message.text.splitlines()) == 1
     assert len(message.text) <= 160

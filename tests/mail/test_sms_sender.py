@@ -38,7 +38,7 @@ async def test_an_sms_arrives(sink: Sink) -> None:
 
 async def test_a_repeat_is_sent_once(sink: Sink) -> None:
     to, reference = fresh_number(), uuid4().hex
-    sink.configure(sms="hang", sms_times=1)
+    sink.configure(sms="hang", sms_times=1, hang_ms=3_000)
     async with sender(sink.settings(Settings(_env_file=None)), total_seconds=0.5) as sms:
         with pytest.raises(Ambiguous):
             await sms.send(to, "Hello", reference=reference)
