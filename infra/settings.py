@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
@@ -83,7 +82,7 @@ class Settings(BaseSettings):
             max_live_holds_per_user=self.max_live_holds_per_user,
         )
 
-    @cached_property
+    @property
     def sqlalchemy_url(self) -> str:
         """The database URL with the psycopg 3 driver named."""
         url = self.database_url.get_secret_value()

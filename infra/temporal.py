@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -99,14 +100,20 @@ class TemporalBookingProcess:
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
         )
-        return await _answer(
-            self._client.execute_update_with_start_workflow(
-                BookingContract.reserve,
-                id=RESERVE_UPDATE_ID,
-                start_workflow_operation=start,
-                rpc_timeout=RPC_TIMEOUT,
+        # The start's own outcome is told twice; the second telling is heard and let go.
+        started = asyncio.ensure_future(start.workflow_handle())
+        started.add_done_callback(lambda told: told.cancelled() or told.exception())
+        try:
+            return await _answer(
+                self._client.execute_update_with_start_workflow(
+                    BookingContract.reserve,
+                    id=RESERVE_UPDATE_ID,
+                    start_workflow_operation=start,
+                    rpc_timeout=RPC_TIMEOUT,
+                )
             )
-        )
+        finally:
+            started.cancel()
 
     async def extend(self, booking_id: str, request: ExtendRequest) -> StepOutcome:
         handle = self._client.get_workflow_handle_for(

@@ -1,0 +1,131 @@
+"""A dependency that is away: 503 or 202, never 500, and never a half-made booking."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+from fastapi import FastAPI
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.client import Client
+
+from infra.postgres.engine import create_engine
+from infra.postgres.show import ShowCache
+from infra.postgres.uow import PostgresUnitOfWork
+from infra.redis.seat_claims import RedisSeatPreclaims
+from infra.settings import Settings
+from infra.temporal import TemporalBookingProcess
+from services.reserve import Reserver
+from tests.api.booking.conftest import Buyer
+from tests.factories import Hall
+from tests.helpers.accounts import replaced_parts
+from tests.helpers.eventually import eventually
+from tests.helpers.problems import assert_problem
+from tests.helpers.saga import Saga
+from tests.sandbox.process import Sandbox
+
+NOWHERE = "127.0.0.1:1"
+
+
+@pytest.fixture
+def dead_redis() -> Redis:
+    return Redis.from_url(
+        f"redis://{NOWHERE}/0", retry=Retry(NoBackoff(), 0), socket_connect_timeout=0.2
+    )
+
+
+async def test_with_redis_away_postgresql_turns_losers_away(
+    ada: Buyer,
+    ben: Buyer,
+    hall: Hall,
+    app: FastAPI,
+    engine: AsyncEngine,
+    dead_redis: Redis,
+    saga: Saga,
+) -> None:
+    parts = app.state.parts
+    without = Reserver(
+        PostgresUnitOfWork(engine),
+        RedisSeatPreclaims(dead_redis),
+        TemporalBookingProcess(parts.temporal),
+    )
+    with replaced_parts(app, reserver=without):
+        async with saga.worker():
+            await ada.held(hall, "A1")
+        refused = assert_problem(await ben.reserve(hall, "A1"), 409, "seats_unavailable")
+    assert refused["seats"] == ["A1"]
+
+
+async def test_with_temporal_away_nothing_is_held(
+    ada: Buyer, ben: Buyer, hall: Hall, app: FastAPI, engine: AsyncEngine, redis: Redis, saga: Saga
+) -> None:
+    nowhere = await Client.connect(NOWHERE, lazy=True)
+    without = Reserver(
+        PostgresUnitOfWork(engine), RedisSeatPreclaims(redis), TemporalBookingProcess(nowhere)
+    )
+    with replaced_parts(app, reserver=without):
+        answer = await ada.reserve(hall, "A1", Idempotency_Key="temporal-away")
+    assert_problem(answer, 503, "unavailable")
+    assert answer.headers["retry-after"]
+    async with saga.worker():
+        booking = await ben.held(hall, "A1")
+    assert booking["state"] == "held"
+
+
+async def test_with_no_worker_the_outcome_is_pending_and_settles(
+    ada: Buyer, hall: Hall, saga: Saga
+) -> None:
+    answer = await ada.reserve(hall, "A1")
+    assert answer.status_code == 202, answer.text
+    assert answer.headers["retry-after"]
+    booking = answer.json()
+    assert booking["state"] == "pending"
+    assert [seat["label"] for seat in booking["seats"]] == ["A1"]
+
+    async def settled() -> bool:
+        found = await ada.get(f"/api/booking/{booking['id']}")
+        return bool(found.json()["state"] == "held")
+
+    async with saga.worker():
+        await eventually(settled, seconds=20)
+
+
+async def test_with_postgresql_away_every_route_is_unavailable(
+    ada: Buyer, hall: Hall, app: FastAPI, settings: Settings
+) -> None:
+    nowhere = settings.model_copy(
+        update={"database_url": type(settings.database_url)(f"postgresql://x:y@{NOWHERE}/z")}
+    )
+    dead = create_engine(nowhere)
+    parts = app.state.parts
+    without = Reserver(
+        PostgresUnitOfWork(dead), parts.reserver._preclaims, TemporalBookingProcess(parts.temporal)
+    )
+    with replaced_parts(app, engine=dead, reads=dead, shows=ShowCache(dead), reserver=without):
+        for answer in (
+            await ada.reserve(hall),
+            await ada.get("/api/movies"),
+            await ada.get(f"/api/booking/{UUID(int=1)}"),
+        ):
+            assert_problem(answer, 503, "unavailable")
+            assert answer.headers["retry-after"]
+    await dead.dispose()
+
+
+async def test_with_the_provider_away_checkout_may_be_repeated(
+    ada: Buyer, hall: Hall, provider: Sandbox, saga: Saga
+) -> None:
+    async with saga.worker():
+        booking = await ada.held(hall)
+    provider.configure(error_rate=1.0)
+    try:
+        answer = await ada.checkout(booking)
+        assert_problem(answer, 503, "unavailable")
+    finally:
+        provider.configure(error_rate=0.0)
+    again = await ada.checkout(booking)
+    assert again.status_code in (200, 201)
+    assert again.json()["payment"]["session_id"]
