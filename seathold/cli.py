@@ -53,8 +53,9 @@ def dev(
 def demo() -> None:
     """Run the main job end to end on a stack of its own and tell it as a story."""
     from seathold import demo as command
+    from seathold.stack.foreground import in_foreground
 
-    raise typer.Exit(command.main())
+    raise typer.Exit(in_foreground(command.main, typer.echo))
 
 
 @app.command()

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import signal
-import threading
+import time
 from pathlib import Path
 from typing import Any
 
+from seathold.stack.foreground import in_foreground
 from seathold.stack.ports import Policy
-from seathold.stack.process import StackError
 from seathold.stack.stack import Stack
 
 TEND_SECONDS = 0.25
 
 
 def main(run_dir: Path, ports: Policy, *, seed: bool) -> int:
-    """Run until SIGINT or SIGTERM; data stays, processes do not."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    try:
+    """Run until a signal comes; the data stays, the processes do not."""
+
+    def work() -> int:
         with Stack(run_dir, ports=ports, seed=seed, say=_say) as stack:
             _say(_welcome(stack.info, run_dir))
-            while not stop.wait(TEND_SECONDS):
-                stack.tend()
-            _say("Stopping everything; the data stays.")
-    except StackError as error:
-        _say(f"Error: {error}")
-        return 1
-    return 0
+            try:
+                while True:
+                    stack.tend()
+                    time.sleep(TEND_SECONDS)
+            except KeyboardInterrupt:
+                _say("Stopping everything; the data stays.")
+        return 0
+
+    return in_foreground(work, _say)
 
 
 def _say(text: str) -> None:

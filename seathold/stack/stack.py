@@ -3,43 +3,46 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from seathold.stack import ports, postgres, secrets, temporal, valkey
-from seathold.stack.ports import LOOPBACK
-from seathold.stack.process import Child, StackError
+from seathold.stack import ports, secrets
+from seathold.stack.lock import exclusive
+from seathold.stack.plan import REPLACED_BY, STAND_INS, Plan
+from seathold.stack.process import Child, StackError, stop_all
 
-ADMIN_EMAIL = "admin@example.test"
-USUAL_PORTS = {
-    "postgres": 5433,
-    "redis": 6379,
-    "temporal": 7233,
-    "temporal_ui": 8233,
-    "sandbox": 8090,
-    "mail": 8025,
-    "smtp": 8026,
-    "api": 8081,
-}
+READY_SECONDS = 60
+PREPARE_SECONDS = 300
+# What was killed needs a moment to end; PostgreSQL's last checkpoint is the longest.
+LOCK_SECONDS = 15
 # A process that dies again and again is started less and less often.
 RESTART_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0)
+# Whoever ended a server on purpose may want to start one in its place.
+SERVER_RESTART_SECONDS = 3.0
+SERVER_DEATHS_AT_MOST = 5
 CALM_SECONDS = 30.0
+
+
+@dataclass
+class Deaths:
+    """How often a process has died since it last was calm, and since when it is dead."""
+
+    count: int = 0
+    since: float | None = None
+    restarted: float = 0.0
 
 
 class Stack:
     """Start with ``with``; ``info`` is then what ``dev.json`` holds.
 
     ``env`` is added to the environment of our own processes. Setting
-    ``SEATHOLD_DATABASE_URL``, ``SEATHOLD_REDIS_URL`` or ``TEMPORAL_ADDRESS`` outside replaces
-    that embedded part.
+    ``SEATHOLD_DATABASE_URL``, ``SEATHOLD_REDIS_URL`` or ``TEMPORAL_ADDRESS`` replaces that
+    embedded part. The thread that enters has to live as long as the stack.
 
     Raises:
         StackError: a part cannot run; one sentence names the fix.
@@ -56,11 +59,11 @@ class Stack:
     ) -> None:
         self._dir = run_dir.resolve()
         self._policy = ports
-        self._extra = dict(env or {})
-        self._seed = seed
+        self._extra = {**(env or {}), "SEATHOLD_SEED": str(int(seed))}
         self._say = say
         self._children: dict[str, Child] = {}
-        self._restarts: dict[str, tuple[int, float]] = {}
+        self._deaths: dict[str, Deaths] = {}
+        self._stopped: set[str] = set()
         self._cleanup = ExitStack()
         self.info: dict[str, Any] = {}
 
@@ -82,200 +85,114 @@ class Stack:
 
     @property
     def children(self) -> Mapping[str, Child]:
-        """Every process by name; our own are ``api``, ``worker-0``, …"""
+        """Every process by name: ``postgres``, …, ``worker-0``, ``api-0``."""
         return self._children
 
-    def tend(self) -> None:
-        """Restart a dead API or worker.
-
-        Raises:
-            StackError: a server that everything stands on has ended.
-        """
-        for name, child in list(self._children.items()):
-            if child.is_running:
-                continue
-            if name.partition("-")[0] not in ("api", "worker"):
-                raise StackError(f"{name} has ended. {child.last_words()}")
-            count, since = self._restarts.get(name, (0, 0.0))
-            now = time.monotonic()
-            if now - since > CALM_SECONDS:
-                count = 0
-            if now - since < RESTART_SECONDS[min(count, len(RESTART_SECONDS) - 1)]:
-                continue
-            self._restarts[name] = (count + 1, now)
-            self._say(f"{name} has ended; starting it again.")
-            self._start_own(name)
-            self._write_info()
-
     def kill(self, name: str) -> None:
-        """``kill -9`` one of our processes (tests do)."""
-        os.kill(self._children[name].pid, 9)
+        """``kill -9``; ``tend`` starts it again."""
+        self._children[name].kill()
 
-    def _start(self) -> None:
-        self._dir.mkdir(parents=True, exist_ok=True)
-        self._secrets = secrets.load(self._dir / "secrets.json")
-        taken: set[int] = set()
-        self._ports = {
-            name: ports.choose(usual, self._policy, taken) for name, usual in USUAL_PORTS.items()
-        }
-        self._listener = ports.listening_socket(self._ports["api"])
-        self._cleanup.callback(self._listener.close)
-        self._start_servers()
-        self._environment = self._own_environment()
-        self._run("migrate")
-        self._start_own("sandbox")
-        self._start_own("mail")
-        self._wait_http("sandbox", self._ports["sandbox"])
-        self._wait_http("mail", self._ports["mail"])
-        if self._seed:
-            self._say("Seeding the demo catalogue …")
-            self._run("seed")
-        self._run("admin", "create", "--email", ADMIN_EMAIL)
-        for number in range(int(self._environment.get("SEATHOLD_WORKER_PROCESSES", "1"))):
-            self._start_own(f"worker-{number}")
-        for number in range(int(self._environment.get("SEATHOLD_API_WORKERS", "1"))):
-            self._start_own(f"api-{number}")
-        self._wait_http("api-0", self._ports["api"], "/readyz")
-        self._cleanup.callback((self._dir / "dev.json").unlink, missing_ok=True)
+    def stop(self, name: str) -> None:
+        """End one process in order and leave it so, until ``start``."""
+        self._stopped.add(name)
+        self._children[name].stop()
+
+    def start(self, name: str) -> None:
+        """Start what was stopped or killed, and wait until it is ready."""
+        self._stopped.discard(name)
+        self._launch(name)
+        self._wait_ready(name)
         self._write_info()
 
-    def _start_servers(self) -> None:
-        given = os.environ
-        self._database_url = given.get("SEATHOLD_DATABASE_URL", "")
-        self._redis_url = given.get("SEATHOLD_REDIS_URL", "")
-        self._temporal_address = given.get("TEMPORAL_ADDRESS", "")
-        if not self._database_url:
-            self._say("Starting PostgreSQL …")
-            port, password = self._ports["postgres"], self._secrets.database_password
-            self._keep(
-                postgres.start(
-                    self._dir / "postgres", port=port, password=password, log=self._log("postgres")
-                )
-            )
-            self._database_url = postgres.database_url(port, password)
-        if not self._redis_url:
-            port = self._ports["redis"]
-            self._keep(valkey.start(self._dir / "redis", port=port, log=self._log("redis")))
-            self._redis_url = valkey.url(port)
-        if not self._temporal_address:
-            self._say("Starting Temporal …")
-            port = self._ports["temporal"]
-            self._keep(
-                temporal.start(
-                    self._dir / "temporal",
-                    port=port,
-                    ui_port=self._ports["temporal_ui"],
-                    log=self._log("temporal"),
-                    say=self._say,
-                )
-            )
-            self._temporal_address = f"{LOOPBACK}:{port}"
+    def tend(self) -> None:
+        """Start again what has died; call it a few times a second.
 
-    def _own_environment(self) -> dict[str, str]:
-        numbers = self._ports
-        return {
-            **os.environ,
-            "PYTHONUNBUFFERED": "1",
-            "SEATHOLD_DATABASE_URL": self._database_url,
-            "SEATHOLD_REDIS_URL": self._redis_url,
-            "TEMPORAL_ADDRESS": self._temporal_address,
-            "SEATHOLD_JWT_SEED": self._secrets.jwt_seed,
-            "SEATHOLD_WEBHOOK_SECRET": self._secrets.webhook_secret,
-            "SEATHOLD_ADMIN_PASSWORD": self._secrets.admin_password,
-            "SEATHOLD_SANDBOX_URL": f"http://{LOOPBACK}:{numbers['sandbox']}",
-            "SEATHOLD_PUBLIC_URL": f"http://{LOOPBACK}:{numbers['api']}",
-            "SEATHOLD_API_PORT": str(numbers["api"]),
-            "SEATHOLD_SMTP_HOST": LOOPBACK,
-            "SEATHOLD_SMTP_PORT": str(numbers["smtp"]),
-            "SEATHOLD_SMS_URL": f"http://{LOOPBACK}:{numbers['mail']}/api/sms",
-            **self._extra,
-        }
+        Raises:
+            StackError: a server dies again and again.
+        """
+        for name, child in list(self._children.items()):
+            if child.is_running or name in self._stopped or not self._is_due(name, child):
+                continue
+            self._say(f"{name} has ended; starting it again (its log: {child.log}).")
+            self._launch(name)
+            self._write_info()
 
-    def _command(self, name: str) -> list[str]:
-        numbers = self._ports
-        role = name.partition("-")[0]
-        options: dict[str, list[str]] = {
-            "sandbox": [
-                *("--port", str(numbers["sandbox"]), "--db", str(self._dir / "sandbox.sqlite")),
-                *("--webhook-url", f"http://{LOOPBACK}:{numbers['api']}/api/webhooks/sandbox"),
-            ],
-            "mail": [
-                *("--port", str(numbers["mail"]), "--smtp-port", str(numbers["smtp"])),
-                *("--db", str(self._dir / "mail.sqlite")),
-            ],
-            "api": ["--fd", str(self._listener.fileno())],
-        }
-        return [sys.executable, "-m", "seathold", role, *options.get(role, [])]
-
-    def _start_own(self, name: str) -> None:
-        child = Child(
-            name,
-            self._command(name),
-            log=self._log(name),
-            env=self._environment,
-            pass_fds=[self._listener.fileno()] if name.startswith("api") else [],
+    def _start(self) -> None:
+        lock = self._cleanup.enter_context(self._locked())
+        self._cleanup.callback((self._dir / "dev.json").unlink, missing_ok=True)
+        self._cleanup.callback(self._stop_children)
+        self._plan = plan = Plan(
+            self._dir, policy=self._policy, extra=self._extra, lock=lock, say=self._say
         )
-        if name in self._children:
-            self._children[name] = child
-        else:
-            self._keep(child)
+        self._cleanup.callback(plan.listener.close)
+        self._say("Starting the servers …")
+        for name in (*plan.servers, *STAND_INS):
+            self._launch(name)
+        if "postgres" in plan.servers:
+            self._wait_ready("postgres")
+        self._say("Bringing the database up to date …")
+        self._launch("prepare")
+        for name in (*plan.servers, *STAND_INS):
+            self._wait_ready(name)
+        self._finish_preparing()
+        self._say("Starting the API and the worker …")
+        for name in (*plan.workers, *plan.apis):
+            self._launch(name)
+        for name in plan.apis:
+            self._wait_ready(name)
+        self._write_info()
 
-    def _run(self, *arguments: str) -> None:
-        """Run one of our commands to its end."""
-        child = Child(
-            arguments[0],
-            [sys.executable, "-m", "seathold", *arguments],
-            log=self._log(arguments[0]),
-            env=self._environment,
-        )
-        if child.wait(seconds=300) != 0:
-            raise StackError(f"`seathold {' '.join(arguments)}` failed. {child.last_words()}")
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        waiting = f"Another stack runs under {self._dir}; waiting for its end …"
+        try:
+            with exclusive(
+                self._dir / "lock", seconds=LOCK_SECONDS, on_wait=lambda: self._say(waiting)
+            ) as descriptor:
+                yield descriptor
+        except TimeoutError as error:
+            raise StackError(
+                f"Another stack runs under {self._dir}: stop it, or give --run-dir another place."
+            ) from error
 
-    def _keep(self, child: Child) -> None:
-        """Remember a child; whoever bears its name at the end is stopped."""
-        self._children[child.name] = child
-        self._cleanup.callback(lambda: self._children[child.name].stop())
+    def _launch(self, name: str) -> None:
+        self._children[name] = self._plan.launch(name)
 
-    def _log(self, name: str) -> Path:
-        return self._dir / "logs" / f"{name}.log"
+    def _wait_ready(self, name: str) -> None:
+        self._children[name].wait_ready(seconds=READY_SECONDS)
 
-    def _wait_http(self, name: str, port: int, path: str = "/healthz") -> None:
-        url = f"http://{LOOPBACK}:{port}{path}"
-        self._children[name].wait_until(lambda: _is_healthy(url), seconds=60)
+    def _finish_preparing(self) -> None:
+        child = self._children["prepare"]
+        if child.wait(seconds=PREPARE_SECONDS) != 0:
+            raise StackError(f"The database could not be prepared. {child.last_words()}")
+        del self._children["prepare"]
+
+    def _is_due(self, name: str, child: Child) -> bool:
+        """Whether a dead process is to be started now."""
+        now = time.monotonic()
+        deaths = self._deaths.setdefault(name, Deaths())
+        if deaths.since is None:
+            deaths.count = 1 if now - deaths.restarted > CALM_SECONDS else deaths.count + 1
+            deaths.since = now
+        pause = RESTART_SECONDS[min(deaths.count, len(RESTART_SECONDS)) - 1]
+        if name in REPLACED_BY:
+            if deaths.count > SERVER_DEATHS_AT_MOST:
+                raise StackError(f"{name} ends again and again. {child.last_words()}")
+            pause = SERVER_RESTART_SECONDS
+            if ports.answers(self._plan.ports[name]):
+                return False
+        if now - deaths.since < pause:
+            return False
+        deaths.since, deaths.restarted = None, now
+        return True
+
+    def _stop_children(self) -> None:
+        """Those that use the servers end first, so that they can finish what they have in hand."""
+        own = [child for name, child in self._children.items() if "-" in name]
+        stop_all(own)
+        stop_all([child for child in self._children.values() if child not in own])
 
     def _write_info(self) -> None:
-        numbers = self._ports
-        api_url = f"http://{LOOPBACK}:{numbers['api']}"
-        self.info = {
-            "api_url": api_url,
-            "web_url": f"{api_url}/",
-            "temporal_address": self._temporal_address,
-            "temporal_namespace": self._environment.get("TEMPORAL_NAMESPACE", "default"),
-            "temporal_ui_url": f"http://{LOOPBACK}:{numbers['temporal_ui']}",
-            "database_url": self._database_url,
-            "redis_url": self._redis_url,
-            "sandbox_url": self._environment["SEATHOLD_SANDBOX_URL"],
-            "mail_url": f"http://{LOOPBACK}:{numbers['mail']}",
-            "webhook_secret": self._secrets.webhook_secret,
-            "admin": {"email": ADMIN_EMAIL, "password": self._secrets.admin_password},
-            "processes": self._pids(),
-        }
+        pids = {name: child.pid for name, child in self._children.items()}
+        self.info = self._plan.info(pids)
         secrets.write_private(self._dir / "dev.json", json.dumps(self.info, indent=1))
-
-    def _pids(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"api": [], "worker": []}
-        for name, child in self._children.items():
-            role = name.partition("-")[0]
-            if role in ("api", "worker"):
-                found[role].append(child.pid)
-            else:
-                found[role] = child.pid
-        return found
-
-
-def _is_healthy(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False

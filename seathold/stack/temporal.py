@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import shutil
-import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from seathold.stack.lock import exclusive
 from seathold.stack.ports import LOOPBACK, answers
 from seathold.stack.process import Child, StackError
 
@@ -23,23 +23,25 @@ SEARCH_ATTRIBUTES = (
 )
 DOWNLOAD_SECONDS = 60
 BUILD_SECONDS = 1200
+SAY_SECONDS = 15
+READY_SECONDS = 60
 Say = Callable[[str], None]
 
 
-def start(
+def launch(
+    binary: Path,
     folder: Path,
     *,
     port: int,
     ui_port: int | None,
     log: Path,
-    say: Say,
-    namespaces: tuple[str, ...] = ("default",),
+    namespaces: Sequence[str] = ("default",),
+    pass_fds: Sequence[int] = (),
 ) -> Child:
-    """Find the server, start it with its state under ``folder``, wait until it accepts calls."""
+    """Start it with its state under ``folder``; it accepts calls a moment later."""
     folder.mkdir(parents=True, exist_ok=True)
     command = [
-        str(find(say)),
-        *("server", "start-dev", "--ip", LOOPBACK, "--port", str(port)),
+        *(str(binary), "server", "start-dev", "--ip", LOOPBACK, "--port", str(port)),
         *("--db-filename", str(folder / "temporal.sqlite"), "--log-level", "error"),
         *("--dynamic-config-value", "system.forceSearchAttributesCacheRefreshOnRead=true"),
         *(("--ui-port", str(ui_port)) if ui_port else ("--headless",)),
@@ -48,9 +50,7 @@ def start(
         command += ["--namespace", namespace]
     for attribute in SEARCH_ATTRIBUTES:
         command += ["--search-attribute", attribute]
-    child = Child("temporal", command, log=log)
-    child.wait_until(lambda: answers(port), seconds=60)
-    return child
+    return Child("temporal", command, log=log, ready=lambda: answers(port), pass_fds=pass_fds)
 
 
 def find(say: Say) -> Path:
@@ -69,15 +69,7 @@ def find(say: Say) -> Path:
         return Path(on_path)
     cached = cache_folder() / "bin" / "temporal"
     if not cached.exists():
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with _only_one(cached.parent / ".temporal.lock"):
-            if not cached.exists() and not _download(cached, say) and not _build(cached, say):
-                raise StackError(
-                    "No Temporal server was found. Do one of these: set TEMPORAL_ADDRESS to a"
-                    " running server; set SEATHOLD_TEMPORAL_CLI to the `temporal` binary; put"
-                    " `temporal` on PATH; allow downloads from temporal.download; or install Go"
-                    f" (1.25 or newer) so that `go install {MODULE}` can build it."
-                )
+        _fetch(cached, say)
     return cached
 
 
@@ -86,46 +78,44 @@ def cache_folder() -> Path:
     return Path(base) / "seathold"
 
 
-class _only_one:
-    """A lock on a file, so that two starts at once fetch one server."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        self._file = self._path.open("w")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+def _fetch(target: Path, say: Say) -> None:
+    """Bring it to ``target``; of two at once one works and the other waits."""
+    with exclusive(
+        target.parent / ".temporal.lock",
+        seconds=DOWNLOAD_SECONDS + BUILD_SECONDS,
+        on_wait=lambda: say("Another start is fetching the Temporal server; waiting for it …"),
+    ):
+        if not target.exists() and not _download(target, say) and not _build(target, say):
+            raise StackError(
+                "No Temporal server was found. Do one of these: set TEMPORAL_ADDRESS to a"
+                " running server; set SEATHOLD_TEMPORAL_CLI to the `temporal` binary; put"
+                " `temporal` on PATH; allow downloads from temporal.download; or install Go"
+                f" (1.25 or newer) so that `go install {MODULE}` can build it."
+            )
 
 
 def _download(target: Path, say: Say) -> bool:
     """Let the SDK fetch its server; False where the network does not allow it."""
+    from temporalio.testing import WorkflowEnvironment
+
     say("Fetching the Temporal server (once) …")
-    folder = target.parent / "download"
-    folder.mkdir(exist_ok=True)
 
-    async def fetch() -> None:
-        from temporalio.testing import WorkflowEnvironment
-
-        environment = await WorkflowEnvironment.start_local(download_dest_dir=str(folder))
+    async def fetch(folder: str) -> None:
+        environment = await WorkflowEnvironment.start_local(download_dest_dir=folder)
         await environment.shutdown()
 
-    try:
-        asyncio.run(asyncio.wait_for(fetch(), DOWNLOAD_SECONDS))
-    except (RuntimeError, TimeoutError) as error:
-        say(
-            f"  not possible here: {str(error).splitlines()[0][:100] if str(error) else 'time-out'}"
-        )
-        return False
-    fetched = [
-        found for found in folder.rglob("*") if found.is_file() and os.access(found, os.X_OK)
-    ]
-    if not fetched:
-        return False
-    fetched[0].rename(target)
-    return True
+    with tempfile.TemporaryDirectory(prefix="download.", dir=target.parent) as folder:
+        try:
+            asyncio.run(asyncio.wait_for(fetch(folder), DOWNLOAD_SECONDS))
+        except (RuntimeError, TimeoutError) as error:
+            reason = (str(error) or "it took too long").splitlines()[0]
+            say(f"  not possible here: {reason[:100]}")
+            return False
+        for fetched in Path(folder).rglob("*temporal*"):
+            if fetched.is_file() and os.access(fetched, os.X_OK):
+                fetched.rename(target)
+                return True
+    return False
 
 
 def _build(target: Path, say: Say) -> bool:
@@ -134,30 +124,29 @@ def _build(target: Path, say: Say) -> bool:
     if go is None:
         return False
     say(f"Building the Temporal server with Go (3 to 6 minutes, once): go install {MODULE}")
-    folder = target.parent / f"build.{os.getpid()}"
-    env = {**os.environ, "GOBIN": str(folder)}
     log = target.parent / "temporal-build.log"
     began = time.monotonic()
-    with log.open("wb") as output:
-        build = subprocess.Popen([go, "install", MODULE], env=env, stdout=output, stderr=output)
-        for waited in _waiting(build, began):
-            say(f"  still building, {waited:.0f} s …")
-    if build.returncode != 0 or not (folder / "temporal").exists():
-        say(f"  the build failed; see {log}")
-        return False
-    (folder / "temporal").rename(target)
-    shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="build.", dir=target.parent) as folder:
+        env = {**os.environ, "GOBIN": folder}
+        build = Child("go install", [go, "install", MODULE], log=log, env=env)
+        try:
+            _watch(build, began, say)
+        finally:
+            build.stop()
+        built = Path(folder) / "temporal"
+        if not built.exists():
+            say(f"  the build failed; see {log}")
+            return False
+        built.rename(target)
     say(f"  built in {time.monotonic() - began:.0f} s and kept in {target}")
     return True
 
 
-def _waiting(build: subprocess.Popen[bytes], began: float) -> Iterator[float]:
-    """Every 15 seconds, how long it has taken; ends with the build, or ends it."""
-    while build.poll() is None:
-        try:
-            build.wait(15)
-        except subprocess.TimeoutExpired:
-            waited = time.monotonic() - began
-            if waited > BUILD_SECONDS:
-                build.kill()
-            yield waited
+def _watch(build: Child, began: float, say: Say) -> None:
+    """Say every 15 seconds how long it has taken; returns with its end, or when it is too late."""
+    said = began
+    while build.is_running and time.monotonic() - began < BUILD_SECONDS:
+        time.sleep(0.2)
+        if time.monotonic() - said >= SAY_SECONDS:
+            said = time.monotonic()
+            say(f"  still building, {said - began:.0f} s …")

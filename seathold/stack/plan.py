@@ -1,0 +1,231 @@
+"""What one stack is made of: ports, addresses, environment, and how each process is launched."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+
+from seathold.stack import ports, postgres, secrets, temporal, valkey
+from seathold.stack.ports import LOOPBACK
+from seathold.stack.process import Child
+
+ADMIN_EMAIL = "admin@example.test"
+USUAL_PORTS = {
+    "postgres": 5433,
+    "redis": 6379,
+    "temporal": 7233,
+    "temporal_ui": 8233,
+    "sandbox": 8090,
+    "mail": 8025,
+    "smtp": 8026,
+    "api": 8081,
+}
+# Each server and the variable that replaces it by one that runs already.
+REPLACED_BY = {
+    "postgres": "SEATHOLD_DATABASE_URL",
+    "redis": "SEATHOLD_REDIS_URL",
+    "temporal": "TEMPORAL_ADDRESS",
+}
+STAND_INS = ("sandbox", "mail")
+
+
+class Plan:
+    """One stack under ``run_dir``.
+
+    ``extra`` is added to what the environment and ``.env`` say. Every process inherits ``lock``,
+    so that the folder is in use until the last of them is gone.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        *,
+        policy: ports.Policy,
+        extra: Mapping[str, str],
+        lock: int,
+        say: Callable[[str], None],
+    ) -> None:
+        self.dir = run_dir
+        self._lock = lock
+        self._say = say
+        dotenv = {name: value for name, value in dotenv_values(".env").items() if value}
+        self._given = {**dotenv, **os.environ, **extra}
+        self.secrets = secrets.load(run_dir / "secrets.json")
+        taken: set[int] = set()
+        self.ports = {
+            name: ports.choose(usual, policy, taken) for name, usual in USUAL_PORTS.items()
+        }
+        self.listener: socket.socket = ports.listening_socket(self.ports["api"])
+
+    @property
+    def servers(self) -> list[str]:
+        """The servers that we start ourselves; the slowest to find comes first."""
+        names = ("temporal", "postgres", "redis")
+        return [name for name in names if not self._given.get(REPLACED_BY[name])]
+
+    @property
+    def workers(self) -> list[str]:
+        return [f"worker-{n}" for n in range(int(self._given.get("SEATHOLD_WORKER_PROCESSES", 1)))]
+
+    @property
+    def apis(self) -> list[str]:
+        return [f"api-{n}" for n in range(int(self._given.get("SEATHOLD_API_WORKERS", 1)))]
+
+    def url(self, name: str) -> str:
+        return f"http://{LOOPBACK}:{self.ports[name]}"
+
+    @property
+    def database_url(self) -> str:
+        embedded = postgres.database_url(self.ports["postgres"], self.secrets.database_password)
+        return self._given.get("SEATHOLD_DATABASE_URL") or embedded
+
+    @property
+    def redis_url(self) -> str:
+        return self._given.get("SEATHOLD_REDIS_URL") or valkey.url(self.ports["redis"])
+
+    @property
+    def temporal_address(self) -> str:
+        return self._given.get("TEMPORAL_ADDRESS") or f"{LOOPBACK}:{self.ports['temporal']}"
+
+    @cached_property
+    def environment(self) -> dict[str, str]:
+        """All that our own processes are told."""
+        return {
+            "PYTHONUNBUFFERED": "1",
+            "SEATHOLD_JWT_SEED": self.secrets.jwt_seed,
+            "SEATHOLD_WEBHOOK_SECRET": self.secrets.webhook_secret,
+            "SEATHOLD_PUBLIC_URL": self.url("api"),
+            **self._given,
+            "SEATHOLD_DATABASE_URL": self.database_url,
+            "SEATHOLD_REDIS_URL": self.redis_url,
+            "TEMPORAL_ADDRESS": self.temporal_address,
+            "SEATHOLD_SANDBOX_URL": self.url("sandbox"),
+            "SEATHOLD_MAIL_URL": self.url("mail"),
+            "SEATHOLD_API_PORT": str(self.ports["api"]),
+            "SEATHOLD_SMTP_HOST": LOOPBACK,
+            "SEATHOLD_SMTP_PORT": str(self.ports["smtp"]),
+            "SEATHOLD_SMS_URL": self.url("mail") + "/api/sms",
+        }
+
+    def launch(self, name: str) -> Child:
+        """Start one process; it gets ready by itself."""
+        start = {
+            "postgres": self._postgres,
+            "redis": self._redis,
+            "temporal": self._temporal,
+            "prepare": self._prepare,
+        }.get(name)
+        return start() if start else self._own(name)
+
+    def log(self, name: str) -> Path:
+        return self.dir / "logs" / f"{name}.log"
+
+    def info(self, pids: Mapping[str, int]) -> dict[str, Any]:
+        """What ``dev.json`` holds."""
+        processes: dict[str, Any] = {"api": [], "worker": []}
+        for name, pid in pids.items():
+            role, dash, _ = name.partition("-")
+            if dash:
+                processes[role].append(pid)
+            else:
+                processes[role] = pid
+        return {
+            "api_url": self.url("api"),
+            "web_url": self.url("api") + "/",
+            "temporal_address": self.temporal_address,
+            "temporal_namespace": self._given.get("TEMPORAL_NAMESPACE", "default"),
+            "temporal_ui_url": self.url("temporal_ui"),
+            "database_url": self.database_url,
+            "redis_url": self.redis_url,
+            "sandbox_url": self.url("sandbox"),
+            "mail_url": self.url("mail"),
+            "webhook_secret": self.environment["SEATHOLD_WEBHOOK_SECRET"],
+            "admin": {"email": ADMIN_EMAIL, "password": self.secrets.admin_password},
+            "processes": processes,
+        }
+
+    def _postgres(self) -> Child:
+        return postgres.launch(
+            self.dir / "postgres",
+            port=self.ports["postgres"],
+            password=self.secrets.database_password,
+            log=self.log("postgres"),
+            pass_fds=[self._lock],
+        )
+
+    def _redis(self) -> Child:
+        return valkey.launch(
+            self.dir / "redis",
+            port=self.ports["redis"],
+            log=self.log("redis"),
+            pass_fds=[self._lock],
+        )
+
+    def _temporal(self) -> Child:
+        return temporal.launch(
+            temporal.find(self._say),
+            self.dir / "temporal",
+            port=self.ports["temporal"],
+            ui_port=self.ports["temporal_ui"],
+            log=self.log("temporal"),
+            namespaces=[self._given.get("TEMPORAL_NAMESPACE", "default")],
+            pass_fds=[self._lock],
+        )
+
+    def _prepare(self) -> Child:
+        admin = {
+            "SEATHOLD_ADMIN_EMAIL": ADMIN_EMAIL,
+            "SEATHOLD_ADMIN_PASSWORD": self.secrets.admin_password,
+        }
+        return Child(
+            "prepare",
+            [sys.executable, "-m", "seathold.stack.prepare"],
+            log=self.log("prepare"),
+            env={**self.environment, **admin},
+            pass_fds=[self._lock],
+        )
+
+    def _own(self, name: str) -> Child:
+        role = name.partition("-")[0]
+        port = str(self.ports.get(role, 0))
+        database = str(self.dir / f"{role}.sqlite")
+        options: dict[str, list[str]] = {
+            "sandbox": [
+                *("--port", port, "--db", database),
+                *("--webhook-url", self.url("api") + "/api/webhooks/sandbox"),
+            ],
+            "mail": ["--port", port, "--smtp-port", str(self.ports["smtp"]), "--db", database],
+            "api": ["--fd", str(self.listener.fileno())],
+            "worker": [],
+        }
+        path = {"sandbox": "/healthz", "mail": "/healthz", "api": "/readyz"}.get(role)
+        fds = [self._lock, self.listener.fileno()] if role == "api" else [self._lock]
+        return Child(
+            name,
+            [sys.executable, "-m", "seathold", role, *options[role]],
+            log=self.log(name),
+            ready=lambda: path is None or _is_healthy(self.url(role) + path),
+            env=self.environment,
+            # They have to withstand this at any time, and draining could outlast us by long.
+            death_signal=signal.SIGKILL,
+            pass_fds=fds,
+        )
+
+
+def _is_healthy(url: str) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

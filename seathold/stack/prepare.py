@@ -1,0 +1,24 @@
+"""Bring a stack's database up to date in one process: schema, demo catalogue, first admin."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from infra.postgres import migrate
+from infra.settings import Settings
+from seathold.admin import create_admin
+from seathold.catalogue import demo
+
+
+async def _fill(settings: Settings) -> None:
+    if os.environ.get("SEATHOLD_SEED", "1") == "1":
+        await demo.seed(settings)
+    email, password = os.environ["SEATHOLD_ADMIN_EMAIL"], os.environ["SEATHOLD_ADMIN_PASSWORD"]
+    await create_admin(settings, email, password)
+
+
+if __name__ == "__main__":
+    settings = Settings()
+    migrate.upgrade(settings)
+    asyncio.run(_fill(settings))
