@@ -258,8 +258,16 @@ async def _start_closing(tx: Transaction, booking: Booking, step: CloseStep) -> 
 
 async def _take_over_lapsed(tx: Transaction, show_id: UUID, input: BookingInput) -> None:
     """Expire whole each lapsed hold that stands on an asked seat: selling needs no sweeper."""
-    labels = sorted(seat.label for seat in input.seats)
-    for lapsed in await tx.bookings.lock_lapsed(show_id, labels):
+    labels = {seat.label for seat in input.seats}
+    lapsed_holds = await tx.bookings.lock_lapsed(show_id, sorted(labels))
+    if not lapsed_holds:
+        return
+    # Freeing the old seats and then claiming the new ones would lock rows out of order, and two
+    # buyers could wait for one another: lock all of them in order first.
+    for lapsed in lapsed_holds:
+        labels.update((await tx.bookings.seats(lapsed.id))[1])
+    await tx.claims.line_up(show_id, sorted(labels))
+    for lapsed in lapsed_holds:
         await end_hold(tx, lapsed, CloseReason.LAPSED, actor="system", request_id=input.request_id)
 
 

@@ -175,6 +175,10 @@ class SeatClaims(Protocol):
         """Claim free seats, all or nothing; a caller told ``Taken`` must roll back."""
         ...
 
+    async def line_up(self, show_id: UUID, labels: Sequence[str]) -> None:
+        """Lock the rows of these labels in the order in which a claim meets them."""
+        ...
+
     async def active(self, show_id: UUID, labels: Sequence[str] | None) -> list[ActiveClaim]:
         """Who stands on these seats (``None``: on any seat of the show)."""
         ...

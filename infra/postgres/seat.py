@@ -36,6 +36,15 @@ WHERE claim.state = 'free'
 RETURNING label, fence
 """)
 
+# Locks what is there and changes nothing; makes what is not, for a row that is not there yet
+# cannot be locked.
+LINE_UP = text("""
+INSERT INTO seat_claims AS claim (show_id, label, state)
+SELECT :show_id, label, 'free'
+FROM unnest(CAST(:labels AS text[])) AS asked (label) ORDER BY label
+ON CONFLICT (show_id, label) DO UPDATE SET state = claim.state WHERE false
+""")
+
 # A hold that the clock alone may end is judged by the clock; any other stands until it is freed.
 ACTIVE = text("""
 SELECT claim.label, claim.booking_id, claim.state,
@@ -98,6 +107,9 @@ class PostgresSeatClaims:
         if missing := tuple(label for label in labels if label not in fences):
             return Taken(missing)
         return Claimed(fences)
+
+    async def line_up(self, show_id: UUID, labels: Sequence[str]) -> None:
+        await self._connection.execute(LINE_UP, {"show_id": show_id, "labels": list(labels)})
 
     async def active(self, show_id: UUID, labels: Sequence[str] | None) -> list[ActiveClaim]:
         wanted = list(labels) if labels is not None else None
