@@ -1,0 +1,89 @@
+"""Two hundred buyers want one seat: exactly one gets it, whoever is asked."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.client import Client
+
+from domain.booking import BookingState
+from domain.errors import Conflict
+from domain.steps import BookingInput
+from infra.redis.seat_claims import RedisSeatPreclaims
+from tests.factories import Hall, create_hall
+from tests.helpers.saga import Saga
+from tests.race.buyers import Ledger, Office, bounded, create_users
+
+BUYERS = 200
+
+
+async def crowd(engine: AsyncEngine, hall: Hall, buyers: int = BUYERS) -> list[BookingInput]:
+    users = await create_users(engine, buyers)
+    return [hall.input("A1", user_id=user) for user in users]
+
+
+async def require_one_winner(ledger: Ledger, hall: Hall, winners: list[str]) -> None:
+    assert len(winners) == 1
+    assert await ledger.claims(hall.show_id) == {"A1": ("held", winners[0])}
+    assert await ledger.bookings(hall.show_id) == {winners[0]: ("held", 1, 1)}
+    assert await ledger.double_sales(hall.show_id) == 0
+
+
+@pytest.mark.parametrize("number", range(20))
+async def test_postgresql_alone_gives_the_seat_to_one(
+    engine: AsyncEngine, office: Office, ledger: Ledger, number: int
+) -> None:
+    hall = await create_hall(engine, seats=1)
+    inputs = await crowd(engine, hall)
+    outcomes = await office.race(inputs)
+    won = [one.booking_id for one, out in zip(inputs, outcomes, strict=True) if out.code is None]
+    await require_one_winner(ledger, hall, won)
+    refused = [out for out in outcomes if out.state is BookingState.REJECTED]
+    assert len(refused) == BUYERS - 1
+    assert all((out.code, out.data) == ("seats_unavailable", {"seats": ["A1"]}) for out in refused)
+    unsettled = await ledger.rows(
+        "SELECT id FROM booking_requests WHERE show_id = :show AND outcome IS NULL",
+        show=hall.show_id,
+    )
+    assert unsettled == []
+
+
+@pytest.mark.parametrize("number", range(3))
+async def test_reserve_gives_the_seat_to_one(
+    engine: AsyncEngine, saga: Saga, ledger: Ledger, number: int
+) -> None:
+    """Redis turns the crowd away; only the winner reaches Temporal."""
+    hall = await create_hall(engine, seats=1)
+    inputs = await crowd(engine, hall)
+    async with saga.worker():
+        await _reserve_all(saga, ledger, hall, inputs)
+    assert await ledger.requests(hall.show_id) == 1
+
+
+async def test_reserve_without_redis_gives_the_seat_to_one(
+    crowded: AsyncEngine,
+    temporal: Client,
+    dead_preclaims: RedisSeatPreclaims,
+    ledger: Ledger,
+) -> None:
+    """Many bookings reach the hold step of a workflow of their own; the index decides."""
+    saga = Saga(crowded, temporal, dead_preclaims, {})
+    hall = await create_hall(crowded, seats=1)
+    inputs = await crowd(crowded, hall, buyers=20)
+    async with saga.worker():
+        await _reserve_all(saga, ledger, hall, inputs)
+    assert await ledger.requests(hall.show_id) > 1, "nobody raced"
+
+
+async def _reserve_all(saga: Saga, ledger: Ledger, hall: Hall, inputs: list[BookingInput]) -> None:
+    random.shuffle(inputs)
+    answers = await bounded(saga.reserve, inputs, 20)
+    won = [one.booking_id for one, got in zip(inputs, answers, strict=True) if got == "held"]
+    await require_one_winner(ledger, hall, won)
+    lost = [answer for answer in answers if isinstance(answer, Conflict)]
+    assert len(lost) == len(inputs) - 1, [answer for answer in answers if answer not in lost]
+    assert {(error.code, tuple(error.data["seats"])) for error in lost} == {
+        ("seats_unavailable", ("A1",))
+    }
