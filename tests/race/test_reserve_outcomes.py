@@ -1,0 +1,187 @@
+"""Reserve when the booking's process answers late, twice or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.client import Client
+
+from domain.booking import BookingState
+from domain.errors import Conflict, Invalid, Unavailable
+from domain.limits import PRECLAIM_LEASE_SECONDS
+from domain.steps import BookingInput, HoldOutcome
+from infra.postgres.uow import PostgresUnitOfWork
+from infra.redis.seat_claims import RedisSeatPreclaims
+from infra.temporal import TemporalBookingProcess
+from services.process import ProcessAway, ProcessOver, ProcessUnknown
+from services.reserve import Reserver
+from tests.factories import Hall
+from tests.helpers.hall import Hall as Marks
+from tests.helpers.saga import Saga
+from tests.race.buyers import Ledger, Office
+
+Answer = Callable[[BookingInput], Awaitable[HoldOutcome]]
+
+
+class AnsweringProcess(TemporalBookingProcess):
+    """Answers a reserve as the test says."""
+
+    def __init__(self, client: Client, answer: Answer) -> None:
+        super().__init__(client)
+        self._reply = answer
+
+    async def reserve(self, input: BookingInput) -> HoldOutcome:
+        return await self._reply(input)
+
+
+def raising(error: Exception) -> Answer:
+    async def answer(_: BookingInput) -> HoldOutcome:
+        raise error
+
+    return answer
+
+
+class Desk:
+    """Reserves on real servers with a process that answers as told."""
+
+    def __init__(
+        self, engine: AsyncEngine, preclaims: RedisSeatPreclaims, temporal: Client
+    ) -> None:
+        self._engine, self._preclaims, self._temporal = engine, preclaims, temporal
+
+    async def reserve(self, input: BookingInput, answer: Answer) -> BookingState:
+        process = AnsweringProcess(self._temporal, answer)
+        reserver = Reserver(PostgresUnitOfWork(self._engine), self._preclaims, process)
+        return await reserver.reserve(input, key_hash=None, body_hash=b"body")
+
+
+@pytest.fixture
+def desk(crowded: AsyncEngine, preclaims: RedisSeatPreclaims, temporal: Client) -> Desk:
+    return Desk(crowded, preclaims, temporal)
+
+
+@pytest.fixture
+def told(crowded: AsyncEngine, preclaims: RedisSeatPreclaims) -> Office:
+    """Its steps tell Redis, as the worker's do."""
+    return Office(PostgresUnitOfWork(crowded), preclaims)
+
+
+@pytest.fixture
+def marks(hall: Hall, redis: Redis) -> Marks:
+    return Marks(redis, hall.show_id)
+
+
+async def outcome_of(ledger: Ledger, input: BookingInput) -> tuple[str | None, str | None]:
+    """The request's outcome and the code of its refusal."""
+    (row,) = await ledger.rows(
+        "SELECT outcome, refusal->>'code' FROM booking_requests WHERE id = :id",
+        id=UUID(input.booking_id),
+    )
+    return row[0], row[1]
+
+
+async def test_an_unknown_outcome_is_pending_and_keeps_the_seats(
+    desk: Desk, told: Office, ledger: Ledger, hall: Hall, marks: Marks
+) -> None:
+    input, other = hall.input("A1", "A2"), hall.input("A2")
+    assert await desk.reserve(input, raising(ProcessUnknown())) is BookingState.PENDING
+    assert await outcome_of(ledger, input) == (None, None)
+    for label in ("A1", "A2"):
+        assert await marks.mark(label) == input.booking_id
+        assert 0 < await marks.ttl_seconds(label) <= PRECLAIM_LEASE_SECONDS
+    with pytest.raises(Conflict) as lost:
+        await desk.reserve(other, told.hold)
+    assert lost.value.data == {"seats": ["A2"]}
+    late = await told.hold(input)
+    assert late.state is BookingState.HELD
+    assert await desk.reserve(input, raising(AssertionError("asked again"))) is BookingState.HELD
+
+
+async def test_a_process_that_is_away_refuses_the_late_hold_too(
+    desk: Desk, told: Office, ledger: Ledger, hall: Hall, marks: Marks
+) -> None:
+    input = hall.input("A1")
+    with pytest.raises(Unavailable):
+        await desk.reserve(input, raising(ProcessAway()))
+    assert await outcome_of(ledger, input) == ("rejected", "unavailable")
+    assert await marks.mark("A1") is None
+    late = await told.hold(input)
+    assert (late.state, late.code) == (BookingState.REJECTED, "unavailable")
+    assert await ledger.bookings(hall.show_id) == {}
+    assert await ledger.claims(hall.show_id) == {}
+
+
+async def test_a_hold_that_was_sooner_than_the_bad_news_counts(
+    desk: Desk, told: Office, ledger: Ledger, hall: Hall, marks: Marks
+) -> None:
+    async def held_but_away(input: BookingInput) -> HoldOutcome:
+        await told.hold(input)
+        raise ProcessAway("the answer was lost")
+
+    input = hall.input("A1")
+    assert await desk.reserve(input, held_but_away) is BookingState.HELD
+    assert await outcome_of(ledger, input) == ("held", None)
+    assert await marks.mark("A1") == input.booking_id
+
+
+async def test_a_process_that_is_over_answers_by_what_postgresql_knows(
+    desk: Desk, told: Office, hall: Hall
+) -> None:
+    async def refused_and_over(input: BookingInput) -> HoldOutcome:
+        await told.hold(input)
+        raise ProcessOver
+
+    no_seat = hall.input("Z9")
+    with pytest.raises(Invalid, match="sells no seat Z9") as refused:
+        await desk.reserve(no_seat, refused_and_over)
+    assert refused.value.code == "unknown_seat"
+    nothing_known = hall.input("A1")
+    assert await desk.reserve(nothing_known, raising(ProcessOver())) is BookingState.PENDING
+
+
+async def test_a_repeat_meets_the_first_refusal_even_when_the_seat_is_free_again(
+    desk: Desk, told: Office, office: Office, ledger: Ledger, hall: Hall, marks: Marks
+) -> None:
+    """Redis was not told of the other hold, so PostgreSQL has to refuse."""
+    await marks.redis.flushdb()
+    other, input = hall.input("A1"), hall.input("A1", "A2")
+    await desk.reserve(hall.input("A5"), raising(ProcessUnknown()))  # loads the show
+    await office.held(other)
+    with pytest.raises(Conflict) as first:
+        await desk.reserve(input, told.hold)
+    assert first.value.data == {"seats": ["A1"]}
+    assert await marks.mark("A1") == other.booking_id, "the refusal corrects Redis"
+    assert await marks.mark("A2") is None
+    await told.cancel(other)
+    with pytest.raises(Conflict) as again:
+        await desk.reserve(input, raising(AssertionError("asked again")))
+    assert again.value.data == first.value.data
+    assert await marks.mark("A1") is None
+    assert list(await ledger.bookings(hall.show_id)) == [other.booking_id]
+
+
+async def test_reserve_repeated_through_temporal_meets_the_same_booking(
+    saga: Saga, ledger: Ledger, hall: Hall
+) -> None:
+    input = hall.input("A1", "A2")
+    async with saga.worker():
+        first = await saga.reserve(input)
+        answers = [await saga.reserve(input) for _ in range(3)]
+    assert {first, *answers} == {"held"}
+    assert await ledger.bookings(hall.show_id) == {input.booking_id: ("held", 2, 2)}
+
+
+async def test_what_is_taken_is_the_same_by_redis_and_by_postgresql(
+    saga: Saga, office: Office, dead_preclaims: RedisSeatPreclaims, hall: Hall
+) -> None:
+    """Best available picks from this; a hold that lapsed unpaid counts as free."""
+    await office.held(hall.input("A2", "A3"))
+    await office.sell(await office.held(hall.input("A5")))
+    await office.held(hall.input("A7", hold_seconds=0))
+    blind = Reserver(office.begin, dead_preclaims, saga.process)
+    for reserver in (saga.reserver, blind):
+        assert await reserver.taken(hall.show_id, hall.labels) == {"A2", "A3", "A5"}
