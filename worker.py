@@ -14,8 +14,7 @@ import structlog
 import uvloop
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
-from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker
 
 from activities.booking import DatabaseBookingActivities
 from activities.session import GatewayActivities
@@ -101,9 +100,9 @@ def temporal_workers(parts: Parts) -> list[Worker]:
         workflows=[BookingWorkflow, LatePaymentWorkflow],
         activities=local,
         no_remote_activities=True,
-        workflow_runner=SandboxedWorkflowRunner(
-            restrictions=SandboxRestrictions.default.with_passthrough_modules("domain", "contracts")
-        ),
+        # The sandbox imports the workflows anew for each run, a fifth of this process's CPU. The
+        # tests run the saga in it, and replay every recorded history.
+        workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=CACHED_WORKFLOWS,
         max_concurrent_workflow_tasks=WORKFLOW_SLOTS,
         # Each reserve is a first task, which only the shared queue serves: give it its half.

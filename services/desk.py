@@ -20,6 +20,7 @@ from services.work import HoldLimits, WorkQueue
 
 NO_BOOKING = "There is no such booking."
 CONFIRM_POLL_SECONDS = 0.05
+LOOK_AGAIN_SECONDS = 1.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +137,21 @@ class BookingDesk:
             PaymentRequired: ``payment_required`` (with ``checkout_url``) or ``payment_failed``.
             Gone: the hold has run out. Conflict: ``invalid_state``.
         """
-        deadline = asyncio.get_running_loop().time() + wait_seconds
-        told = False
+        clock = asyncio.get_running_loop().time
+        deadline, look_at, told = clock() + wait_seconds, 0.0, False
         while True:
             booking = await self._own(caller, booking_id)
             if booking.state is BookingState.CONFIRMED:
                 return True
             _require_confirmable(booking)
-            if booking.total.amount == 0 and not told:
-                await self._tell_free(booking_id, caller.request_id)
-                told = True
-            elif booking.total.amount > 0:
+            if booking.total.amount == 0:
+                if not told:
+                    await self._tell_free(booking_id, caller.request_id)
+                    told = True
+            elif clock() >= look_at:
                 await self._look(booking_id, caller.request_id)
-            if asyncio.get_running_loop().time() >= deadline:
+                look_at = clock() + LOOK_AGAIN_SECONDS
+            if clock() >= deadline:
                 return (await self._own(caller, booking_id)).state is BookingState.CONFIRMED
             await asyncio.sleep(CONFIRM_POLL_SECONDS)
 

@@ -22,7 +22,8 @@ async def store(
     request_id: str | None,
 ) -> bool:
     """Commit the event; False when it was there already."""
-    async with engine.begin() as connection:
+    alone = engine.execution_options(isolation_level="AUTOCOMMIT")
+    async with alone.connect() as connection:
         stored = await connection.execute(
             STORE,
             {

@@ -94,15 +94,16 @@ ORDER BY created_at LIMIT :limit
 
 class PostgresWorkQueue:
     def __init__(self, engine: AsyncEngine, limits: HoldLimits) -> None:
-        self._engine = engine
+        # Every step here is one statement: its own transaction, without a BEGIN and a COMMIT.
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._limits = limits
 
     async def _rows(self, statement: TextClause, **values: Any) -> Sequence[Row[Any]]:
-        async with self._engine.begin() as connection:
+        async with self._engine.connect() as connection:
             return (await connection.execute(statement, values)).all()
 
     async def _change(self, statement: TextClause, **values: Any) -> int:
-        async with self._engine.begin() as connection:
+        async with self._engine.connect() as connection:
             return (await connection.execute(statement, values)).rowcount
 
     async def take_inbox(self, limit: int) -> Sequence[InboxRow]:
