@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -17,18 +18,34 @@ from infra.temporal import connect
 from tests.fixtures import servers
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "master")
+# These need no server, or bring their own.
+WITHOUT_SERVERS = ("unit", "compose", "sandbox", "stack")
 _servers = servers.Servers()
+
+
+# What the shell is set up for must not leak into the tests.
+for name in [name for name in os.environ if name.startswith("SEATHOLD_")]:
+    if not name.startswith(("SEATHOLD_TEST_", "SEATHOLD_TEMPORAL_CLI")):
+        del os.environ[name]
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """The controlling process starts the servers before its workers ask for them."""
-    if "PYTEST_XDIST_WORKER" not in os.environ and not session.config.option.collectonly:
+    if WORKER == "master" and not session.config.option.collectonly and _need_servers(session):
         _servers.start()
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish() -> None:
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        _servers.stop()
+    _servers.stop()
+
+
+def _need_servers(session: pytest.Session) -> bool:
+    """Whether a path was asked for whose tests share the servers."""
+    config, here = session.config, Path(__file__).parent
+    asked = [config.invocation_params.dir / arg.partition("::")[0] for arg in config.args]
+    alone = [here / folder for folder in WITHOUT_SERVERS]
+    return not all(any(path.is_relative_to(folder) for folder in alone) for path in asked)
 
 
 @pytest.fixture(scope="session")

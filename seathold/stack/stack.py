@@ -119,7 +119,8 @@ class Stack:
 
     def _start(self) -> None:
         lock = self._cleanup.enter_context(self._locked())
-        self._cleanup.callback((self._dir / "dev.json").unlink, missing_ok=True)
+        self._forget_info()  # of a stack that was killed
+        self._cleanup.callback(self._forget_info)
         self._cleanup.callback(self._stop_children)
         self._plan = plan = Plan(
             self._dir, policy=self._policy, extra=self._extra, lock=lock, say=self._say
@@ -191,6 +192,9 @@ class Stack:
         own = [child for name, child in self._children.items() if "-" in name]
         stop_all(own)
         stop_all([child for child in self._children.values() if child not in own])
+
+    def _forget_info(self) -> None:
+        (self._dir / "dev.json").unlink(missing_ok=True)
 
     def _write_info(self) -> None:
         pids = {name: child.pid for name, child in self._children.items()}

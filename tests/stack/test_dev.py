@@ -1,0 +1,93 @@
+"""``seathold dev``: side by side, started again, and never a process left behind."""
+
+from __future__ import annotations
+
+import signal
+import stat
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from seathold.stack.stack import Stack
+from tests.stack.command import running, wait_for
+
+FIELDS = {
+    "api_url",
+    "web_url",
+    "temporal_address",
+    "temporal_namespace",
+    "temporal_ui_url",
+    "database_url",
+    "redis_url",
+    "sandbox_url",
+    "mail_url",
+    "webhook_secret",
+    "admin",
+    "processes",
+}
+PARTS = {"api", "worker", "postgres", "redis", "temporal", "sandbox", "mail"}
+
+
+def test_two_stacks_run_side_by_side_and_end_on_ctrl_c_and_sigterm(tmp_path: Path) -> None:
+    with (
+        running(tmp_path / "one", "--no-seed") as one,
+        running(tmp_path / "two", "--no-seed") as two,
+    ):
+        # Both asked for the usual ports: the second took the next that were free.
+        assert one.ports().isdisjoint(two.ports())
+
+        assert one.send(signal.SIGINT) == 0
+        wait_for(lambda: not one.left())
+        assert not (tmp_path / "one" / "dev.json").exists()
+        assert two.answers("/readyz")
+
+        assert two.send(signal.SIGTERM) == 0
+        wait_for(lambda: not two.left())
+        assert not (tmp_path / "two" / "dev.json").exists()
+
+
+def test_killing_the_starter_leaves_nothing_running_and_all_data(tmp_path: Path) -> None:
+    run_dir = tmp_path / "stack"
+    with running(run_dir, "--ports", "auto", "--no-seed") as dev:
+        with psycopg.connect(dev.info["database_url"], autocommit=True) as database:
+            database.execute("CREATE TABLE kept ()")
+        admin = dev.info["admin"]
+        assert len(dev.remember_everyone()) >= len(PARTS)
+        dev.send(signal.SIGKILL)
+        # The next start waits by itself for what is still ending.
+        with running(run_dir, "--ports", "auto", "--no-seed") as again:
+            assert not dev.left()
+            assert again.info["admin"] == admin
+            with psycopg.connect(again.info["database_url"]) as database:
+                database.execute("TABLE kept")
+
+
+def test_dev_json_is_private_and_whole(stack: Stack, run_dir: Path) -> None:
+    assert stat.S_IMODE((run_dir / "dev.json").stat().st_mode) == 0o600
+    assert FIELDS <= stack.info.keys()
+    assert stack.info["processes"].keys() == PARTS
+
+
+@pytest.mark.parametrize("name", ["api-0", "worker-0", "redis"])
+def test_what_died_is_started_again(stack: Stack, name: str) -> None:
+    before = stack.children[name].pid
+    stack.kill(name)
+
+    def tended() -> bool:
+        stack.tend()
+        return stack.children[name].pid != before
+
+    wait_for(tended)
+    stack.children[name].wait_ready(seconds=60)
+    role = name.partition("-")[0]
+    told = stack.info["processes"][role]
+    assert told in (stack.children[name].pid, [stack.children[name].pid])
+
+
+def test_what_was_stopped_stays_so_until_it_is_started(stack: Stack) -> None:
+    stack.stop("mail")
+    stack.tend()
+    assert not stack.children["mail"].is_running
+    stack.start("mail")
+    assert stack.children["mail"].is_running

@@ -1,0 +1,210 @@
+"""The pieces a stack is made of, one by one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from seathold.stack import ports, postgres, temporal
+from seathold.stack.lock import exclusive
+from seathold.stack.process import Child, StackError
+from tests.stack.command import CLEAN, ROOT, is_zombie, wait_for
+
+STARTER = """
+import sys, time
+from pathlib import Path
+from seathold.stack.process import Child
+child = Child("sleeper", ["sleep", "600"], log=Path(sys.argv[1]))
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_taken_port_gives_the_next_free_one() -> None:
+    with socket.socket() as taken:
+        taken.bind((ports.LOOPBACK, 0))
+        usual = taken.getsockname()[1]
+        if usual < 65_000:
+            assert usual < ports.choose(usual, "default", set()) < usual + ports.TRIES
+
+
+def test_a_port_is_given_out_once() -> None:
+    with socket.socket() as free:
+        free.bind((ports.LOOPBACK, 0))
+        usual = free.getsockname()[1]
+    assert ports.choose(usual, "default", {usual}) != usual
+
+
+def test_a_child_ends_with_a_starter_that_is_killed(tmp_path: Path) -> None:
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, str(tmp_path / "log")],
+        cwd=ROOT,
+        env=CLEAN,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert starter.stdout is not None
+    child = psutil.Process(int(starter.stdout.readline()))
+    starter.kill()
+    starter.communicate()
+    wait_for(lambda: not child.is_running() or is_zombie(child))
+
+
+def test_a_part_that_ends_at_once_tells_its_last_words(tmp_path: Path) -> None:
+    child = Child(
+        "part", ["sh", "-c", "echo no such file; exit 3"], log=tmp_path / "log", ready=lambda: False
+    )
+    with pytest.raises(StackError, match=r"part ended at once.*\n.*no such file"):
+        child.wait_ready(seconds=10)
+
+
+def test_postgres_starts_below_a_closed_folder_and_needs_its_password(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    # What a start that was killed halfway leaves behind.
+    (closed / "data.new").mkdir()
+    (closed / "data.new" / "PG_VERSION").touch()
+    port = ports.choose(0, "auto", set())
+    child = postgres.launch(closed / "data", port=port, password="right", log=tmp_path / "log")
+    try:
+        child.wait_ready(seconds=60)
+        with psycopg.connect(postgres.database_url(port, "right")) as connection:
+            assert connection.execute("SHOW fsync").fetchone() == ("on",)
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(postgres.database_url(port, "wrong"))
+        if os.geteuid() == 0:
+            assert psutil.Process(child.pid).uids().real != 0
+    finally:
+        child.stop()
+    assert sorted(path.name for path in closed.iterdir()) == ["data"]
+
+
+def test_a_lock_is_held_by_whoever_inherited_it(tmp_path: Path) -> None:
+    path, waited = tmp_path / "lock", [0]
+    with exclusive(path, seconds=1, on_wait=lambda: None) as descriptor:
+        heir = Child("heir", ["sleep", "600"], log=tmp_path / "log", pass_fds=[descriptor])
+
+    def heir_ends() -> None:
+        waited[0] += 1
+        heir.kill()
+
+    with exclusive(path, seconds=10, on_wait=heir_ends):
+        assert waited == [1]
+
+
+def test_a_held_lock_is_refused_in_time(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with (
+        exclusive(path, seconds=1, on_wait=lambda: None),
+        pytest.raises(TimeoutError),
+        exclusive(path, seconds=0.1, on_wait=lambda: None),
+    ):
+        pytest.fail("taken twice")
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine without any Temporal, Go or network; its cache folder."""
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("SEATHOLD_TEMPORAL_CLI", raising=False)
+    monkeypatch.setattr(temporal, "_download", lambda target, say: False)
+    return tmp_path / "cache" / "seathold"
+
+
+def executable(path: Path, script: str = "") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}")
+    path.chmod(0o755)
+    return path
+
+
+def test_the_chain_prefers_our_variable_then_path_then_the_cache(
+    nowhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = executable(nowhere / "bin" / "temporal")
+    assert temporal.find(print) == cached
+    on_path = executable(tmp_path / "bin" / "temporal")
+    assert temporal.find(print) == on_path
+    named = executable(tmp_path / "named")
+    monkeypatch.setenv("SEATHOLD_TEMPORAL_CLI", str(named))
+    assert temporal.find(print) == named
+
+
+def test_go_builds_the_server_into_the_cache_once(nowhere: Path, tmp_path: Path) -> None:
+    builds = tmp_path / "builds"
+    script = f'echo built >> {builds}\necho "#!/bin/sh" > "$GOBIN/temporal"\n'
+    executable(tmp_path / "bin" / "go", script)
+    said: list[str] = []
+    for _ in range(2):
+        assert temporal.find(said.append) == nowhere / "bin" / "temporal"
+    assert builds.read_text() == "built\n"
+    assert any("3 to 6 minutes" in line for line in said)
+    assert sorted(path.name for path in (nowhere / "bin").iterdir() if path.is_dir()) == []
+
+
+def test_no_server_anywhere_names_every_way_to_one(nowhere: Path) -> None:
+    with pytest.raises(StackError) as refused:
+        temporal.find(print)
+    for way in ("TEMPORAL_ADDRESS", "SEATHOLD_TEMPORAL_CLI", "PATH", "download", "go install"):
+        assert way in str(refused.value)
+
+
+def test_a_variable_that_names_nothing_runnable_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEATHOLD_TEMPORAL_CLI", str(tmp_path / "gone"))
+    with pytest.raises(StackError, match="SEATHOLD_TEMPORAL_CLI"):
+        temporal.find(print)
+
+
+def test_an_old_python_is_refused_with_one_sentence(tmp_path: Path) -> None:
+    for name in ("pyproject.toml", "uv.lock"):
+        (tmp_path / name).touch()
+    made = subprocess.run(
+        ["make", "-f", str(ROOT / "Makefile"), "setup", "PYTHON=false"],
+        cwd=tmp_path,
+        env=CLEAN,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode != 0
+    assert made.stdout.count("\n") == 1
+    assert "Python 3.11 or newer" in made.stdout
+
+
+@pytest.mark.parametrize("runner_name", ["make", "uv"])
+def test_a_command_ends_with_the_runner_that_is_killed(tmp_path: Path, runner_name: str) -> None:
+    """A runner cannot pass ``kill -9`` on: the command sees it by itself and ends in order."""
+    runner = tmp_path / runner_name
+    runner.symlink_to("/bin/bash")
+    script = (
+        "import sys, time; from seathold.stack.foreground import in_foreground\n"
+        "def work():\n"
+        "    print('up', flush=True)\n"
+        "    try: time.sleep(600)\n"
+        "    finally: print('ended in order', flush=True)\n"
+        "sys.exit(in_foreground(work, print))"
+    )
+    # The `;` keeps bash from replacing itself by the command.
+    shell = f'"{sys.executable}" -c "$1"; true'
+    process = subprocess.Popen(
+        [str(runner), "-c", shell, "shell", script],
+        cwd=ROOT,
+        env=CLEAN,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGKILL)
+    assert process.communicate(timeout=20)[0] == "ended in order\n"
