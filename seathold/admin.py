@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from sqlalchemy import text
 
+from domain.user import email_key
 from infra.passwords import Argon2Passwords
 from infra.postgres.engine import create_engine
 from infra.settings import Settings
@@ -24,7 +25,7 @@ async def create_admin(settings: Settings, email: str, password: str) -> None:
     hashed = await passwords.hash(password)
     async with engine.begin() as connection:
         await connection.execute(
-            CREATE, {"id": uuid4(), "email": email, "key": email.casefold(), "hash": hashed}
+            CREATE, {"id": uuid4(), "email": email, "key": email_key(email), "hash": hashed}
         )
     await engine.dispose()
     passwords.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -12,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-PR_SET_PDEATHSIG = 1
+LEASH = Path(__file__).with_name("leash.py")
 LAST_LINES = 8
 
 
@@ -32,7 +31,7 @@ class Child:
     """One process with its log file; ``ready`` says whether it does its work yet.
 
     ``stop_signal`` ends it in order; ``death_signal`` is what the kernel sends it when the thread
-    that started it is gone.
+    that started it is gone. The command names its program by a full path.
     """
 
     def __init__(
@@ -55,16 +54,12 @@ class Child:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                list(command),
+                [*_leash(death_signal or stop_signal, account), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=dict(env) if env is not None else None,
-                user=account.uid if account else None,
-                group=account.gid if account else None,
-                extra_groups=[] if account else None,
                 pass_fds=tuple(pass_fds),
-                preexec_fn=_die_with_parent(os.getpid(), death_signal or stop_signal),  # noqa: PLW1509
                 # A terminal's Ctrl-C goes to the whole group; we stop our children ourselves.
                 start_new_session=True,
             )
@@ -132,15 +127,6 @@ def stop_all(children: Sequence[Child], *, seconds: float = 30) -> None:
         child.stop(seconds=max(0.0, deadline - time.monotonic()))
 
 
-def _die_with_parent(parent: int, number: signal.Signals) -> Callable[[], None] | None:
-    """Runs in the child after it has changed its user, which would clear the setting."""
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def prepare() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return prepare
+def _leash(number: signal.Signals, account: Account | None) -> list[str]:
+    who = [str(account.uid), str(account.gid)] if account else ["-", "-"]
+    return [sys.executable, "-IS", str(LEASH), str(int(number)), str(os.getpid()), *who]

@@ -22,7 +22,7 @@ STARTER = """
 import sys, time
 from pathlib import Path
 from seathold.stack.process import Child
-child = Child("sleeper", ["sleep", "600"], log=Path(sys.argv[1]))
+child = Child("sleeper", ["/bin/sleep", "600"], log=Path(sys.argv[1]))
 print(child.pid, flush=True)
 time.sleep(600)
 """
@@ -60,7 +60,10 @@ def test_a_child_ends_with_a_starter_that_is_killed(tmp_path: Path) -> None:
 
 def test_a_part_that_ends_at_once_tells_its_last_words(tmp_path: Path) -> None:
     child = Child(
-        "part", ["sh", "-c", "echo no such file; exit 3"], log=tmp_path / "log", ready=lambda: False
+        "part",
+        ["/bin/sh", "-c", "echo no such file; exit 3"],
+        log=tmp_path / "log",
+        ready=lambda: False,
     )
     with pytest.raises(StackError, match=r"part ended at once.*\n.*no such file"):
         child.wait_ready(seconds=10)
@@ -90,7 +93,7 @@ def test_postgres_starts_below_a_closed_folder_and_needs_its_password(tmp_path: 
 def test_a_lock_is_held_by_whoever_inherited_it(tmp_path: Path) -> None:
     path, waited = tmp_path / "lock", [0]
     with exclusive(path, seconds=1, on_wait=lambda: None) as descriptor:
-        heir = Child("heir", ["sleep", "600"], log=tmp_path / "log", pass_fds=[descriptor])
+        heir = Child("heir", ["/bin/sleep", "600"], log=tmp_path / "log", pass_fds=[descriptor])
 
     def heir_ends() -> None:
         waited[0] += 1
