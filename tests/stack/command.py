@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CLEAN = {
     name: value
     for name, value in os.environ.items()
-    if not name.startswith(("SEATHOLD_", "TEMPORAL_", "PYTEST_")) or name == "SEATHOLD_TEMPORAL_CLI"
+    if not name.startswith(("SEATHOLD_", "TEMPORAL_", "PYTEST_", "MAKE", "MFLAGS"))
+    or name == "SEATHOLD_TEMPORAL_CLI"
 }
 
 
