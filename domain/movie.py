@@ -9,12 +9,22 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-TITLE_MAX = 300
+TEXT_MAX = 300
 RUNTIME_MAX = 1000
 FIRST_FILM_YEAR = 1888
 DATE_FORMATS = ("%b %d %Y", "%d-%b-%y", "%Y-%m-%d", "%Y", "%B %d %Y", "%d-%b-%Y")
 # Bytes of UTF-8 read as Latin-1 begin with one of these.
-MOJIBAKE = re.compile("[\u00c2\u00c3\u00e2][\u0080-\u00bf\u2018-\u2122]")
+UTF8_AS_LATIN = re.compile("[\u00c2\u00c3\u00e2][\u0080-\u00bf\u2018-\u2122]")
+# Latin-1 read as a Macintosh's: a capital or a mark after a letter, at the end or before a small
+# letter ("LÈon", "F‰lscher"). No spelling has one there; "ÉTÉ", all in capitals, is left alone.
+LATIN_AS_MAC = re.compile(
+    r"[^\W\d_](?:[ÁÂÈÊËÌÍÎÏÓÔÙÚÛŸ‰˘˙˚˝ˆ˜ˇ‡Ò](?=[a-zı])|(?<=[a-z])[ÁÂÈÊËÌÍÎÏÓÔÙÚÛŸ‰˘˙˚˝ˆ˜ˇ‡Ò](?!\w))|\dΩ"
+)
+REPAIRS = (
+    (UTF8_AS_LATIN, "cp1252", "utf-8"),
+    (UTF8_AS_LATIN, "latin-1", "utf-8"),
+    (LATIN_AS_MAC, "mac-roman", "cp1252"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,47 +87,63 @@ def _title(value: Any, mended: list[str]) -> str:
 
 
 def _text(value: Any, what: str, mended: list[str]) -> str | None:
-    if not isinstance(value, str):
+    if value is None:
         return None
-    clean = "".join(c for c in value if unicodedata.category(c) not in ("Cc", "Cs", "Cn", "Co"))
-    if clean != value:
+    if not isinstance(value, str):
+        mended.append(f"the {what} is no text and was left out")
+        return None
+    # Accents first: some of their broken halves are control characters or spaces.
+    repaired = _repaired(value)
+    if repaired != value:
+        mended.append(f"broken accents in the {what}")
+    spaced = " ".join(repaired.split())
+    clean = "".join(c for c in spaced if unicodedata.category(c) not in ("Cc", "Cs", "Cn", "Co"))
+    if clean != spaced:
         mended.append(f"characters that are none were taken out of the {what}")
-    if MOJIBAKE.search(clean):
-        repaired = _repaired(clean)
-        if repaired != clean:
-            mended.append(f"broken accents in the {what}")
-            clean = repaired
-    clean = " ".join(clean.split())[:TITLE_MAX]
-    return clean or None
+    if len(clean) > TEXT_MAX:
+        mended.append(f"the {what} was cut to {TEXT_MAX} characters")
+    return " ".join(clean[:TEXT_MAX].split()) or None
 
 
 def _repaired(text: str) -> str:
-    for encoding in ("cp1252", "latin-1"):
-        try:
-            return text.encode(encoding).decode("utf-8")
-        except UnicodeError:
-            continue
+    for broken, read_as, written_as in REPAIRS:
+        if broken.search(text):
+            try:
+                return text.encode(read_as).decode(written_as)
+            except UnicodeError:
+                continue
     return text
 
 
 def _released(value: Any, latest_year: int, mended: list[str]) -> date | None:
-    if not isinstance(value, str) or not value.strip():
+    if value is None or value == "":
         return None
-    for form in DATE_FORMATS:
-        try:
-            found = datetime.strptime(value.strip(), form).date()  # noqa: DTZ007 - a date
-        except ValueError:
-            continue
-        if found.year > latest_year:
+    found = _date(value.strip()) if isinstance(value, str) else None
+    if found is not None and found.year > latest_year:
+        century_earlier = _century_earlier(found)
+        if FIRST_FILM_YEAR <= century_earlier.year <= latest_year:
             mended.append(f"released in {found.year}, so a century earlier")
-            # The 29th of February of a year that has none becomes the 28th.
-            day = 28 if (found.month, found.day) == (2, 29) else found.day
-            found = date(found.year - 100, found.month, day)
-        if found.year < FIRST_FILM_YEAR:
-            break
+            return century_earlier
+    elif found is not None and found.year >= FIRST_FILM_YEAR:
         return found
     mended.append("the release date makes no sense and was left out")
     return None
+
+
+def _date(text: str) -> date | None:
+    for form in DATE_FORMATS:
+        try:
+            return datetime.strptime(text, form).date()  # noqa: DTZ007 - a date
+        except ValueError:
+            continue
+    return None
+
+
+def _century_earlier(day: date) -> date:
+    try:
+        return day.replace(year=day.year - 100)
+    except ValueError:  # the 29th of February of 2000, 2400, ...
+        return day.replace(year=day.year - 100, day=28)
 
 
 def _runtime(value: Any, mended: list[str]) -> int | None:
