@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date
+from hashlib import blake2b
 from typing import Annotated
 from uuid import UUID
 
@@ -45,12 +45,9 @@ async def movies(
 ) -> Response:
     """Films by title; ``q`` finds words and beginnings of words of title and director."""
     after = page.place(cursor, 2)
-    words = re.findall(r"\w+", q or "")
-    if q and not words:
-        return _json({"items": [], "next": None})
     items = await readmodel.movies(
         connection,
-        words=" & ".join(f"{word}:*" for word in words) or None,
+        words=_clean(q),
         genre=_clean(genre),
         city=_clean(city),
         day=date,
@@ -137,9 +134,9 @@ async def availability(
     found = await readmodel.availability(connection, show_id)
     if found is None:
         raise NotFound(NO_SHOW)
-    # A hold can lapse without a new version, so the tag speaks for the seats as well.
-    taken = sum(1 for _ in found["seats"])
-    headers = {"ETag": f'"{found["version"]}-{taken}"', "Cache-Control": "no-cache"}
+    # A hold can lapse or be sold without a new version, so the tag speaks for the seats as well.
+    seats = blake2b(orjson.dumps(found["seats"]), digest_size=8).hexdigest()
+    headers = {"ETag": f'"{found["version"]}-{seats}"', "Cache-Control": "no-cache"}
     if if_none_match == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     return _json(found, headers)

@@ -129,7 +129,8 @@ movies = Table(
     Index(
         "movies_words_idx",
         text(
-            "to_tsvector('simple'::regconfig, (title || ' '::text) || COALESCE(director, ''::text))"
+            "to_tsvector('simple'::regconfig, translate((title || ' '::text)"
+            " || COALESCE(director, ''::text), './-@:+_~'::text, '        '::text))"
         ),
         postgresql_using="gin",
     ),

@@ -120,7 +120,8 @@ def upgrade() -> None:
         "movies",
         [
             sa.literal_column(
-                "to_tsvector('simple'::regconfig, (title || ' '::text) || COALESCE(director, ''::text))"
+                "to_tsvector('simple'::regconfig, translate((title || ' '::text)"
+                " || COALESCE(director, ''::text), './-@:+_~'::text, '        '::text))"
             )
         ],
         unique=False,
