@@ -15,11 +15,12 @@ from infra.postgres.engine import create_engine
 from infra.redis.client import create_redis
 from infra.settings import Settings
 from infra.temporal import connect
+from seathold.stack.process import StackError
 from tests.fixtures import servers
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "master")
 # These need no server, or bring their own.
-WITHOUT_SERVERS = ("unit", "compose", "sandbox", "stack")
+WITHOUT_SERVERS = ("unit", "compose", "sandbox", "stack", "kill")
 _servers = servers.Servers()
 
 
@@ -31,8 +32,16 @@ for name in [name for name in os.environ if name.startswith("SEATHOLD_")]:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """The controlling process starts the servers before its workers ask for them."""
-    if WORKER == "master" and not session.config.option.collectonly and _need_servers(session):
-        _servers.start()
+    if WORKER != "master" or session.config.option.collectonly or not _need_servers(session):
+        return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    assert capture is not None
+    try:
+        # The first start on a machine may have to fetch a server: let its progress be seen.
+        with capture.global_and_fixture_disabled():
+            _servers.start()
+    except StackError as error:
+        pytest.exit(f"Error: {error}", returncode=1)
 
 
 @pytest.hookimpl(trylast=True)
