@@ -47,9 +47,9 @@ async def movies(
     after = page.place(cursor, 2)
     items = await readmodel.movies(
         connection,
-        words=_clean(q),
-        genre=_clean(genre),
-        city=_clean(city),
+        words=q or None,
+        genre=genre or None,
+        city=city or None,
         day=date,
         after=(after[0], _uuid(after[1])) if after else None,
         limit=limit + 1,
@@ -73,7 +73,7 @@ async def theatres(
     after = page.place(cursor, 2)
     items = await readmodel.theatres(
         connection,
-        city=_clean(city),
+        city=city or None,
         after=(after[0], after[1]) if after else None,
         limit=limit + 1,
     )
@@ -88,7 +88,7 @@ async def shows(
 ) -> Response:
     """A film's shows by theatre: from now on, or those of one local day."""
     found = await _movie(connection, movie_id)
-    groups = await readmodel.shows_by_theatre(connection, movie_id, city=_clean(city), day=date)
+    groups = await readmodel.shows_by_theatre(connection, movie_id, city=city or None, day=date)
     return _json({"movie": found, "theatres": groups})
 
 
@@ -147,11 +147,6 @@ async def _movie(connection: ReadConnection, movie_id: UUID) -> Json:
     if found is None:
         raise NotFound("There is no such film.")
     return found
-
-
-def _clean(word: str | None) -> str | None:
-    """PostgreSQL takes no NUL; nothing is named with one."""
-    return word.replace("\x00", "\ufffd") if word else None
 
 
 def _uuid(part: str) -> UUID:
