@@ -9,10 +9,11 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -68,13 +69,20 @@ class Dev:
 
 
 @contextmanager
-def running(run_dir: Path, *options: str) -> Iterator[Dev]:
+def running(
+    run_dir: Path, *options: str, env: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Dev]:
     """``seathold dev`` under ``run_dir``, ready when yielded; whatever a test left is ended."""
     log = run_dir.with_suffix(".out")
     command = [sys.executable, "-m", "seathold", "dev", "--run-dir", str(run_dir), *options]
     with log.open("w") as output:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=CLEAN, stdout=output, stderr=subprocess.STDOUT, text=True
+            command,
+            cwd=ROOT,
+            env={**CLEAN, **env},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
     dev = Dev(process, run_dir)
     try:
