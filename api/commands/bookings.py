@@ -11,8 +11,8 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api.commands.idempotency import canonical_hash, idempotent
 from api.deps.read import PathId
-from api.deps.state import AppState, State
-from api.deps.write import CurrentUser, IdempotencyKey, RequestId
+from api.deps.state import AppState
+from api.deps.write import Call, Command
 from api.schemas.bookings import (
     BookingOut,
     CancelBody,
@@ -20,7 +20,6 @@ from api.schemas.bookings import (
     CheckoutOut,
     ConfirmBody,
     ReserveBody,
-    SeatAsked,
 )
 from domain import ids
 from domain.booking import BookingState
@@ -29,9 +28,7 @@ from domain.limits import BEST_AVAILABLE_TRIES, MAX_CONFIRM_WAIT_SECONDS
 from domain.seatmap import first_adjacent_block, largest_block
 from domain.steps import BookingInput, SeatChoice
 from infra.postgres.show import ShowForSale
-from infra.tokens import Principal
 from readmodel import bookings as readmodel
-from services.desk import Caller
 
 router = APIRouter(prefix="/api/booking", tags=["bookings"])
 RESERVE = "POST /api/booking/reserve"
@@ -42,28 +39,19 @@ PENDING_RETRY_SECONDS = 2
 async def reserve(
     body: ReserveBody,
     request: Request,
-    user: CurrentUser,
-    state: State,
-    key: IdempotencyKey,
-    request_id: RequestId,
+    call: Command,
 ) -> Response:
     """Hold the seats named, or the first block of seats next to one another."""
     raw = await request.body()
 
     async def run() -> Response:
-        return await _reserve(state, user, body, key, raw, request_id)
+        return await _reserve(call, body, raw)
 
-    return await idempotent(state, user, RESERVE, key, raw, run)
+    return await idempotent(call.state, call.user, RESERVE, call.key, raw, run)
 
 
-async def _reserve(
-    state: AppState,
-    user: Principal,
-    body: ReserveBody,
-    key: str | None,
-    raw: bytes,
-    request_id: str | None,
-) -> Response:
+async def _reserve(call: Call, body: ReserveBody, raw: bytes) -> Response:
+    state, key = call.state, call.key
     show = await state.shows.get(body.show_id)
     if show is None:
         raise NotFound("There is no such show.")
@@ -72,8 +60,8 @@ async def _reserve(
     body_hash = canonical_hash(raw)
     for attempt in range(BEST_AVAILABLE_TRIES):
         choices = await _choose(state, show, body)
-        booking_id = _booking_id(user.user_id, key, body_hash, attempt)
-        input = _input(state, booking_id, user.user_id, show.id, choices, request_id)
+        booking_id = _booking_id(call.user.user_id, key, body_hash, attempt)
+        input = _input(call, booking_id, show.id, choices)
         try:
             held = await state.reserver.reserve(
                 input,
@@ -86,11 +74,11 @@ async def _reserve(
                 raise
             continue
         status = 202 if held is BookingState.PENDING else 201
-        return await _booking(state, booking_id, status)
+        return await _booking(call.state, booking_id, status)
     raise AssertionError("the last try returns or raises")
 
 
-async def _choose(state: AppState, show: ShowForSale, body: ReserveBody) -> list[SeatAsked]:
+async def _choose(state: AppState, show: ShowForSale, body: ReserveBody) -> list[SeatChoice]:
     if body.best_available is None:
         return _checked(show, body.choices, state.settings.max_seats_per_booking)
     wanted = body.best_available
@@ -106,10 +94,10 @@ async def _choose(state: AppState, show: ShowForSale, body: ReserveBody) -> list
             code="no_block",
             largest_block=largest,
         )
-    return [SeatAsked(label=label) for label in block]
+    return [SeatChoice(label) for label in block]
 
 
-def _checked(show: ShowForSale, choices: list[SeatAsked], most: int) -> list[SeatAsked]:
+def _checked(show: ShowForSale, choices: list[SeatChoice], most: int) -> list[SeatChoice]:
     """Refuse what no state of the show could make right."""
     _require_count(len(choices), most)
     labels = [choice.label for choice in choices]
@@ -142,27 +130,20 @@ def _booking_id(user_id: UUID, key: str | None, body_hash: bytes, attempt: int) 
     return ids.booking_id(user_id, route, key, body_hash)
 
 
-def _input(
-    state: AppState,
-    booking_id: UUID,
-    user_id: UUID,
-    show_id: UUID,
-    choices: list[SeatAsked],
-    request_id: str | None,
-) -> BookingInput:
-    settings = state.settings
+def _input(call: Call, booking_id: UUID, show_id: UUID, choices: list[SeatChoice]) -> BookingInput:
+    settings = call.state.settings
     return BookingInput(
         booking_id=str(booking_id),
-        user_id=str(user_id),
+        user_id=str(call.user.user_id),
         show_id=str(show_id),
-        seats=[SeatChoice(choice.label, choice.ticket_type) for choice in choices],
+        seats=choices,
         hold_seconds=settings.hold_seconds,
         hold_max_seconds=settings.hold_max_seconds,
         grace_seconds=settings.payment_grace_seconds,
         payment_retry_seconds=settings.payment_retry_seconds,
         max_seats_per_user_show=settings.max_seats_per_user_show,
         max_live_holds_per_user=settings.max_live_holds_per_user,
-        request_id=request_id,
+        request_id=call.request_id,
     )
 
 
@@ -170,40 +151,34 @@ def _input(
 async def extend(
     booking_id: PathId,
     request: Request,
-    user: CurrentUser,
-    state: State,
-    key: IdempotencyKey,
-    request_id: RequestId,
+    call: Command,
 ) -> Response:
     """Lengthen the hold to ``min(now + TTL, max_expires_at)``."""
 
     async def run() -> Response:
-        await state.desk.extend(Caller(user.user_id, request_id), booking_id)
-        return await _booking(state, booking_id, 200)
+        await call.state.desk.extend(call.caller, booking_id)
+        return await _booking(call.state, booking_id, 200)
 
     route = f"POST /api/booking/{booking_id}/extend"
-    return await idempotent(state, user, route, key, await request.body(), run)
+    return await idempotent(call.state, call.user, route, call.key, await request.body(), run)
 
 
 @router.post("/{booking_id}/cancel", response_model=BookingOut)
 async def cancel(
     booking_id: PathId,
     request: Request,
-    user: CurrentUser,
-    state: State,
-    key: IdempotencyKey,
-    request_id: RequestId,
+    call: Command,
     body: CancelBody | None = None,
 ) -> Response:
     """Cancel; ``cancelling`` while an open pay page is being closed. A repeat is 200."""
     reason = body.reason if body else ""
 
     async def run() -> Response:
-        await state.desk.cancel(Caller(user.user_id, request_id), booking_id, reason)
-        return await _booking(state, booking_id, 200)
+        await call.state.desk.cancel(call.caller, booking_id, reason)
+        return await _booking(call.state, booking_id, 200)
 
     route = f"POST /api/booking/{booking_id}/cancel"
-    return await idempotent(state, user, route, key, await request.body(), run)
+    return await idempotent(call.state, call.user, route, call.key, await request.body(), run)
 
 
 @router.post("/{booking_id}/checkout", status_code=201, response_model=CheckoutOut)
@@ -211,47 +186,44 @@ async def checkout(
     booking_id: PathId,
     body: CheckoutBody,
     request: Request,
-    user: CurrentUser,
-    state: State,
-    key: IdempotencyKey,
-    request_id: RequestId,
+    call: Command,
 ) -> Response:
     """Open a pay page, or answer with the one that is open."""
 
     async def run() -> Response:
-        _, is_new = await state.desk.checkout(
-            Caller(user.user_id, request_id),
+        _, is_new = await call.state.desk.checkout(
+            call.caller,
             booking_id,
             provider_name=body.provider,
-            return_url=f"{state.settings.public_url}/api/booking/{booking_id}",
+            return_url=f"{call.state.settings.public_url}/api/booking/{booking_id}",
         )
-        booking = await _read(state, booking_id)
+        booking = await _read(call.state, booking_id)
         return _json({"payment": booking["payment"]}, 201 if is_new else 200)
 
     route = f"POST /api/booking/{booking_id}/checkout"
-    return await idempotent(state, user, route, key, await request.body(), run)
+    return await idempotent(call.state, call.user, route, call.key, await request.body(), run)
 
 
 @router.post("/confirm", response_model=BookingOut)
 async def confirm(
     body: ConfirmBody,
     request: Request,
-    user: CurrentUser,
-    state: State,
-    key: IdempotencyKey,
-    request_id: RequestId,
+    call: Command,
     wait: Annotated[float, Query(ge=0, le=MAX_CONFIRM_WAIT_SECONDS)] = 10,
 ) -> Response:
     """Look at the provider and wait for the booking to be confirmed; confirms nothing itself."""
 
     async def run() -> Response:
-        confirmed = await state.desk.confirm(
-            Caller(user.user_id, request_id), body.booking_id, wait_seconds=wait
-        )
-        return await _booking(state, body.booking_id, 200 if confirmed else 202)
+        confirmed = await call.state.desk.confirm(call.caller, body.booking_id, wait_seconds=wait)
+        return await _booking(call.state, body.booking_id, 200 if confirmed else 202)
 
     return await idempotent(
-        state, user, "POST /api/booking/confirm", key, await request.body(), run
+        call.state,
+        call.user,
+        "POST /api/booking/confirm",
+        call.key,
+        await request.body(),
+        run,
     )
 
 

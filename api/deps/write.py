@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends
 from starlette.requests import Request
 
-from api.deps.read import CurrentUser, PathId
+from api.deps.read import Bearer, CurrentUser, PathId
+from api.deps.state import AppState, app_state
 from api.middleware.context import current_request
 from domain.errors import Invalid
+from infra.tokens import Principal
+from services.desk import Caller
 
-__all__ = ["CurrentUser", "IdempotencyKey", "PathId", "RequestId"]
+__all__ = ["Call", "Command", "CurrentUser", "IdempotencyKey", "PathId", "RequestId"]
 
 KEY = re.compile(r"[!-~]{1,255}")
 
@@ -31,5 +35,29 @@ async def request_id() -> str | None:
     return current_request.get().request_id
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who sent a command, to which parts, and under which ids."""
+
+    user: Principal
+    state: AppState
+    key: str | None
+    request_id: str | None
+
+    @property
+    def caller(self) -> Caller:
+        return Caller(self.user.user_id, self.request_id)
+
+
+class SignedCall(Bearer):
+    """All of a command's dependencies in one: FastAPI's own work for each costs 20 µs a request."""
+
+    async def __call__(self, request: Request) -> Call:  # type: ignore[override]
+        user = await super().__call__(request)
+        state = await app_state(request)
+        return Call(user, state, await idempotency_key(request), await request_id())
+
+
+Command = Annotated[Call, Depends(SignedCall())]
 IdempotencyKey = Annotated[str | None, Depends(idempotency_key)]
 RequestId = Annotated[str | None, Depends(request_id)]

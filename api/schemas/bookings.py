@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.schemas.common import ApiModel
 from api.schemas.money import MoneyOut
+from domain.steps import SeatChoice
 
 Label = Annotated[str, Field(min_length=1, max_length=64, examples=["C12"])]
 
@@ -52,9 +53,10 @@ class ReserveBody(ApiModel):
         return self
 
     @property
-    def choices(self) -> list[SeatAsked]:
+    def choices(self) -> list[SeatChoice]:
         return [
-            SeatAsked(label=seat) if isinstance(seat, str) else seat for seat in self.seats or []
+            SeatChoice(seat) if isinstance(seat, str) else SeatChoice(seat.label, seat.ticket_type)
+            for seat in self.seats or []
         ]
 
 
