@@ -19,6 +19,7 @@ UTF8_AS_LATIN = re.compile("[\u00c2\u00c3\u00e2][\u0080-\u00bf\u2018-\u2122]")
 # letter ("LÈon", "F‰lscher"). No spelling has one there; "ÉTÉ", all in capitals, is left alone.
 LATIN_AS_MAC = re.compile(
     r"[^\W\d_](?:[ÁÂÈÊËÌÍÎÏÓÔÙÚÛŸ‰˘˙˚˝ˆ˜ˇ‡Ò](?=[a-zı])|(?<=[a-z])[ÁÂÈÊËÌÍÎÏÓÔÙÚÛŸ‰˘˙˚˝ˆ˜ˇ‡Ò](?!\w))|\dΩ"
+    r"|^[ -~]+ Ö [ -~]+$"  # three dots between English words
 )
 REPAIRS = (
     (UTF8_AS_LATIN, "cp1252", "utf-8"),
