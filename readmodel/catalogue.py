@@ -91,7 +91,8 @@ SELECT label, section, row, number, x, y, price_class, attributes FROM seats
 WHERE seat_map_id = :id ORDER BY position
 """)
 
-# Fences only rise, so their sum is a version that never goes back and survives a lost Redis.
+# Fences only rise, and twice a fence leaves room for the sale of its holder: their sum is a
+# version that never goes back and survives a lost Redis.
 AVAILABILITY = text("""
 SELECT claim.label, claim.fence,
        CASE WHEN claim.state = 'held' AND bookings.lapses
@@ -200,7 +201,7 @@ async def availability(connection: AsyncConnection, show_id: UUID) -> Json | Non
         return None
     return {
         "show_id": str(show_id),
-        "version": sum(row.fence for row in found),
+        "version": sum(2 * row.fence + (row.state == "sold") for row in found),
         "seats": {row.label: row.state for row in found if row.state != "free"},
     }
 

@@ -61,8 +61,7 @@ WITH mine AS MATERIALIZED (
     SELECT show_id, label FROM seat_claims WHERE booking_id = :booking_id AND state = 'held'
     ORDER BY show_id, label FOR UPDATE
 )
-UPDATE seat_claims AS claim
-SET state = 'sold', fence = fence + 1, updated_at = clock_timestamp()
+UPDATE seat_claims AS claim SET state = 'sold', updated_at = clock_timestamp()
 FROM mine WHERE claim.show_id = mine.show_id AND claim.label = mine.label
 """)
 
