@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from statistics import quantiles
 
 import psutil
+
+# What five servers burn in a second with nothing to do is below this.
+QUIET_SECONDS = 0.1
+SETTLE_AT_MOST = 20
 
 
 def seconds(pids: Sequence[int]) -> float:
@@ -25,36 +31,45 @@ def seconds(pids: Sequence[int]) -> float:
 
 
 class Meter:
-    """Reads parts before and after; ``idle`` seconds per second are taken off."""
+    """Reads parts before and after; what they burn when idle is taken off."""
 
     def __init__(self, parts: Mapping[str, Sequence[int]]) -> None:
         self._parts = parts
+        self._before = self._read()
+        self._began = time.perf_counter()
+        self.idle = dict.fromkeys(parts, 0.0)
 
-    def read(self) -> dict[str, float]:
-        return {name: seconds(pids) for name, pids in self._parts.items()}
+    async def rest(self, duration: float) -> None:
+        """Learn what the parts burn in a second with nothing to do."""
+        self.start()
+        await asyncio.sleep(duration)
+        after = self._read()
+        self.idle = {name: (after[name] - self._before[name]) / duration for name in after}
 
-    def spent(
-        self,
-        before: Mapping[str, float],
-        after: Mapping[str, float],
-        *,
-        elapsed: float,
-        idle: Mapping[str, float],
-        units: int,
-    ) -> dict[str, float]:
-        """CPU milliseconds per unit of each part."""
+    def start(self) -> None:
+        self._before, self._began = self._read(), time.perf_counter()
+
+    async def settle(self) -> None:
+        """Wait until late work, such as mails, is done: it belongs to what was asked for."""
+        for _ in range(SETTLE_AT_MOST):
+            before = sum(self._read().values())
+            await asyncio.sleep(1)
+            if sum(self._read().values()) - before < QUIET_SECONDS:
+                return
+
+    def spent(self, units: int) -> dict[str, float]:
+        """CPU milliseconds per unit of each part since ``start``."""
+        after, elapsed = self._read(), time.perf_counter() - self._began
         return {
-            name: round(
-                max(0.0, after[name] - before[name] - idle.get(name, 0.0) * elapsed) * 1000 / units,
-                2,
-            )
-            for name in self._parts
+            name: round((after[name] - early - self.idle[name] * elapsed) * 1000 / units, 3)
+            for name, early in self._before.items()
         }
+
+    def _read(self) -> dict[str, float]:
+        return {name: seconds(pids) for name, pids in self._parts.items()}
 
 
 def latency(samples: Sequence[float]) -> dict[str, float]:
     """Median and 99th percentile in milliseconds."""
-    if len(samples) < 2:
-        return {"p50_ms": round(samples[0] * 1000, 1), "p99_ms": round(samples[0] * 1000, 1)}
     cuts = quantiles(samples, n=100, method="inclusive")
-    return {"p50_ms": round(cuts[49] * 1000, 1), "p99_ms": round(cuts[98] * 1000, 1)}
+    return {"p50_ms": round(cuts[49] * 1000, 2), "p99_ms": round(cuts[98] * 1000, 2)}

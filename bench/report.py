@@ -11,6 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from psycopg import AsyncConnection
+from redis.asyncio import Redis
+from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
+from temporalio.client import Client
+
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parents[1] / "README.md"
 MARKS = "<!-- bench:start -->", "<!-- bench:end -->"
@@ -27,15 +32,34 @@ def is_met(one: Mapping[str, Any]) -> bool:
     return bool(met)
 
 
-def write(name: str, ratios: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
-    """Print the ratios, keep everything in ``bench/results/NAME.json``, renew the README."""
+def write(
+    name: str,
+    ratios: Mapping[str, Any],
+    figures: Mapping[str, Any],
+    servers: Mapping[str, str],
+) -> None:
+    """Print the ratios, keep everything in ``bench/results/NAME.json``."""
     for key, one in ratios.items():
         verdict = "met" if is_met(one) else "missed"
         print(f"  {key:<24} {one['value']:>8} ({one['better']} than {one['target']}: {verdict})")
     RESULTS.mkdir(exist_ok=True)
-    content = {"ratios": ratios, "figures": figures, "machine": machine()}
+    content = {"ratios": ratios, "figures": figures, "machine": {**machine(), **servers}}
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
-    renew_readme()
+
+
+async def servers(info: Mapping[str, Any], client: Client) -> dict[str, str]:
+    """The versions of a running stack's servers."""
+    about = await client.workflow_service.get_system_info(GetSystemInfoRequest())
+    redis = Redis.from_url(info["redis_url"])
+    answer = await redis.info("server")
+    await redis.aclose()
+    async with await AsyncConnection.connect(info["database_url"]) as connection:
+        postgres = connection.info.parameter_status("server_version")
+    return {
+        "temporal": about.server_version,
+        "postgres": postgres or "?",
+        "redis": f"{answer.get('server_name', 'redis')} {answer['redis_version']}",
+    }
 
 
 def machine() -> dict[str, Any]:
@@ -65,9 +89,8 @@ def renew_readme() -> None:
         for key, one in found["ratios"].items():
             sign = "≤" if one["better"] == "lower" else "≥"
             verdict = "" if is_met(one) else "**missed**"
-            rows.append(
-                f"| `make bench-{path.stem}`: {key} | {one['value']} | {sign} {one['target']} | {verdict} |"
-            )
+            figure = f"`make bench-{path.stem}`: {key}"
+            rows.append(f"| {figure} | {one['value']} | {sign} {one['target']} | {verdict} |")
     text = README.read_text()
     before, _, rest = text.partition(MARKS[0])
     _, _, after = rest.partition(MARKS[1])

@@ -4,36 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx2
-import orjson
+import uvloop
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from temporalio.client import Client, WithStartWorkflowOperation
-from temporalio.common import WorkflowIDConflictPolicy
 
 from bench import report
-from bench.baselines.workflows import QUEUE, BareTask, BareUpdate
+from bench.buyers import Bare, Crowd, Json
 from bench.cpu import Meter, latency
-from bench.refused import hammer, post
+from bench.wire import Wire, hammer, post
+from domain.user import Role
 from infra.temporal import connect
 from infra.tokens import TokenSigner
 from seathold.stack import ports
 from seathold.stack.stack import Stack
 
 CONCURRENCY = (10, 25, 50, 100)
-UNITS = 120
-LONE = 40
-REFUSED = 6000
-ROUNDS = 3
+# Two rounds of each level: the best is not to depend on one quiet moment of the machine.
+ROUNDS = 2
+UNITS = {"bare_task": 200, "bare_update": 150, "booking": 100}
+LONE = 60
+REFUSED = 6400
+REFUSED_ROUNDS = 3
+AGAIN = 200
 SETTINGS = {
     "SEATHOLD_RATE_LIMIT_PER_MINUTE": "0",
     "SEATHOLD_MAX_LIVE_HOLDS_PER_USER": "100000",
@@ -41,101 +42,86 @@ SETTINGS = {
     "SEATHOLD_LOG_LEVEL": "WARNING",
 }
 FIVE = ("api", "worker", "temporal", "postgres", "redis")
-Json = dict[str, Any]
 Unit = Callable[[], Awaitable[float]]
 
 
-class Crowd:
-    """Buyers with their tokens, and pairs of seats that nobody has."""
+async def measure(info: Json, worker_pid: int, least_app: Json, signer: TokenSigner) -> None:
+    client = await connect()
+    crowd, bare = Crowd(info, client), Bare(client)
+    await crowd.gather()
+    pids = info["processes"]
+    ours = {
+        name: pids[name] if name in ("api", "worker") else [pids[name]]
+        for name in (*FIVE, "sandbox", "mail")
+    }
+    least = Meter({**ours, "worker": [worker_pid]})
+    meters = {"bare_task": least, "bare_update": least, "booking": Meter(ours)}
+    units: dict[str, Unit] = {
+        "bare_task": bare.task,
+        "bare_update": bare.update,
+        "booking": crowd.book,
+    }
+    for unit in units.values():
+        await _at(10, 30, unit)
+    await least.settle()
+    await asyncio.gather(*(meter.rest(5) for meter in (least, meters["booking"])))
+    runs = await _levels(meters, units)
+    best = {name: max(found, key=_rate) for name, found in runs.items()}
+    lone = await _lone(info, crowd, bare)
+    refused = await _refused(info, crowd, least_app, signer)
+    ratios = {
+        "booking_cpu": report.ratio(
+            best["booking"]["cpu_five_ms"] / (2 * best["bare_task"]["cpu_five_ms"]), 1.5, "lower"
+        ),
+        "reserve_p50": report.ratio(
+            lone["reserve"]["p50_ms"] / lone["bare_update"]["p50_ms"], 1.5, "lower"
+        ),
+        "refused_rate": _refusal_ratio(refused["buyers_again"]),
+        "refused_rate_new_buyers": _refusal_ratio(refused["new_buyers"]),
+    }
+    figures = {
+        "best": best,
+        "lone": lone,
+        "refused": refused,
+        "answered_202": crowd.pending,
+        "idle_cpu_ms_per_second": {
+            name: round(value * 1000, 1) for name, value in meters["booking"].idle.items()
+        },
+        "runs": runs,
+    }
+    report.write("saga", ratios, figures, await report.servers(info, client))
 
-    def __init__(self, info: Json) -> None:
-        limits = httpx2.Limits(max_connections=200)
-        self.api = httpx2.AsyncClient(base_url=info["api_url"], timeout=60, limits=limits)
-        self.sandbox = httpx2.AsyncClient(base_url=info["sandbox_url"], timeout=60, limits=limits)
-        self.headers: list[dict[str, str]] = []
-        self.pairs: Iterator[tuple[str, list[str]]] = iter(())
-        self.turn = 0
 
-    async def gather(self, buyers: int = 20) -> None:
-        for _ in range(buyers):
-            body = {"email": f"{uuid.uuid4().hex}@example.test", "name": "Ada"}
-            answer = await self.api.post(
-                "/api/auth/register", json={**body, "password": "three words make one"}
+async def _levels(meters: dict[str, Meter], units: dict[str, Unit]) -> dict[str, list[Json]]:
+    """Every unit at every level, alternately."""
+    runs: dict[str, list[Json]] = {name: [] for name in units}
+    print(f"  {'at a time':<12}{'':<14}{'a second':>10}{'p50 ms':>10}{'p99 ms':>10}{'CPU-ms':>10}")
+    for level in CONCURRENCY * ROUNDS:
+        for name, unit in units.items():
+            run = await _level(meters[name], level, UNITS[name], unit)
+            runs[name].append(run)
+            print(
+                f"  {level:<12}{name:<14}{run['per_second']:>10}{run['p50_ms']:>10}"
+                f"{run['p99_ms']:>10}{run['cpu_five_ms']:>10}"
             )
-            self.headers.append({"Authorization": f"Bearer {answer.json()['access_token']}"})
-        movies = (await self.api.get("/api/movies", params={"city": "Berlin", "limit": 60})).json()
-        found: list[tuple[str, list[str]]] = []
-        for movie in movies["items"]:
-            listing = (await self.api.get(f"/api/shows/{movie['id']}")).json()
-            for show in [show for one in listing["theatres"] for show in one["shows"]][-2:]:
-                if show["status"] != "on_sale":
-                    continue
-                seats = (await self.api.get(show["seatmap_url"])).json()["seats"]
-                labels = [seat["label"] for seat in seats]
-                found += [(show["id"], labels[at : at + 2]) for at in range(0, len(labels) - 1, 2)]
-        self.pairs = iter(found)
-
-    async def reserve(self) -> tuple[float, Json, dict[str, str]]:
-        show_id, labels = next(self.pairs)
-        self.turn += 1
-        headers = self.headers[self.turn % len(self.headers)]
-        began = time.perf_counter()
-        answer = await self.api.post(
-            "/api/booking/reserve", json={"show_id": show_id, "seats": labels}, headers=headers
-        )
-        took = time.perf_counter() - began
-        booking = answer.json()
-        while answer.status_code == 202:
-            # Too many at a time for an answer in 5 s; the booking settles by itself.
-            await asyncio.sleep(0.25)
-            found = await self.api.get(f"/api/booking/{booking['id']}", headers=headers)
-            if found.json()["state"] == "held":
-                return time.perf_counter() - began, booking, headers
-        if answer.status_code != 201:
-            raise RuntimeError(answer.text)
-        return took, booking, headers
-
-    async def book(self) -> float:
-        """One full booking: reserve, checkout, pay, webhook, confirmed; seconds it took."""
-        began = time.perf_counter()
-        _, booking, headers = await self.reserve()
-        checkout = await self.api.post(
-            f"/api/booking/{booking['id']}/checkout", json={"provider": "sandbox"}, headers=headers
-        )
-        session_id = checkout.json()["payment"]["session_id"]
-        await self.sandbox.post(f"/test/sessions/{session_id}/pay", json={"outcome": "captured"})
-        state = "held"
-        while state != "confirmed":
-            await asyncio.sleep(0.25)
-            found = await self.api.get(f"/api/booking/{booking['id']}", headers=headers)
-            state = found.json()["state"]
-        return time.perf_counter() - began
+    return runs
 
 
-class Bare:
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    async def task(self) -> float:
-        began = time.perf_counter()
-        await self._client.execute_workflow(BareTask.run, id=uuid.uuid4().hex, task_queue=QUEUE)
-        return time.perf_counter() - began
-
-    async def update(self) -> float:
-        began = time.perf_counter()
-        start = WithStartWorkflowOperation(
-            BareUpdate.run,
-            id=uuid.uuid4().hex,
-            task_queue=QUEUE,
-            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-        )
-        await self._client.execute_update_with_start_workflow(
-            BareUpdate.ask, start_workflow_operation=start
-        )
-        return time.perf_counter() - began
+async def _level(meter: Meter, level: int, units: int, unit: Unit) -> Json:
+    meter.start()
+    per_second, took = await _at(level, units, unit)
+    await meter.settle()
+    spent = meter.spent(units)
+    return {
+        "at_a_time": level,
+        "per_second": round(per_second, 1),
+        **latency(took),
+        "cpu_five_ms": round(sum(spent[name] for name in FIVE), 2),
+        "cpu_ms": spent,
+    }
 
 
-async def at(concurrency: int, units: int, unit: Unit) -> tuple[float, list[float]]:
+async def _at(concurrency: int, units: int, unit: Unit) -> tuple[float, list[float]]:
     """Run ``units`` with so many at a time; units a second and how long each took."""
     gate = asyncio.Semaphore(concurrency)
 
@@ -148,118 +134,94 @@ async def at(concurrency: int, units: int, unit: Unit) -> tuple[float, list[floa
     return units / (time.perf_counter() - began), list(took)
 
 
-async def measure(info: Json, worker_pid: int, refuse_port: int, token: str) -> None:
-    crowd, bare = Crowd(info), Bare(await connect())
-    await crowd.gather()
-    pids = info["processes"]
-    ours = {
-        name: pids[name] if name in ("api", "worker") else [pids[name]]
-        for name in (*FIVE, "sandbox", "mail")
-    }
-    meter, baseline = Meter(ours), Meter({**ours, "worker": [worker_pid]})
-    await at(10, 20, crowd.book)
-    await at(10, 20, bare.task)
-    idle = await _idle(meter, baseline)
-    figures: Json = {"levels": {}, "idle_cpu_per_second": idle[0]}
-    booking: list[Json] = []
-    task: list[Json] = []
-    for level in CONCURRENCY:
-        task.append(await _level(baseline, idle[1], level, UNITS * 2, bare.task))
-        booking.append(await _level(meter, idle[0], level, UNITS, crowd.book))
-        figures["levels"][level] = {"bare_task": task[-1], "booking": booking[-1]}
-        print(
-            f"  {level:>3} at a time: bare {task[-1]['per_second']}/s {task[-1]['cpu_five_ms']} ms,"
-            f" booking {booking[-1]['per_second']}/s {booking[-1]['cpu_five_ms']} ms"
-        )
-    best_task = max(task, key=lambda one: one["per_second"])
-    best_booking = max(booking, key=lambda one: one["per_second"])
-    figures["best"] = {"bare_task": best_task, "booking": best_booking}
-    lone_reserve, lone_update = await _lone(crowd, bare)
-    figures["lone"] = {"reserve": lone_reserve, "bare_update": lone_update}
-    rates = await _refused(info, crowd, refuse_port, token)
-    figures["refused"] = rates
-    ratios = {
-        "booking_cpu": report.ratio(
-            best_booking["cpu_five_ms"] / (2 * best_task["cpu_five_ms"]), 1.5, "lower"
-        ),
-        "reserve_p50": report.ratio(lone_reserve["p50_ms"] / lone_update["p50_ms"], 1.5, "lower"),
-        "refused_rate": report.ratio(
-            rates["ours_per_second"] / rates["bare_per_second"], 0.6, "higher"
-        ),
-    }
-    report.write("saga", ratios, figures)
-
-
-async def _idle(*meters: Meter) -> list[dict[str, float]]:
-    seconds = 5.0
-    before = [meter.read() for meter in meters]
-    await asyncio.sleep(seconds)
-    after = [meter.read() for meter in meters]
-    return [
-        {name: round((late[name] - early[name]) / seconds, 4) for name in early}
-        for early, late in zip(before, after, strict=True)
-    ]
-
-
-async def _level(meter: Meter, idle: dict[str, float], level: int, units: int, unit: Unit) -> Json:
-    before, began = meter.read(), time.perf_counter()
-    per_second, took = await at(level, units, unit)
-    # Mails and late work of these units belong to them.
-    await asyncio.sleep(2)
-    spent = meter.spent(
-        before, meter.read(), elapsed=time.perf_counter() - began, idle=idle, units=units
-    )
-    return {
-        "per_second": round(per_second, 1),
-        "cpu_ms": spent,
-        "cpu_five_ms": round(sum(spent[name] for name in FIVE), 2),
-        **latency(took),
-    }
-
-
-async def _lone(crowd: Crowd, bare: Bare) -> tuple[Json, Json]:
+async def _lone(info: Json, crowd: Crowd, bare: Bare) -> dict[str, Json]:
     """One at a time, alternately, so that the machine's mood hits both."""
+    wire = await Wire.open(_port(info))
     reserves, updates = [], []
     for _ in range(LONE):
-        reserves.append((await crowd.reserve())[0])
+        reserves.append(await crowd.reserve(wire))
         updates.append(await bare.update())
-    return latency(reserves), latency(updates)
+    await wire.close()
+    return {"reserve": latency(reserves), "bare_update": latency(updates)}
 
 
-async def _refused(info: Json, crowd: Crowd, bare_port: int, token: str) -> Json:
-    show_id, labels = next(crowd.pairs)
-    headers = crowd.headers[0]
-    body = orjson.dumps({"show_id": show_id, "seats": labels})
-    await crowd.api.post(
-        "/api/booking/reserve",
-        content=body,
-        headers={**headers, "Content-Type": "application/json"},
-    )
-    ours = post("/api/booking/reserve", crowd.headers[1]["Authorization"][7:], body)
-    theirs = post("/reserve", token, body)
-    port = int(info["api_url"].rpartition(":")[2])
-    best = {"ours_per_second": 0.0, "bare_per_second": 0.0}
-    for _ in range(ROUNDS):
-        for name, at_port, request in (
-            ("bare_per_second", bare_port, theirs),
-            ("ours_per_second", port, ours),
-        ):
-            rate, refused = await hammer(at_port, request, count=REFUSED)
-            if refused < REFUSED * 0.99:
-                raise RuntimeError(f"{name}: only {refused} of {REFUSED} were refused")
-            best[name] = max(best[name], round(rate, 1))
-    return best
+async def _refused(info: Json, crowd: Crowd, least: Json, signer: TokenSigner) -> dict[str, Any]:
+    """Reserves of seats that somebody has, against the least an app can do; alternately.
+
+    Once by buyers who come again, whose tokens our API remembers, and once by new ones.
+    """
+    token, body = crowd.wish()
+    wire = await Wire.open(_port(info))
+    await wire.send(post("/api/booking/reserve", token, body))
+    await wire.close()
+    apis = info["processes"]["api"]
+    sides = {
+        "ours": (_port(info), "/api/booking/reserve", apis),
+        "least": (least["port"], "/reserve", [least["pid"]]),
+    }
+    runs: dict[str, dict[str, list[Json]]] = {
+        kind: {name: [] for name in sides} for kind in ("buyers_again", "new_buyers")
+    }
+    for turn in range(REFUSED_ROUNDS * len(runs)):
+        kind = list(runs)[turn % len(runs)]
+        buyers = REFUSED if kind == "new_buyers" else AGAIN
+        tokens = [signer.issue(uuid.uuid4(), Role.USER) for _ in range(buyers)]
+        for name, (port, path, pids) in sides.items():
+            requests = [post(path, f"Bearer {token}", body) for token in tokens]
+            run = await _hammered(port, requests * (REFUSED // buyers), pids)
+            runs[kind][name].append(run)
+    best = {
+        kind: {name: max(found, key=_rate) for name, found in of.items()}
+        for kind, of in runs.items()
+    }
+    return {**best, "api_processes": len(apis)}
+
+
+async def _hammered(port: int, requests: list[bytes], pids: list[int]) -> Json:
+    meter = Meter({"app": pids, "client": [os.getpid()]})
+    rate = await hammer(port, requests, status=409)
+    spent = meter.spent(len(requests))
+    return {
+        "per_second": round(rate / len(pids), 1),
+        "app_cpu_ms": spent["app"],
+        "client_busy": round(spent["client"] * rate / 1000, 2),
+    }
+
+
+def _rate(run: Json) -> float:
+    return float(run["per_second"])
+
+
+def _refusal_ratio(sides: dict[str, Json]) -> Json:
+    return report.ratio(_rate(sides["ours"]) / _rate(sides["least"]), 0.6, "higher")
+
+
+def _port(info: Json) -> int:
+    return int(info["api_url"].rpartition(":")[2])
+
+
+@contextmanager
+def _helper(module: str, env: dict[str, str]) -> Iterator[int]:
+    """A process of the baseline; its pid."""
+    helper = subprocess.Popen([sys.executable, "-m", f"bench.baselines.{module}"], env=env)
+    try:
+        yield helper.pid
+    finally:
+        helper.kill()
+        helper.wait()
 
 
 def main() -> None:
     """Start a stack, the baseline's worker and the least app; measure; end them all."""
     print("bench-saga: a stack of its own; a few minutes …")
+    seed = os.urandom(32).hex()
+    signer = TokenSigner(seed, access_seconds=600)
     with tempfile.TemporaryDirectory(prefix="seathold-bench-") as folder:
         Path(folder).chmod(0o711)
-        with Stack(Path(folder), ports="auto", env=SETTINGS) as stack:
+        settings = {**SETTINGS, "SEATHOLD_JWT_SEED": seed}
+        with Stack(Path(folder), ports="auto", env=settings) as stack:
             info = stack.info
             os.environ["TEMPORAL_ADDRESS"] = info["temporal_address"]
-            signer = TokenSigner(os.urandom(32).hex(), access_seconds=600)
             port = ports.choose(0, "auto", set())
             env = {
                 **os.environ,
@@ -267,17 +229,9 @@ def main() -> None:
                 "BENCH_PORT": str(port),
                 "BENCH_PUBLIC_KEY": _public_pem(signer),
             }
-            helpers = [
-                subprocess.Popen([sys.executable, "-m", f"bench.baselines.{name}"], env=env)
-                for name in ("worker", "refuse_app")
-            ]
-            try:
-                token = signer.issue(uuid.uuid4(), "user")
-                asyncio.run(measure(info, helpers[0].pid, port, token))
-            finally:
-                for helper in helpers:
-                    helper.send_signal(signal.SIGKILL)
-                    helper.wait()
+            with _helper("worker", env) as worker_pid, _helper("refuse_app", env) as least_pid:
+                least_app = {"port": port, "pid": least_pid}
+                uvloop.run(measure(info, worker_pid, least_app, signer))
 
 
 def _public_pem(signer: TokenSigner) -> str:

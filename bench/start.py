@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
+from temporalio.client import Client
 
 from bench import report
 from seathold.stack.stack import Stack
@@ -23,6 +27,7 @@ def main() -> None:
         with Stack(Path(folder), ports="auto") as stack:
             second = time.perf_counter() - began
             parts = {name: _resident(child.pid) for name, child in stack.children.items()}
+            versions = asyncio.run(_servers(stack.info))
     resident = sum(parts.values()) / 1024**3
     ratios = {
         "second_start_seconds": report.ratio(second, 10, "lower"),
@@ -32,7 +37,11 @@ def main() -> None:
         "first_start_seconds": round(first, 1),
         "resident_mib": {name: round(size / 1024**2) for name, size in parts.items()},
     }
-    report.write("start", ratios, figures)
+    report.write("start", ratios, figures, versions)
+
+
+async def _servers(info: Mapping[str, Any]) -> dict[str, str]:
+    return await report.servers(info, await Client.connect(info["temporal_address"]))
 
 
 def _resident(pid: int) -> int:
