@@ -1,0 +1,179 @@
+"""Recorded histories of every path, replayed by today's code: a change that breaks them stops here.
+
+Record them anew with ``RECORD_HISTORIES=1 pytest tests/workflows/test_replay.py``; never
+edit one by hand, and never record over one of a released version.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from temporalio import workflow
+from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
+
+from contracts.booking import BookingContract
+from domain.errors import Conflict
+from domain.steps import BookingInput, BookingResult, CancelRequest, ExtendRequest
+from tests.factories import Hall
+from tests.helpers.saga import SANDBOXED, Saga
+from tests.sandbox.process import Sandbox
+from tests.workflows.test_booking_paths import pay, tell
+from workflows.booking import BookingWorkflow
+from workflows.late_payment import LatePaymentWorkflow
+
+HISTORIES = Path(__file__).parents[1] / "histories"
+RECORDING = bool(os.environ.get("RECORD_HISTORIES"))
+Path_ = Callable[[Saga, Hall, Sandbox], Awaitable[str]]
+
+
+async def confirmed(saga: Saga, hall: Hall, provider: Sandbox) -> str:
+    input = hall.input()
+    async with saga.worker():
+        await saga.reserve(input)
+        session_id = await saga.checkout(input)
+        pay(provider, session_id)
+        await tell(saga, session_id)
+        await saga.handle(input).result()
+    return saga.handle(input).id
+
+
+async def lapsed(saga: Saga, hall: Hall, provider: Sandbox) -> str:
+    input = hall.input(hold_seconds=1, hold_max_seconds=2)
+    async with saga.worker():
+        await saga.reserve(input)
+        await saga.checkout(input)
+        await saga.handle(input).result()
+    return saga.handle(input).id
+
+
+async def cancelled(saga: Saga, hall: Hall, provider: Sandbox) -> str:
+    input = hall.input()
+    async with saga.worker():
+        await saga.reserve(input)
+        await saga.handle(input).execute_update(BookingContract.cancel, CancelRequest("buyer"))
+        await saga.handle(input).result()
+    return saga.handle(input).id
+
+
+async def payment_failed(saga: Saga, hall: Hall, provider: Sandbox) -> str:
+    input = hall.input(hold_seconds=1, hold_max_seconds=2)
+    async with saga.worker():
+        await saga.reserve(input)
+        session_id = await saga.checkout(input)
+        pay(provider, session_id, "failed")
+        await tell(saga, session_id)
+        await saga.handle(input).result()
+    return saga.handle(input).id
+
+
+async def refused(saga: Saga, hall: Hall, provider: Sandbox) -> str:
+    """PostgreSQL refuses what Redis, flushed meanwhile, did not know."""
+    winner, loser = hall.input(), hall.input()
+    async with saga.worker():
+        await saga.reserve(winner)
+        async with saga.begin() as tx:
+            await tx.bookings.add_request(loser, key_hash=None, body_hash=b"body")
+        outcome = await saga.process.reserve(loser)
+        assert outcome.code == "seats_unavailable"
+        await saga.handle(loser).result()
+        with pytest.raises(Conflict):
+            await saga.reserve(hall.input())
+    return saga.handle(loser).id
+
+
+async def extended(saga: Saga, hall: Hall, provider: Sandbox) -> str:
+    input = hall.input(hold_seconds=2, hold_max_seconds=60)
+    async with saga.worker():
+        await saga.reserve(input)
+        await saga.handle(input).execute_update(BookingContract.extend, ExtendRequest("buyer"))
+        await saga.handle(input).result()
+    return saga.handle(input).id
+
+
+async def worker_killed_mid_hold(saga: Saga, hall: Hall, provider: Sandbox) -> str:
+    """The second worker has nothing cached and replays what the first one did."""
+    input = hall.input()
+    async with saga.worker():
+        await saga.reserve(input)
+        session_id = await saga.checkout(input)
+    pay(provider, session_id)
+    await tell(saga, session_id)
+    async with saga.worker():
+        await saga.handle(input).result()
+    return saga.handle(input).id
+
+
+async def late_payment(saga: Saga, hall: Hall, provider: Sandbox) -> str:
+    input = hall.input(hold_seconds=1, hold_max_seconds=2)
+    async with saga.worker():
+        await saga.reserve(input)
+        session_id = await saga.checkout(input)
+        await saga.handle(input).result()
+        payment_id = pay(provider, session_id, force=True)
+        await tell(saga, session_id)
+        [[receipt_id]] = await saga.rows(
+            "SELECT id FROM provider_payments WHERE reference = :ref", ref=payment_id
+        )
+        workflow_id = f"late-payment-{receipt_id}"
+        await saga.client.get_workflow_handle(workflow_id).result()
+    return workflow_id
+
+
+PATHS: list[Path_] = [
+    confirmed,
+    lapsed,
+    cancelled,
+    payment_failed,
+    refused,
+    extended,
+    worker_killed_mid_hold,
+    late_payment,
+]
+
+
+@pytest.mark.skipif(not RECORDING, reason="records only when asked to")
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.__name__)
+async def test_record(path: Path_, saga: Saga, hall: Hall, provider: Sandbox) -> None:
+    workflow_id = await path(saga, hall, provider)
+    history = await saga.client.get_workflow_handle(workflow_id).fetch_history()
+    HISTORIES.mkdir(exist_ok=True)
+    text = json.dumps(json.loads(history.to_json()), indent=1)
+    (HISTORIES / f"{path.__name__}.json").write_text(text + "\n")
+
+
+def recorded(name: str) -> WorkflowHistory:
+    return WorkflowHistory.from_json(name, (HISTORIES / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "runner", [UnsandboxedWorkflowRunner(), SANDBOXED], ids=["plain", "sandbox"]
+)
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.__name__)
+async def test_todays_code_replays_what_ran_before(path: Path_, runner: WorkflowRunner) -> None:
+    replayer = Replayer(workflows=[BookingWorkflow, LatePaymentWorkflow], workflow_runner=runner)
+    await replayer.replay_workflow(recorded(path.__name__))
+
+
+@workflow.defn(name="Booking")
+class Changed(BookingWorkflow):
+    """The same booking with one step more at its start."""
+
+    @workflow.init
+    def __init__(self, input: BookingInput) -> None:
+        super().__init__(input)
+
+    @workflow.run
+    async def run(self, input: BookingInput) -> BookingResult:
+        await workflow.sleep(1)
+        return await super().run(input)
+
+
+async def test_a_changed_order_of_steps_does_not_replay() -> None:
+    replayer = Replayer(workflows=[Changed], workflow_runner=UnsandboxedWorkflowRunner())
+    with pytest.raises(workflow.NondeterminismError):
+        await replayer.replay_workflow(recorded("confirmed"))
