@@ -443,6 +443,7 @@ refunds = Table(
     sa.CheckConstraint("amount > 0", name="amount"),
     sa.UniqueConstraint("idempotency_key"),
     Index(None, "booking_id"),
+    Index(None, "provider_payment_id"),
     Index("refunds_pending_idx", "created_at", postgresql_where=text("status = 'pending'")),
 )
 

@@ -705,6 +705,9 @@ def upgrade() -> None:
     )
     op.create_index(op.f("refunds_booking_id_idx"), "refunds", ["booking_id"], unique=False)
     op.create_index(
+        op.f("refunds_provider_payment_id_idx"), "refunds", ["provider_payment_id"], unique=False
+    )
+    op.create_index(
         "refunds_pending_idx",
         "refunds",
         ["created_at"],
@@ -718,6 +721,7 @@ def downgrade() -> None:
     op.drop_index(
         "refunds_pending_idx", table_name="refunds", postgresql_where=sa.text("status = 'pending'")
     )
+    op.drop_index(op.f("refunds_provider_payment_id_idx"), table_name="refunds")
     op.drop_index(op.f("refunds_booking_id_idx"), table_name="refunds")
     op.drop_table("refunds")
     op.drop_index(

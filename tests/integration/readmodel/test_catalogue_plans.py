@@ -78,7 +78,7 @@ ANALYZE = text(
 )
 A_SHOW = text("SELECT id, movie_id FROM shows ORDER BY id LIMIT 1")
 ANY_MOVIE: dict[str, Any] = {
-    "words": None,
+    "query": None,
     "genre": None,
     "city": None,
     "day": None,
@@ -147,10 +147,12 @@ def indexes(plan: list[dict[str, Any]]) -> set[str]:
     [
         ({}, "movies_title_id_idx"),
         ({"after_title": "Film 8", "after_id": UUID(int=0)}, "movies_title_id_idx"),
+        ({"query": "'film':* & '8a':*"}, "movies_words_idx"),
         ({"genre": "Musical"}, "movies_genres_idx"),
         ({"genre": "None"}, "movies_genres_idx"),
         ({"city": "City 9"}, "shows_auditorium_id_starts_at_idx"),
-        ({"words": "8a", "city": "City 9"}, "movies_words_idx"),
+        ({"day": date(2040, 1, 1)}, "shows_starts_at_id_idx"),
+        ({"query": "'8a':*", "city": "City 9"}, "movies_words_idx"),
     ],
 )
 async def test_films(large: AsyncConnection, question: dict[str, Any], index: str) -> None:
