@@ -38,7 +38,10 @@ def write(
     figures: Mapping[str, Any],
     servers: Mapping[str, str],
 ) -> None:
-    """Print the ratios, keep everything in ``bench/results/NAME.json``."""
+    """Print the ratios, keep everything in ``bench/results/NAME.json``.
+
+    ``figures["in_words"]`` names, for each ratio, the absolute figures it is made of.
+    """
     for key, one in ratios.items():
         verdict = "met" if is_met(one) else "missed"
         print(f"  {key:<24} {one['value']:>8} ({one['better']} than {one['target']}: {verdict})")
@@ -80,17 +83,24 @@ def machine() -> dict[str, Any]:
 
 def renew_readme() -> None:
     """Put the ratios of every result into the README's table."""
-    rows = ["| ratio | value | target | |", "|---|---|---|---|"]
+    rows = ["| ratio | value | target | | from |", "|---|---|---|---|---|"]
     where = ""
     for path in sorted(RESULTS.glob("*.json")):
         found = json.loads(path.read_text())
         here = found["machine"]
-        where = f"{here['cores']} cores ({here['cpu']}), {here['memory_gib']} GiB, {here['date']}"
+        where = (
+            f"{here['cores']} cores ({here['cpu']}), {here['memory_gib']} GiB, Python"
+            f" {here['python']}, PostgreSQL {here['postgres']}, Temporal {here['temporal']},"
+            f" {here['redis']}, {here['date']}"
+        )
         for key, one in found["ratios"].items():
             sign = "≤" if one["better"] == "lower" else "≥"
             verdict = "" if is_met(one) else "**missed**"
             figure = f"`make bench-{path.stem}`: {key}"
-            rows.append(f"| {figure} | {one['value']} | {sign} {one['target']} | {verdict} |")
+            source = found["figures"]["in_words"][key]
+            rows.append(
+                f"| {figure} | {one['value']} | {sign} {one['target']} | {verdict} | {source} |"
+            )
     text = README.read_text()
     before, _, rest = text.partition(MARKS[0])
     _, _, after = rest.partition(MARKS[1])

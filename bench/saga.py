@@ -81,6 +81,7 @@ async def measure(info: Json, worker_pid: int, least_app: Json, signer: TokenSig
         "refused_rate_new_buyers": _refusal_ratio(refused["new_buyers"]),
     }
     figures = {
+        "in_words": _in_words(best, lone, refused),
         "best": best,
         "lone": lone,
         "refused": refused,
@@ -195,6 +196,21 @@ async def _hammered(port: int, requests: list[bytes], pids: list[int]) -> Json:
 
 def _rate(run: Json) -> float:
     return float(run["per_second"])
+
+
+def _in_words(best: Json, lone: Json, refused: Json) -> dict[str, str]:
+    """The absolute figures of each ratio."""
+    booking, task = best["booking"], best["bare_task"]
+    words = {
+        "booking_cpu": f"{booking['cpu_five_ms']} CPU-ms a booking ({booking['per_second']}/s),"
+        f" {task['cpu_five_ms']} a bare task ({task['per_second']}/s)",
+        "reserve_p50": f"{lone['reserve']['p50_ms']} ms, {lone['bare_update']['p50_ms']} ms",
+    }
+    kinds = {"refused_rate": "buyers_again", "refused_rate_new_buyers": "new_buyers"}
+    for name, kind in kinds.items():
+        ours, least = refused[kind]["ours"], refused[kind]["least"]
+        words[name] = f"{ours['per_second']}/s, {least['per_second']}/s"
+    return words
 
 
 def _refusal_ratio(sides: dict[str, Json]) -> Json:

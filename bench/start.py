@@ -34,6 +34,10 @@ def main() -> None:
         "idle_resident_gib": report.ratio(resident, 1.5, "lower"),
     }
     figures = {
+        "in_words": {
+            "second_start_seconds": f"the first start took {first:.1f} s",
+            "idle_resident_gib": f"{len(parts)} processes with their children",
+        },
         "first_start_seconds": round(first, 1),
         "resident_mib": {name: round(size / 1024**2) for name, size in parts.items()},
     }
