@@ -36,6 +36,7 @@ from services.payment_news import PaymentNews
 from services.preclaim import SeatPreclaims
 from services.reserve import Reserver
 from services.work import HoldLimits
+from tests.helpers.eventually import eventually
 from workflows.booking import BookingWorkflow
 from workflows.late_payment import LatePaymentWorkflow
 
@@ -150,7 +151,16 @@ class Saga:
             yield
 
     async def reserve(self, input: BookingInput) -> str:
-        return str(await self.reserver.reserve(input, key_hash=None, body_hash=b"body"))
+        """Reserve as the API does; a ``pending`` (a busy machine's 202) is waited out."""
+        state = str(await self.reserver.reserve(input, key_hash=None, body_hash=b"body"))
+        if state != "pending":
+            return state
+
+        async def settled() -> bool:
+            return await self.state(input) is not None
+
+        await eventually(settled, seconds=60, message="the pending booking did not settle")
+        return str(await self.state(input))
 
     async def checkout(self, input: BookingInput) -> str:
         """Open a pay page; its session id."""

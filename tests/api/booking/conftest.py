@@ -19,6 +19,7 @@ from infra.redis.seat_claims import RedisSeatPreclaims
 from infra.settings import Settings
 from tests.factories import Hall, create_hall
 from tests.helpers.accounts import RegisterUser
+from tests.helpers.eventually import eventually
 from tests.helpers.saga import Saga
 from tests.sandbox.process import Sandbox, running_sandbox
 
@@ -82,9 +83,16 @@ class Buyer:
         return await self.post("/api/booking/reserve", body, **headers)
 
     async def held(self, hall: Hall, *seats: object) -> Json:
+        """A held booking; a 202 (of a busy machine) is waited out, as a client would."""
         answer = await self.reserve(hall, *seats)
-        assert answer.status_code == 201, answer.text
-        booking: Json = answer.json()
+        assert answer.status_code in (201, 202), answer.text
+        path = f"/api/booking/{answer.json()['id']}"
+
+        async def held() -> bool:
+            return bool((await self.get(path)).json()["state"] == "held")
+
+        await eventually(held, seconds=60, message="the booking was not held")
+        booking: Json = (await self.get(path)).json()
         return booking
 
     async def checkout(self, booking: Json) -> httpx2.Response:
