@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import LiteralString
 
 import psycopg
 import pytest
+from sqlalchemy import text
 
 from infra.postgres import migrate
+from infra.postgres.engine import create_engine
+from infra.postgres.guards import require_guards
 from infra.settings import Settings
 from tests.fixtures import servers
 
-TABLES = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'"
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+WHOLE = """
+SELECT table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable
+       || coalesce(' ' || column_default, '')
+FROM information_schema.columns WHERE table_schema = 'public'
+UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION ALL SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid)
+          FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+"""
 
 
 @pytest.fixture
@@ -26,19 +38,30 @@ def scratch(settings: Settings) -> Iterator[Settings]:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
 
 
-def count_tables(settings: Settings) -> int:
+def names(settings: Settings, query: LiteralString) -> set[str]:
     with psycopg.connect(settings.database_url.get_secret_value()) as connection:
-        row = connection.execute(TABLES).fetchone()
-    assert row is not None
-    return int(row[0])
+        return {name for (name,) in connection.execute(query)}
 
 
 def test_down_to_nothing_and_up_again(scratch: Settings) -> None:
-    before = count_tables(scratch)
+    before = names(scratch, WHOLE)
     migrate.downgrade(scratch, "base")
-    assert count_tables(scratch) == 1, "only Alembic's own table is left"
+    assert names(scratch, TABLES) == {"alembic_version"}
     migrate.upgrade(scratch)
-    assert count_tables(scratch) == before
+    assert names(scratch, WHOLE) == before
+    assert any("seat_claims_show_label_key" in line for line in before)
+
+
+async def test_the_guard_against_double_sales_is_there_and_its_loss_is_noticed(
+    scratch: Settings,
+) -> None:
+    engine = create_engine(scratch)
+    await require_guards(engine)
+    async with engine.begin() as connection:
+        await connection.execute(text("DROP INDEX seat_claims_show_label_key"))
+    with pytest.raises(RuntimeError, match="seat_claims_show_label_key"):
+        await require_guards(engine)
+    await engine.dispose()
 
 
 def test_the_tables_in_the_code_are_those_in_the_database(scratch: Settings) -> None:
