@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from temporalio import workflow
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
 
@@ -20,6 +21,7 @@ from contracts.booking import BookingContract
 from domain.errors import Conflict
 from domain.steps import BookingInput, BookingResult, CancelRequest, ExtendRequest
 from tests.factories import Hall
+from tests.helpers.eventually import eventually
 from tests.helpers.saga import SANDBOXED, Saga
 from tests.sandbox.process import Sandbox
 from tests.workflows.test_booking_paths import pay, tell
@@ -28,6 +30,10 @@ from workflows.late_payment import LatePaymentWorkflow
 
 HISTORIES = Path(__file__).parents[1] / "histories"
 RECORDING = bool(os.environ.get("RECORD_HISTORIES"))
+HALF_OVER = """
+SELECT id FROM bookings
+WHERE id = :id AND hold_expires_at < clock_timestamp() + interval '1 second'
+"""
 Path_ = Callable[[Saga, Hall, Sandbox], Awaitable[str]]
 
 
@@ -87,9 +93,15 @@ async def refused(saga: Saga, hall: Hall, provider: Sandbox) -> str:
 
 
 async def extended(saga: Saga, hall: Hall, provider: Sandbox) -> str:
+    """Extended so late that the timer, when it fires, finds the hold still running."""
     input = hall.input(hold_seconds=2, hold_max_seconds=60)
+
+    async def half_is_over() -> bool:
+        return bool(await saga.rows(HALF_OVER, id=input.booking_id))
+
     async with saga.worker():
         await saga.reserve(input)
+        await eventually(half_is_over)
         await saga.handle(input).execute_update(BookingContract.extend, ExtendRequest("buyer"))
         await saga.handle(input).result()
     return saga.handle(input).id
@@ -157,6 +169,24 @@ def recorded(name: str) -> WorkflowHistory:
 async def test_todays_code_replays_what_ran_before(path: Path_, runner: WorkflowRunner) -> None:
     replayer = Replayer(workflows=[BookingWorkflow, LatePaymentWorkflow], workflow_runner=runner)
     await replayer.replay_workflow(recorded(path.__name__))
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.__name__)
+async def test_a_worker_that_starts_in_the_middle_goes_on_from_there(path: Path_) -> None:
+    """Cut off before each workflow task, as the next worker finds it after a kill."""
+    whole = recorded(path.__name__)
+    cuts = [
+        place
+        for place, event in enumerate(whole.events, start=1)
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED
+    ]
+    assert cuts
+    replayer = Replayer(
+        workflows=[BookingWorkflow, LatePaymentWorkflow],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    )
+    for cut in cuts:
+        await replayer.replay_workflow(WorkflowHistory(whole.workflow_id, whole.events[:cut]))
 
 
 @workflow.defn(name="Booking")
