@@ -51,7 +51,9 @@ async def hold(tx: Transaction, input: BookingInput) -> HoldOutcome:
     context = await tx.bookings.hold_context(
         booking_id=booking_id, user_id=UUID(input.user_id), show_id=show_id
     )
-    existing = await tx.bookings.lock(booking_id)
+    # The booking's row and its request's outcome are written by one transaction.
+    settled = context.request_outcome is not None
+    existing = await tx.bookings.lock(booking_id) if settled else None
     if existing is not None:
         return HoldOutcome(existing.state, seconds_left=existing.seconds_left)
     if (refusal := refuse(context, input)) is not None:

@@ -74,8 +74,8 @@ async def record_payment(
     if payment.status is ProviderPaymentStatus.CAPTURED:
         if is_new:
             await tx.payments.raise_status(attempt.id, "captured")
-            await _note(tx, booking, EventType.PAYMENT_VERIFIED, receipt, request_id)
-        return await _judge(tx, booking.id, receipt, request_id)
+            booking = await _note(tx, booking, EventType.PAYMENT_VERIFIED, receipt, request_id)
+        return await _judge(tx, booking, receipt, request_id)
     if is_new and payment.status is ProviderPaymentStatus.FAILED:
         if await tx.payments.raise_status(attempt.id, "failed"):
             await _note(tx, booking, EventType.PAYMENT_FAILED, receipt, request_id)
@@ -102,7 +102,7 @@ async def confirm(tx: Transaction, request: ConfirmRequest) -> StepOutcome:
     receipt = await tx.payments.receipt(UUID(request.provider_payment_id))
     if receipt is None or receipt.booking_id != booking.id or receipt.status != "captured":
         return StepOutcome(booking.state, seconds_left=max(0.0, booking.seconds_left))
-    recorded = await _judge(tx, booking.id, receipt, request.request_id)
+    recorded = await _judge(tx, booking, receipt, request.request_id)
     if recorded.confirms is None:
         return StepOutcome(booking.state, seconds_left=max(0.0, booking.seconds_left))
     return await _confirm(tx, booking, receipt, request.request_id)
@@ -114,10 +114,13 @@ async def judge_again(tx: Transaction, receipt_id: UUID) -> Recorded:
     Raises:
         LookupError: there is no such payment.
     """
+    known = await tx.payments.receipt(receipt_id)
+    booking = await tx.bookings.lock(known.booking_id) if known else None
+    # Read again under the booking's lock, which guards every verdict on its payments.
     receipt = await tx.payments.receipt(receipt_id)
-    if receipt is None:
+    if booking is None or receipt is None:
         raise LookupError(f"provider payment {receipt_id} has no row")
-    return await _judge(tx, receipt.booking_id, receipt, None)
+    return await _judge(tx, booking, receipt, None)
 
 
 async def settle_refund(
@@ -198,17 +201,14 @@ async def _start_attempt(
 
 
 async def _judge(
-    tx: Transaction, booking_id: UUID, receipt: Receipt, request_id: str | None
+    tx: Transaction, booking: Booking, receipt: Receipt, request_id: str | None
 ) -> Recorded:
     """Give the verdict on captured money; one that sends it back is written at once."""
     if receipt.verdict is Verdict.CONFIRMS:
-        return Recorded(booking_id)
+        return Recorded(booking.id)
     if receipt.verdict is not None:
-        return Recorded(booking_id, refunds=receipt.id)
-    # Read again: the caller may have written to the row in this transaction.
-    booking = await tx.bookings.lock(booking_id)
-    assert booking is not None, "the caller holds its lock"
-    confirming = await tx.payments.confirming_receipt(booking_id)
+        return Recorded(booking.id, refunds=receipt.id)
+    confirming = await tx.payments.confirming_receipt(booking.id)
     verdict = judge_capture(
         booking.state,
         expected=booking.total,
@@ -216,9 +216,9 @@ async def _judge(
         has_confirming=confirming is not None,
     )
     if verdict is Verdict.CONFIRMS:
-        return Recorded(booking_id, confirms=receipt.id)
+        return Recorded(booking.id, confirms=receipt.id)
     await _send_back(tx, booking, receipt, verdict, request_id)
-    return Recorded(booking_id, refunds=receipt.id)
+    return Recorded(booking.id, refunds=receipt.id)
 
 
 async def _send_back(
@@ -288,7 +288,7 @@ async def _confirm(
 
 async def _note(
     tx: Transaction, booking: Booking, what: EventType, receipt: Receipt, request_id: str | None
-) -> None:
+) -> Booking:
     payload = {
         "payment_id": str(receipt.payment_id),
         "provider_payment_id": str(receipt.id),
@@ -296,6 +296,6 @@ async def _note(
         "amount": receipt.paid.amount,
         "currency": receipt.paid.currency,
     }
-    await tx.bookings.record(
+    return await tx.bookings.record(
         booking, [Event(what, payload)], actor=f"provider:{receipt.provider}", request_id=request_id
     )

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from domain.steps import BookingInput
 from services.ports import Attempt
-from services.preclaim import ActiveClaim
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,3 @@ class WorkQueue(Protocol):
     async def pending_refunds(self, *, seconds: float, limit: int) -> Sequence[UUID]:
         """Provider payments whose refund was asked for that long ago and is not settled."""
         ...
-
-    async def active_claims(
-        self, show_id: UUID, labels: Sequence[str] | None
-    ) -> Sequence[ActiveClaim]: ...

@@ -21,28 +21,25 @@ LOCAL_STEP: dict[str, Any] = {
     ),
 }
 
+UNTIL_DONE = RetryPolicy(
+    initial_interval=timedelta(milliseconds=500),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(seconds=15),
+    maximum_attempts=0,
+)
+
 # The same step when it must not be given up: it waits out a database that is away.
 DURABLE_STEP: dict[str, Any] = {
     "task_queue": PAYMENT_QUEUE,
     "start_to_close_timeout": timedelta(seconds=10),
-    "retry_policy": RetryPolicy(
-        initial_interval=timedelta(milliseconds=500),
-        backoff_coefficient=2.0,
-        maximum_interval=timedelta(seconds=15),
-        maximum_attempts=0,
-    ),
+    "retry_policy": UNTIL_DONE,
 }
 
 # One question to the provider; not knowing is an answer, so the workflow asks again itself.
 ASK_PROVIDER: dict[str, Any] = {
     "task_queue": PAYMENT_QUEUE,
     "start_to_close_timeout": timedelta(seconds=15),
-    "retry_policy": RetryPolicy(
-        initial_interval=timedelta(milliseconds=500),
-        backoff_coefficient=2.0,
-        maximum_interval=timedelta(seconds=15),
-        maximum_attempts=0,
-    ),
+    "retry_policy": UNTIL_DONE,
 }
 
 # Money goes back whatever happens: an hour between tries at most, and never given up.
@@ -56,6 +53,3 @@ REFUND: dict[str, Any] = {
         maximum_attempts=0,
     ),
 }
-
-# A workflow task that a dead worker took is given to another after this.
-TASK_TIMEOUT = timedelta(seconds=5)

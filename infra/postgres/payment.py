@@ -69,7 +69,7 @@ RECORD_RECEIPT = text(
     " OR known.refunded < excluded.refunded"
     " RETURNING *"
 )
-RECEIPT = text("SELECT * FROM provider_payments WHERE id = :id FOR UPDATE")
+RECEIPT = text("SELECT * FROM provider_payments WHERE id = :id")
 RECEIPT_BY_REFERENCE = text(
     "SELECT * FROM provider_payments WHERE provider = :provider AND reference = :reference"
 )

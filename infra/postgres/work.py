@@ -12,9 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from domain.limits import REQUEST_TTL_SECONDS
 from domain.steps import BookingInput, SeatChoice
 from infra.postgres.payment import as_attempt
-from infra.postgres.seat import PostgresSeatClaims
 from services.ports import Attempt
-from services.preclaim import ActiveClaim
 from services.work import HoldLimits, InboxRow
 
 # now(), not clock_timestamp(): only a stable function can be looked up in an index.
@@ -162,9 +160,3 @@ class PostgresWorkQueue:
     async def pending_refunds(self, *, seconds: float, limit: int) -> Sequence[UUID]:
         rows = await self._rows(PENDING_REFUNDS, seconds=seconds, limit=limit)
         return [row.provider_payment_id for row in rows]
-
-    async def active_claims(
-        self, show_id: UUID, labels: Sequence[str] | None
-    ) -> Sequence[ActiveClaim]:
-        async with self._engine.connect() as connection:
-            return await PostgresSeatClaims(connection).active(show_id, labels)
