@@ -193,8 +193,10 @@ def test_a_command_ends_with_the_runner_that_is_killed(tmp_path: Path, runner_na
     script = (
         "import sys, time; from seathold.stack.foreground import in_foreground\n"
         "def work():\n"
-        "    print('up', flush=True)\n"
-        "    try: time.sleep(600)\n"
+        # Inside the `try`: the end may come in the very moment the line is out.
+        "    try:\n"
+        "        print('up', flush=True)\n"
+        "        time.sleep(600)\n"
         "    finally: print('ended in order', flush=True)\n"
         "sys.exit(in_foreground(work, print))"
     )
