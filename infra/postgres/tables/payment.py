@@ -1,0 +1,112 @@
+"""Attempts to pay, what the provider says was paid, and what goes back."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import Index, Table, text
+
+from infra.postgres.tables import columns as c
+
+payments = Table(
+    "payments",
+    c.metadata,
+    c.key(),
+    c.uuid("booking_id", "bookings.id"),
+    c.integer("attempt"),
+    c.string("provider"),
+    c.string("session_id", nullable=True),
+    c.string("status"),
+    c.big("amount"),
+    c.string("currency"),
+    c.string("checkout_url", nullable=True),
+    c.at("expires_at"),
+    c.at("created_at", now=True),
+    c.at("updated_at", now=True),
+    c.at("next_poll_at", nullable=True),
+    c.at("last_read_at", nullable=True),
+    c.integer("polls", default="0"),
+    # The page may still take money; only the provider's word makes this false.
+    c.flag("session_open", default=True),
+    c.one_of(
+        "status",
+        "open",
+        "processing",
+        "authorised",
+        "captured",
+        "failed",
+        "cancelled",
+        "refund_pending",
+        "refunded",
+        "disputed",
+    ),
+    sa.UniqueConstraint("booking_id", "attempt"),
+    sa.UniqueConstraint("provider", "session_id"),
+    Index(
+        "payments_one_open_key",
+        "booking_id",
+        unique=True,
+        postgresql_where=text("status IN ('open', 'processing', 'authorised')"),
+    ),
+    Index(
+        "payments_poll_idx",
+        "next_poll_at",
+        postgresql_where=text("next_poll_at IS NOT NULL"),
+    ),
+)
+
+# What a provider says was paid, by the provider's own id; one attempt can be paid twice by accident.
+provider_payments = Table(
+    "provider_payments",
+    c.metadata,
+    c.key(),
+    c.string("provider"),
+    c.string("reference"),
+    c.uuid("booking_id", "bookings.id"),
+    c.uuid("payment_id", "payments.id"),
+    c.string("status"),
+    c.big("amount"),
+    c.string("currency"),
+    c.big("captured", default="0"),
+    c.big("refunded", default="0"),
+    # NULL until decided: `confirms`, or why the money goes back.
+    c.string("decision", nullable=True),
+    c.at("created_at", now=True),
+    c.at("updated_at", now=True),
+    c.one_of("status", "processing", "authorised", "captured", "failed", "voided", "refunded"),
+    c.one_of("decision", "confirms", "late", "duplicate", "mismatch", "cancelled"),
+    sa.UniqueConstraint("provider", "reference"),
+    Index(
+        "provider_payments_one_confirms_key",
+        "booking_id",
+        unique=True,
+        postgresql_where=text("decision = 'confirms'"),
+    ),
+    Index(None, "booking_id"),
+    Index(
+        "provider_payments_undecided_idx",
+        "created_at",
+        postgresql_where=text("decision IS NULL AND status = 'captured'"),
+    ),
+)
+
+refunds = Table(
+    "refunds",
+    c.metadata,
+    c.key(),
+    c.uuid("booking_id", "bookings.id"),
+    c.uuid("provider_payment_id", "provider_payments.id"),
+    c.string("idempotency_key"),
+    c.string("reason"),
+    c.string("status"),
+    c.big("amount"),
+    c.string("currency"),
+    c.string("reference", nullable=True),
+    c.at("created_at", now=True),
+    c.at("settled_at", nullable=True),
+    c.one_of("status", "pending", "succeeded", "failed"),
+    sa.CheckConstraint("amount > 0", name="amount"),
+    sa.UniqueConstraint("idempotency_key"),
+    Index(None, "booking_id"),
+    Index(None, "provider_payment_id"),
+    Index("refunds_pending_idx", "created_at", postgresql_where=text("status = 'pending'")),
+)

@@ -1,0 +1,45 @@
+"""What happened: the events of every aggregate, and the acts of administrators."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import Column, Index, Table, text
+from sqlalchemy.dialects import postgresql as pg
+
+from infra.postgres.tables import columns as c
+
+events = Table(
+    "events",
+    c.metadata,
+    Column("id", sa.BigInteger, primary_key=True, autoincrement=True),
+    c.uuid("aggregate_id"),
+    c.integer("sequence"),
+    c.string("event_type"),
+    c.integer("schema_version", default="1"),
+    c.json("payload"),
+    c.string("actor"),
+    c.string("request_id", nullable=True),
+    c.integer("version"),
+    Column("previous_hash", pg.BYTEA, nullable=False),
+    Column("hash", pg.BYTEA, nullable=False),
+    # `id` order is not commit order: a projector reads below the horizon of running transactions.
+    Column("xid", c.Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
+    c.at("created_at", now=True),
+    sa.UniqueConstraint("aggregate_id", "sequence"),
+    Index("events_aggregate_idx", "aggregate_id", "created_at"),
+    Index("events_type_idx", "event_type", "created_at"),
+)
+
+audit_log = Table(
+    "audit_log",
+    c.metadata,
+    c.serial(),
+    c.at("at", now=True),
+    c.string("actor"),
+    c.string("action"),
+    c.string("target"),
+    c.string("reason", nullable=True),
+    c.json("details", nullable=True),
+    c.string("request_id", nullable=True),
+    Index(None, "target", "at"),
+)
