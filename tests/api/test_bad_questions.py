@@ -1,0 +1,79 @@
+"""What nobody should ask of the catalogue, and what is not there."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import httpx2
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tests.helpers.catalogue import add_movie
+from tests.helpers.problems import assert_problem
+
+BAD_IDS = ("x", "1", "%00", "00000000-0000-0000-0000-00000000000g", "%F0%9F%8E%AC", "'--")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=101",
+        "limit=-1",
+        "limit=x",
+        "limit=",
+        "limit=99999999999999999999",
+        "cursor=x",
+        "cursor=%00",
+        "cursor=%F0%9F%8E%AC",
+        "cursor=bnVsbA==",
+        "cursor=WyJhIl0=",
+        "cursor=WyJhIiwgImIiXQ==",
+        "cursor=WzEsIDJd",
+        "cursor=WyJcdTAwMDAiLCAiYiJd",
+        "cursor=" + "A" * 2000,
+        "date=tomorrow",
+        "date=2026-02-30",
+        "date=2026-13-01",
+        "date=%00",
+        "q=%00",
+        "city=a%00b",
+        "q=" + "x" * 201,
+        "genre=" + "x" * 201,
+        "city=" + "x" * 201,
+    ],
+)
+async def test_a_bad_question_is_invalid(client: httpx2.AsyncClient, query: str) -> None:
+    assert_problem(await client.get(f"/api/movies?{query}"), 422, "invalid")
+
+
+@pytest.mark.parametrize("path", ["/api/movies", "/api/theatres", "/api/shows/{movie}"])
+@pytest.mark.parametrize(
+    "value", ["%00", "a%00b", "%FF%FE", "%ED%A0%80", "%F0%9F%8E%AC", "%5C", "%27"]
+)
+async def test_characters_of_every_kind_break_nothing(
+    client: httpx2.AsyncClient, engine: AsyncEngine, path: str, value: str
+) -> None:
+    movie_id = await add_movie(engine, "Any")
+    for name in ("q", "genre", "city", "date", "limit", "cursor", "unknown"):
+        answer = await client.get(f"{path.format(movie=movie_id)}?{name}={value}")
+        assert answer.status_code in (200, 422), (name, answer.text)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/movies/{id}",
+        "/api/shows/{id}",
+        "/api/show/{id}",
+        "/api/show/{id}/seatmap",
+        "/api/show/{id}/seatmap?v=1",
+        "/api/show/{id}/availability",
+    ],
+)
+async def test_what_is_not_there_is_not_found(client: httpx2.AsyncClient, path: str) -> None:
+    assert_problem(await client.get(path.format(id=uuid4())), 404, "not_found")
+    for bad in BAD_IDS:
+        answer = await client.get(path.format(id=bad))
+        assert answer.status_code == 404, bad
+        assert answer.json()["code"] == "not_found"

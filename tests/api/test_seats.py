@@ -1,0 +1,187 @@
+"""Seat maps, which never change, and availability, which always does."""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid4
+
+import httpx2
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tests.factories import Hall, create_hall
+from tests.helpers.catalogue import run
+from tests.helpers.problems import assert_problem
+
+ADD_BOOKING = """
+INSERT INTO bookings (id, user_id, show_id, state, currency, total_amount, seat_count,
+                      hold_expires_at, hold_max_expires_at, lapses)
+VALUES (:booking, :user, :show, 'held', 'EUR', 1200, 1,
+        clock_timestamp() + CAST(:left AS interval), clock_timestamp() + interval '1 hour', :lapses)
+"""
+CLAIM = "INSERT INTO seat_claims (show_id, label, state, booking_id)"
+
+
+async def claim(
+    engine: AsyncEngine, hall: Hall, label: str, *, left: str = "10 minutes", lapses: bool = True
+) -> UUID:
+    """A seat held by a booking of its own, for as long as ``left`` says."""
+    booking_id = uuid4()
+    await run(
+        engine,
+        ADD_BOOKING,
+        booking=booking_id,
+        user=hall.user_id,
+        show=hall.show_id,
+        left=left,
+        lapses=lapses,
+    )
+    await run(
+        engine,
+        CLAIM + " VALUES (:show, :label, 'held', :booking)",
+        show=hall.show_id,
+        label=label,
+        booking=booking_id,
+    )
+    return booking_id
+
+
+async def test_a_seat_map_is_found_kept_and_never_changes(
+    client: httpx2.AsyncClient, engine: AsyncEngine
+) -> None:
+    hall = await create_hall(engine, seats=3)
+    found = await client.get(f"/api/show/{hall.show_id}/seatmap")
+    assert found.status_code == 302
+    assert found.headers["location"] == f"/api/show/{hall.show_id}/seatmap?v=1"
+    assert "immutable" not in found.headers["cache-control"]
+    first = await client.get(found.headers["location"])
+    assert first.status_code == 200
+    assert first.headers["cache-control"] == "public, max-age=31536000, immutable"
+    content = first.json()
+    assert content["version"] == 1
+    assert [seat["label"] for seat in content["seats"]] == list(hall.labels)
+    assert content["rows"] == [{"section": "Stalls", "row": "A", "labels": list(hall.labels)}]
+
+    tag = first.headers["etag"]
+    again = await client.get(found.headers["location"], headers={"If-None-Match": tag})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == tag
+    other = await client.get(found.headers["location"], headers={"If-None-Match": '"x"'})
+    assert (other.status_code, other.content) == (200, first.content)
+
+
+async def test_a_new_version_leaves_the_old_one(
+    client: httpx2.AsyncClient, engine: AsyncEngine
+) -> None:
+    hall = await create_hall(engine, seats=2)
+    path = f"/api/show/{hall.show_id}/seatmap"
+    old = await client.get(path, params={"v": 1})
+    new_id = uuid4()
+    await run(
+        engine,
+        "INSERT INTO seat_maps (id, auditorium_id, version, capacity)"
+        " SELECT :new, auditorium_id, 2, 1 FROM shows WHERE id = :show",
+        new=new_id,
+        show=hall.show_id,
+    )
+    await run(
+        engine,
+        "UPDATE shows SET seat_map_id = :new WHERE id = :show",
+        new=new_id,
+        show=hall.show_id,
+    )
+    assert (await client.get(path)).headers["location"].endswith("?v=2")
+    new = await client.get(path, params={"v": 2})
+    assert new.json() == {"version": 2, "seats": [], "rows": []}
+    assert new.headers["etag"] != old.headers["etag"]
+    assert (await client.get(path, params={"v": 1})).content == old.content
+
+
+async def test_a_version_that_is_none_is_not_found(
+    client: httpx2.AsyncClient, engine: AsyncEngine
+) -> None:
+    path = f"/api/show/{(await create_hall(engine)).show_id}/seatmap"
+    for version in ("2", str(2**31 - 1)):
+        assert_problem(await client.get(path, params={"v": version}), 404, "not_found")
+    for version in ("0", "-1", "x", "1.5", "", str(2**31), "\x00"):
+        assert_problem(await client.get(path, params={"v": version}), 422, "invalid")
+
+
+async def test_availability_names_only_the_seats_that_are_taken(
+    client: httpx2.AsyncClient, engine: AsyncEngine
+) -> None:
+    hall = await create_hall(engine, seats=6)
+    path = f"/api/show/{hall.show_id}/availability"
+    empty = await client.get(path)
+    assert empty.json() == {"show_id": str(hall.show_id), "version": 0, "seats": {}}
+    await claim(engine, hall, "A2")
+    await run(
+        engine,
+        CLAIM + " VALUES (:show, 'A1', 'free', NULL), (:show, 'A3', 'blocked', NULL),"
+        " (:show, 'A4', 'sold', NULL)",
+        show=hall.show_id,
+    )
+    answer = await client.get(path)
+    assert answer.json()["seats"] == {"A2": "held", "A3": "blocked", "A4": "sold"}
+    assert answer.json()["version"] > 0
+    shown = (await client.get(f"/api/show/{hall.show_id}")).json()
+    assert shown["availability"] == {"capacity": 6, "available": 3}
+
+
+async def test_the_tag_changes_with_every_change_of_a_seat(
+    client: httpx2.AsyncClient, engine: AsyncEngine
+) -> None:
+    hall = await create_hall(engine)
+    path = f"/api/show/{hall.show_id}/availability"
+    tags: list[str] = []
+    versions: list[int] = []
+
+    async def look() -> None:
+        kept = {"If-None-Match": tags[-1]} if tags else {}
+        answer = await client.get(path, headers=kept)
+        assert answer.status_code == 200, "a change went unnoticed"
+        assert answer.headers["cache-control"] == "no-cache"
+        tags.append(answer.headers["etag"])
+        versions.append(answer.json()["version"])
+        same = await client.get(path, headers={"If-None-Match": tags[-1]})
+        assert (same.status_code, same.content) == (304, b"")
+
+    await look()
+    booking_id = await claim(engine, hall, "A1")
+    await look()
+    await claim(engine, hall, "A2")
+    await look()
+    values = {"show": hall.show_id, "booking": booking_id}
+    await run(
+        engine,
+        "UPDATE seat_claims SET state = 'sold' WHERE booking_id = :booking AND show_id = :show",
+        **values,
+    )
+    await look()
+    await run(
+        engine,
+        "UPDATE seat_claims SET state = 'free', booking_id = NULL, fence = fence + 1"
+        " WHERE booking_id = :booking AND show_id = :show",
+        **values,
+    )
+    await look()
+    assert len(set(tags)) == len(tags)
+    assert versions == sorted(versions)
+
+
+async def test_a_lapsed_hold_is_available(client: httpx2.AsyncClient, engine: AsyncEngine) -> None:
+    hall = await create_hall(engine, seats=3)
+    path = f"/api/show/{hall.show_id}/availability"
+    booking_id = await claim(engine, hall, "A1")
+    await claim(engine, hall, "A2", left="-1 second", lapses=False)
+    held = await client.get(path)
+    assert held.json()["seats"] == {"A1": "held", "A2": "held"}
+    await run(
+        engine,
+        "UPDATE bookings SET hold_expires_at = clock_timestamp() WHERE id = :id",
+        id=booking_id,
+    )
+    lapsed = await client.get(path, headers={"If-None-Match": held.headers["etag"]})
+    assert lapsed.status_code == 200
+    assert lapsed.json()["seats"] == {"A2": "held"}
+    assert lapsed.json()["version"] >= held.json()["version"]
+    shown = (await client.get(f"/api/show/{hall.show_id}")).json()
+    assert shown["availability"] == {"capacity": 3, "available": 2}

@@ -1,0 +1,39 @@
+"""Rows for tests of the catalogue, and what a search finds."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import httpx2
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+ADD_MOVIE = "INSERT INTO movies (id, source_key, title, director, genres, year)"
+
+
+async def run(engine: AsyncEngine, statement: str, **values: object) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(text(statement), values)
+
+
+async def add_movie(
+    engine: AsyncEngine, title: str, *, director: str | None = None, genres: tuple[str, ...] = ()
+) -> str:
+    movie_id = uuid4()
+    await run(
+        engine,
+        ADD_MOVIE + " VALUES (:id, :key, :title, :director, :genres, 1999)",
+        id=movie_id,
+        key=str(movie_id),
+        title=title,
+        director=director,
+        genres=list(genres),
+    )
+    return str(movie_id)
+
+
+async def ids(client: httpx2.AsyncClient, **params: str) -> set[str]:
+    answer = await client.get("/api/movies", params={"limit": "100", **params})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["next"] is None
+    return {movie["id"] for movie in answer.json()["items"]}
