@@ -8,10 +8,11 @@ from typing import Annotated
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from api.deps.read import PathId, ReadConnection
 from api.queries import page
+from api.queries.etag import IfNoneMatch, is_kept
 from api.schemas.catalogue import (
     AvailabilityOut,
     MovieList,
@@ -105,8 +106,8 @@ async def show(show_id: PathId, connection: ReadConnection) -> Response:
 async def seat_map(
     show_id: PathId,
     connection: ReadConnection,
+    if_none_match: IfNoneMatch,
     v: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
-    if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """The seats and where they are; one version never changes. Without ``v``: 302 to it."""
     versions = await readmodel.map_version(connection, show_id, v)
@@ -119,7 +120,7 @@ async def seat_map(
     if asked is None:
         raise NotFound("The seat map has no such version.")
     headers = {"ETag": f'"{asked}"', "Cache-Control": "public, max-age=31536000, immutable"}
-    if if_none_match == headers["ETag"]:
+    if is_kept(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
     return _json(await readmodel.seat_map(connection, asked, v), headers)
 
@@ -128,7 +129,7 @@ async def seat_map(
 async def availability(
     show_id: PathId,
     connection: ReadConnection,
-    if_none_match: Annotated[str | None, Header()] = None,
+    if_none_match: IfNoneMatch,
 ) -> Response:
     """The seats that are not available."""
     found = await readmodel.availability(connection, show_id)
@@ -137,7 +138,7 @@ async def availability(
     # A hold can lapse or be sold without a new version, so the tag speaks for the seats as well.
     seats = blake2b(orjson.dumps(found["seats"]), digest_size=8).hexdigest()
     headers = {"ETag": f'"{found["version"]}-{seats}"', "Cache-Control": "no-cache"}
-    if if_none_match == headers["ETag"]:
+    if is_kept(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
     return _json(found, headers)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID, uuid4
 
 import httpx2
+import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.factories import Hall, create_hall
@@ -165,6 +166,46 @@ async def test_the_tag_changes_with_every_change_of_a_seat(
     await look()
     assert len(set(tags)) == len(tags)
     assert versions == sorted(versions)
+
+
+@pytest.mark.parametrize("path", ["seatmap?v=1", "availability"])
+async def test_a_kept_tag_is_found_by_weak_comparison_alone_or_in_a_list(
+    client: httpx2.AsyncClient, engine: AsyncEngine, path: str
+) -> None:
+    url = f"/api/show/{(await create_hall(engine)).show_id}/{path}"
+    tag = (await client.get(url)).headers["etag"]
+    opaque = tag.strip('"')
+    kept = (
+        [tag],
+        [f"W/{tag}"],
+        ["*"],
+        [" * "],
+        [f'"x", {tag}'],
+        [f'W/"x",W/{tag}'],
+        [f',, {tag} ,"y"'],
+        [f'"with,comma", {tag}'],
+        ['"x"', f"W/{tag}"],
+        [f'"", {tag}'],
+    )
+    other = (
+        [""],
+        ['"x"'],
+        [opaque],
+        [f"w/{tag}"],
+        [f"W/ {tag}"],
+        [f'"x, {opaque}"'],
+        [f'"{opaque} "'],
+        [f'"{opaque}'],
+        [f"x{tag}"],
+        [f"*, {tag}x"],
+        ['"*"'],
+        [","],
+    )
+    for lines, status in [*((one, 304) for one in kept), *((one, 200) for one in other)]:
+        answer = await client.get(url, headers=[("If-None-Match", line) for line in lines])
+        assert answer.status_code == status, lines
+        assert answer.headers["etag"] == tag
+        assert bool(answer.content) == (status == 200)
 
 
 async def test_a_lapsed_hold_is_available(client: httpx2.AsyncClient, engine: AsyncEngine) -> None:
