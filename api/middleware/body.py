@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import CODE_OF_STATUS
+from api.errors import CODE_OF_STATUS, MAX_FIELD_CHARACTERS, MAX_FIELD_ERRORS
 from api.problems import problem
 
 KIB = 1024
@@ -36,10 +37,23 @@ class BodyRules:
             return
         refused: Response | None = None
         if b"%00" in scope["query_string"]:
-            refused = problem(422, "invalid", "The query has a NUL character.")
+            errors = _fields_with_nul(scope["query_string"])
+            refused = problem(422, "invalid", "The query has a NUL character.", errors=errors)
         elif (declared := _declared(scope)) is not None:
             receive, refused = await _read(scope, receive, *declared)
         await (refused or self._app)(scope, receive, send)
+
+
+def _fields_with_nul(query: bytes) -> list[dict[str, str]]:
+    return [
+        {
+            "in": "query",
+            "field": name[:MAX_FIELD_CHARACTERS],
+            "message": "It has a NUL character.",
+        }
+        for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+        if "\x00" in name + value
+    ][:MAX_FIELD_ERRORS]
 
 
 def _declared(scope: Scope) -> tuple[int, bytes] | None:

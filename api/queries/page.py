@@ -6,8 +6,7 @@ import base64
 import binascii
 
 import orjson
-
-from domain.errors import Invalid
+from fastapi.exceptions import RequestValidationError
 
 
 def cursor(*place: str) -> str:
@@ -18,7 +17,7 @@ def place(cursor: str | None, parts: int) -> list[str] | None:
     """The sort key in a cursor.
 
     Raises:
-        Invalid: it is none that we made.
+        RequestValidationError: it is none that we made.
     """
     if cursor is None:
         return None
@@ -33,5 +32,9 @@ def place(cursor: str | None, parts: int) -> list[str] | None:
     return found
 
 
-def foreign() -> Invalid:
-    return Invalid("The cursor is not one of ours; start again without it.")
+def foreign() -> RequestValidationError:
+    """What is wrong with a cursor that is not one of ours, named like every other field."""
+    message = "It is not one of ours; start again without it."
+    return RequestValidationError(
+        [{"type": "value_error", "loc": ("query", "cursor"), "msg": message}]
+    )

@@ -44,7 +44,25 @@ BAD_IDS = ("x", "1", "%00", "00000000-0000-0000-0000-00000000000g", "%F0%9F%8E%A
     ],
 )
 async def test_a_bad_question_is_invalid(client: httpx2.AsyncClient, query: str) -> None:
-    assert_problem(await client.get(f"/api/movies?{query}"), 422, "invalid")
+    found = assert_problem(await client.get(f"/api/movies?{query}"), 422, "invalid")
+    [error] = found["errors"]
+    assert (error["in"], error["field"]) == ("query", query.partition("=")[0])
+    assert error["message"]
+
+
+async def test_a_cursor_that_is_none_of_ours_is_named(client: httpx2.AsyncClient) -> None:
+    for path in ("/api/movies", "/api/theatres"):
+        found = assert_problem(await client.get(path, params={"cursor": "e30="}), 422, "invalid")
+        message = "It is not one of ours; start again without it."
+        assert found["errors"] == [{"in": "query", "field": "cursor", "message": message}]
+
+
+async def test_every_field_with_a_nul_is_named_up_to_twenty(client: httpx2.AsyncClient) -> None:
+    found = assert_problem(await client.get("/api/movies?q=a&city=%00&x%00="), 422, "invalid")
+    assert [one["field"] for one in found["errors"]] == ["city", "x\x00"]
+    many = "&".join(["q=%00"] * 30)
+    found = assert_problem(await client.get(f"/api/movies?{many}"), 422, "invalid")
+    assert len(found["errors"]) == 20
 
 
 @pytest.mark.parametrize("path", ["/api/movies", "/api/theatres", "/api/shows/{movie}"])

@@ -157,7 +157,8 @@ async def test_own_bookings_newest_first_page_by_page(ada: Buyer, hall: Hall) ->
     cancelled = (await ada.get(path, state="cancelled")).json()["items"]
     assert [item["id"] for item in cancelled] == made[:1]
     for cursor in ("x", "e30=", "WyJhIiwiYiJd"):
-        assert_problem(await ada.get(path, cursor=cursor), 422, "invalid")
+        found = assert_problem(await ada.get(path, cursor=cursor), 422, "invalid")
+        assert [(one["in"], one["field"]) for one in found["errors"]] == [("query", "cursor")]
     assert_problem(await ada.get(path, limit=101), 422, "invalid")
     assert_problem(await ada.get(path, state="dreaming"), 422, "invalid")
 
