@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
 
 from api.deps.state import State
 from api.deps.write import RequestId
@@ -14,7 +16,12 @@ router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
 
 
 @router.post("/{provider}", status_code=204)
-async def receive(provider: str, request: Request, state: State, request_id: RequestId) -> Response:
+async def receive(
+    provider: Annotated[str, Path(examples=["sandbox"])],
+    request: Request,
+    state: State,
+    request_id: RequestId,
+) -> Response:
     """Store a signed event; a duplicate is acknowledged too."""
     if provider not in state.gateways:
         raise NotFound(f"There is no provider {provider}.")

@@ -18,6 +18,8 @@ from api.deps.state import app_state
 from domain.errors import NotFound, Unauthenticated
 from infra.tokens import Principal, TokenSigner
 
+ID_EXAMPLE = "0b5c8c0e-6f0a-5b1e-9d53-3f6a2f0f2a11"
+
 
 class Bearer(SecurityBase):
     """The user behind ``Authorization: Bearer``; 401 ``unauthenticated`` without one."""
@@ -54,4 +56,4 @@ CurrentUser = Annotated[Principal, Depends(Bearer())]
 # Given back before the answer is sent: a slow reader must not keep a connection.
 ReadConnection = Annotated[AsyncConnection, Depends(read_connection, scope="function")]
 Signer = Annotated[TokenSigner, Depends(signer)]
-PathId = Annotated[UUID, BeforeValidator(_id), Path()]
+PathId = Annotated[UUID, BeforeValidator(_id), Path(examples=[ID_EXAMPLE])]

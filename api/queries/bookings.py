@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Response
 from api.deps.read import CurrentUser, PathId, ReadConnection, Signer
 from api.queries import page
 from api.schemas.bookings import BookingList, BookingOut, TicketList, Timeline
+from api.schemas.common import CURSOR_EXAMPLE
 from domain import ids
 from domain.booking import BookingState
 from domain.errors import Conflict, NotFound
@@ -71,7 +72,7 @@ async def of_user(
     connection: ReadConnection,
     state: BookingState | None = None,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
-    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    cursor: Annotated[str | None, Query(max_length=200, examples=[CURSOR_EXAMPLE])] = None,
 ) -> Response:
     """The user's bookings, newest first."""
     if user_id != user.user_id and user.role != "admin":

@@ -22,6 +22,7 @@ from api.schemas.catalogue import (
     ShowsOfMovie,
     TheatreList,
 )
+from api.schemas.common import CURSOR_EXAMPLE
 from domain.errors import NotFound
 from domain.limits import PAGE_DEFAULT, PAGE_MAX
 from readmodel import catalogue as readmodel
@@ -29,18 +30,21 @@ from readmodel.bookings import Json
 
 router = APIRouter(prefix="/api", tags=["catalogue"])
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
-Cursor = Annotated[str | None, Query(max_length=1000)]
-Word = Annotated[str | None, Query(max_length=200)]
+Cursor = Annotated[str | None, Query(max_length=1000, examples=[CURSOR_EXAMPLE])]
+Words = Annotated[str | None, Query(max_length=200, examples=["metropolis fritz"])]
+Genre = Annotated[str | None, Query(max_length=200, examples=["Drama"])]
+City = Annotated[str | None, Query(max_length=200, examples=["Berlin"])]
+Day = Annotated[date | None, Query(examples=["2026-12-04"])]
 NO_SHOW = "There is no such show."
 
 
 @router.get("/movies", response_model=MovieList)
 async def movies(
     connection: ReadConnection,
-    q: Word = None,
-    genre: Word = None,
-    city: Word = None,
-    date: date | None = None,
+    q: Words = None,
+    genre: Genre = None,
+    city: City = None,
+    date: Day = None,
     limit: Limit = PAGE_DEFAULT,
     cursor: Cursor = None,
 ) -> Response:
@@ -68,7 +72,7 @@ async def movie(movie_id: PathId, connection: ReadConnection) -> Response:
 
 @router.get("/theatres", response_model=TheatreList)
 async def theatres(
-    connection: ReadConnection, city: Word = None, limit: Limit = PAGE_MAX, cursor: Cursor = None
+    connection: ReadConnection, city: City = None, limit: Limit = PAGE_MAX, cursor: Cursor = None
 ) -> Response:
     """Theatres by city and name."""
     after = page.place(cursor, 2)
@@ -85,7 +89,7 @@ async def theatres(
 
 @router.get("/shows/{movie_id}", response_model=ShowsOfMovie)
 async def shows(
-    movie_id: PathId, connection: ReadConnection, city: Word = None, date: date | None = None
+    movie_id: PathId, connection: ReadConnection, city: City = None, date: Day = None
 ) -> Response:
     """A film's shows by theatre: from now on, or those of one local day."""
     found = await _movie(connection, movie_id)
@@ -107,7 +111,7 @@ async def seat_map(
     show_id: PathId,
     connection: ReadConnection,
     if_none_match: IfNoneMatch,
-    v: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+    v: Annotated[int | None, Query(ge=1, le=2**31 - 1, examples=[1])] = None,
 ) -> Response:
     """The seats and where they are; one version never changes. Without ``v``: 302 to it."""
     versions = await readmodel.map_version(connection, show_id, v)

@@ -15,6 +15,7 @@ IfNoneMatch = Annotated[
     Header(
         default_factory=list,
         description="Tags of what is kept: 304 without a body if one is the present tag.",
+        examples=[['"3"']],
     ),
 ]
 

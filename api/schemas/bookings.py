@@ -7,23 +7,28 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api.schemas.common import ApiModel
+from api.schemas.common import ApiModel, Instant, NextPage, Version, example
 from api.schemas.money import MoneyOut
 from domain.steps import SeatChoice
 
+SHOW_ID = "0b5c8c0e-6f0a-5b1e-9d53-3f6a2f0f2a11"
+BOOKING_ID = "52c8a0f1-7d3e-4b6a-9f20-1c5d8e7b4a63"
 Label = Annotated[str, Field(min_length=1, max_length=64, examples=["C12"])]
+PriceClass = Annotated[str, Field(min_length=1, max_length=40, examples=["standard"])]
 
 
 class SeatAsked(ApiModel):
     label: Label
-    ticket_type: Annotated[str, Field(min_length=1, max_length=40)] = "standard"
+    ticket_type: Annotated[str, Field(min_length=1, max_length=40, examples=["standard"])] = (
+        "standard"
+    )
 
 
 class BestAvailable(ApiModel):
     """Seats next to one another, the first such block in reading order."""
 
-    count: Annotated[int, Field(ge=1, le=50, strict=True)]
-    price_class: Annotated[str, Field(min_length=1, max_length=40)] | None = None
+    count: Annotated[int, Field(ge=1, le=50, strict=True, examples=[2])]
+    price_class: PriceClass | None = None
     accessible: bool = False
     allow_split: bool = False
 
@@ -33,9 +38,9 @@ class ReserveBody(ApiModel):
         extra="forbid",
         json_schema_extra={
             "examples": [
-                {"show_id": "0b5c8c0e-6f0a-5b1e-9d53-3f6a2f0f2a11", "seats": ["C12", "C13"]},
+                {"show_id": SHOW_ID, "seats": ["C12", "C13"]},
                 {
-                    "show_id": "0b5c8c0e-6f0a-5b1e-9d53-3f6a2f0f2a11",
+                    "show_id": SHOW_ID,
                     "best_available": {"count": 2, "price_class": "standard"},
                 },
             ]
@@ -61,7 +66,7 @@ class ReserveBody(ApiModel):
 
 
 class CancelBody(ApiModel):
-    reason: Annotated[str, Field(max_length=500)] = ""
+    reason: Annotated[str, Field(max_length=500, examples=["Cannot come after all."])] = ""
 
 
 class CheckoutBody(ApiModel):
@@ -69,10 +74,19 @@ class CheckoutBody(ApiModel):
 
 
 class ConfirmBody(ApiModel):
-    booking_id: UUID
+    booking_id: Annotated[UUID, Field(examples=[BOOKING_ID])]
 
 
 class ShowOut(BaseModel):
+    model_config = example(
+        id=SHOW_ID,
+        movie="Metropolis",
+        theatre="Lichtspielhaus am Ufer",
+        auditorium="Saal 1",
+        starts_at="2026-12-04T19:30:00.000Z",
+        timezone="Europe/Berlin",
+    )
+
     id: UUID
     movie: str
     theatre: str
@@ -82,6 +96,13 @@ class ShowOut(BaseModel):
 
 
 class SeatOut(BaseModel):
+    model_config = example(
+        label="C12",
+        price_class="standard",
+        ticket_type="standard",
+        price={"amount": 1200, "currency": "EUR"},
+    )
+
     label: str
     price_class: str
     ticket_type: str
@@ -91,6 +112,13 @@ class SeatOut(BaseModel):
 class HoldOut(BaseModel):
     """``server_now`` is the database clock, by which the hold is judged."""
 
+    model_config = example(
+        expires_at="2026-11-24T09:25:00.000Z",
+        max_expires_at="2026-11-24T09:45:00.000Z",
+        extensions_left=2,
+        server_now="2026-11-24T09:15:00.125Z",
+    )
+
     expires_at: str
     max_expires_at: str
     extensions_left: int
@@ -98,6 +126,16 @@ class HoldOut(BaseModel):
 
 
 class PaymentOut(BaseModel):
+    model_config = example(
+        id="e1b7c9d2-3a4f-4d5e-8b6c-7f8091a2b3c4",
+        provider="sandbox",
+        session_id="cs_4f9a2c7e1b",
+        status="open",
+        amount={"amount": 2400, "currency": "EUR"},
+        checkout_url="http://127.0.0.1:8100/pay/cs_4f9a2c7e1b",
+        expires_at="2026-11-24T09:25:00.000Z",
+    )
+
     id: UUID
     provider: str
     session_id: str | None
@@ -139,11 +177,25 @@ class BookingOut(BaseModel):
     total: MoneyOut
     hold: HoldOut | None
     payment: PaymentOut | None
-    refunds: list[dict[str, Any]]
+    refunds: Annotated[
+        list[dict[str, Any]],
+        Field(
+            examples=[
+                [
+                    {
+                        "id": "c7d5e3f1-2b4a-4c6d-9e8f-0a1b2c3d4e5f",
+                        "status": "succeeded",
+                        "reason": "late",
+                        "amount": {"amount": 2400, "currency": "EUR"},
+                    }
+                ]
+            ]
+        ),
+    ]
     case_id: UUID | None
-    version: int
-    created_at: str
-    updated_at: str
+    version: Version
+    created_at: Instant
+    updated_at: Instant
 
 
 class CheckoutOut(BaseModel):
@@ -152,10 +204,14 @@ class CheckoutOut(BaseModel):
 
 class BookingList(BaseModel):
     items: list[BookingOut]
-    next: str | None
+    next: NextPage
 
 
 class TimelineEntry(BaseModel):
+    model_config = example(
+        at="2026-11-24T09:15:00.000Z", type="SeatLocked", text="Seats C12, C13 were held."
+    )
+
     at: str
     type: str
     text: str
@@ -166,6 +222,14 @@ class Timeline(BaseModel):
 
 
 class TicketOut(BaseModel):
+    model_config = example(
+        id="9b8a7c6d-5e4f-5a3b-8c2d-1e0f9a8b7c6d",
+        booking_id=BOOKING_ID,
+        label="C12",
+        qr="SH1.eyJ0IjoiOWI4YTdjNmQifQ.c2lnbmVkIGJ5IG91ciBrZXk",
+        status="valid",
+    )
+
     id: UUID
     booking_id: UUID
     label: str

@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
 from pydantic import BaseModel, ConfigDict, Field
+
+Instant = Annotated[str, Field(examples=["2026-12-04T19:30:00.000Z"])]
+TimeZone = Annotated[str, Field(examples=["Europe/Berlin"])]
+Version = Annotated[int, Field(examples=[3])]
+CURSOR_EXAMPLE = "WyJNZXRyb3BvbGlzIiwiN2YzYzJkMWUtNGI1YS01YzZkLThlN2YtOWEwYjFjMmQzZTRmIl0="
+NextPage = Annotated[
+    str | None,
+    Field(
+        description="What to send as `cursor` for the next page; null on the last.",
+        examples=[CURSOR_EXAMPLE],
+    ),
+]
+
+
+def example(**fields: Any) -> ConfigDict:
+    """The configuration of a model that the document shows with these ``fields``."""
+    return ConfigDict(json_schema_extra={"examples": [fields]})
 
 
 class ApiModel(BaseModel):
@@ -13,6 +32,10 @@ class ApiModel(BaseModel):
 
 class FieldProblem(BaseModel):
     """``in`` is where the field was: body, query, path or header."""
+
+    model_config = example(
+        **{"in": "query", "field": "limit", "message": "Input should be less than or equal to 100"}
+    )
 
     place: str = Field(alias="in")
     field: str

@@ -60,7 +60,9 @@ NewPassword = Annotated[
         min_length=PASSWORD_MIN, max_length=PASSWORD_MAX, examples=["three words make a password"]
     ),
 ]
-RefreshToken = Annotated[str, Field(min_length=1, max_length=512)]
+RefreshToken = Annotated[
+    str, Field(min_length=1, max_length=512, examples=["q3Vd0mB7xT9Lr2Yk5Hn8Ws1Zc4Jf6Pg"])
+]
 
 
 class RegisterBody(ApiModel):
@@ -111,7 +113,7 @@ class SignedInOut(BaseModel):
     """``expires_in``: seconds of the access token. A refresh token is good for one use."""
 
     user: UserOut
-    access_token: str
+    access_token: Annotated[str, Field(examples=["eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl"])]
     token_type: Literal["Bearer"]
-    expires_in: int
-    refresh_token: str
+    expires_in: Annotated[int, Field(examples=[600])]
+    refresh_token: RefreshToken

@@ -65,7 +65,47 @@ def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
                 whole = {**part, "components": document["components"]}
                 assert Draft202012Validator(whole).is_valid(example), (name, field)
                 checked += 1
-    assert checked > 5
+    for _, path, operation in operations(document):
+        for parameter in operation.get("parameters", ()):
+            part = parameter["schema"]
+            whole = {**part, "components": document["components"]}
+            for example in examples(parameter):
+                assert Draft202012Validator(whole).is_valid(example), (path, parameter["name"])
+                checked += 1
+    assert checked > 60
+
+
+def examples(parameter: dict[str, Any]) -> list[Any]:
+    own = [parameter["example"]] if "example" in parameter else []
+    return [*own, *parameter["schema"].get("examples", ())]
+
+
+def explains_itself(part: dict[str, Any]) -> bool:
+    """Whether a reader knows a value without an example of it: one is named, or found elsewhere."""
+    if {"examples", "enum", "const", "default", "$ref"} & part.keys():
+        return True
+    if part.get("type") == "array":
+        return explains_itself(part["items"])
+    if "anyOf" in part:
+        return all(one.get("type") == "null" or explains_itself(one) for one in part["anyOf"])
+    return part.get("format") == "uuid"
+
+
+def test_what_cannot_be_guessed_has_an_example(document: dict[str, Any]) -> None:
+    bare = [
+        (name, field)
+        for name, schema in document["components"]["schemas"].items()
+        if "examples" not in schema
+        for field, part in schema.get("properties", {}).items()
+        if not explains_itself(part)
+    ]
+    bare += [
+        (path, parameter["name"])
+        for _, path, operation in operations(document)
+        for parameter in operation.get("parameters", ())
+        if not examples(parameter) and not explains_itself(parameter["schema"])
+    ]
+    assert bare == []
 
 
 def test_what_changes_something_takes_a_key_unless_it_answers_with_credentials(
