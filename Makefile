@@ -65,5 +65,5 @@ bench: setup ## Run every benchmark; writes bench/results/
 bench-%: setup ## Run one benchmark, such as bench-saga
 	@$(RUN) python -m bench $*
 
-campaign-%: setup ## Run one long campaign
-	@$(RUN) python -m bench campaign-$*
+campaign-%: setup ## Run one long campaign, such as campaign-race; ROUNDS=N for more or less
+	@$(RUN) python -m bench campaign-$* $(if $(ROUNDS),--rounds $(ROUNDS))

@@ -1,27 +1,69 @@
-"""``python -m bench [NAME …]``: run benchmarks; ``--readme`` renews the README's table alone."""
+"""``python -m bench [NAME …]``: run benchmarks and campaigns; ``--help`` lists them."""
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Sequence
 
-from bench import report, saga, start
+from bench import race, report, saga, start
 
-ALL = {"start": start.main, "saga": saga.main}
+BENCHMARKS = {"start": start, "saga": saga}
+CAMPAIGNS = {"campaign-race": race}
+ALL = {**BENCHMARKS, **CAMPAIGNS}
 
 
-def main(names: list[str]) -> int:
-    """Run those named, or all; 2 for an unknown name. A missed target is told, not failed."""
-    if names == ["--readme"]:
-        report.renew_readme()
-        return 0
-    unknown = [name for name in names if name not in ALL]
+def main(arguments: Sequence[str]) -> int:
+    """Run those named, or every benchmark; 2 for an unknown name.
+
+    A benchmark's missed target is told, not failed; a campaign's breach is 1.
+    """
+    asked = _parser().parse_args(arguments)
+    unknown = [name for name in asked.names if name not in ALL]
     if unknown:
-        print(f"There is no benchmark {unknown[0]}; there are: {', '.join(ALL)}.")
+        print(f"There is no benchmark or campaign {unknown[0]}; there are: {', '.join(ALL)}.")
         return 2
-    for name in names or ALL:
-        ALL[name]()
-    report.renew_readme()
-    return 0
+    names = asked.names or ([] if asked.readme else list(BENCHMARKS))
+    breached = 0
+    for name in names:
+        if name in CAMPAIGNS:
+            breached |= CAMPAIGNS[name].main(asked.rounds)
+        else:
+            BENCHMARKS[name].main()
+    if asked.readme or any(name in BENCHMARKS for name in names):
+        report.renew_readme()
+    return breached
+
+
+def _parser() -> argparse.ArgumentParser:
+    lines = [f"  {name:<14} {_summary(module.__doc__)}" for name, module in ALL.items()]
+    parser = argparse.ArgumentParser(
+        "python -m bench",
+        description="Run those named, or every benchmark; campaigns run only when named.",
+        epilog="\n".join(["benchmarks and campaigns:", *lines]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--readme", action="store_true", help="only renew the README's table")
+    parser.add_argument(
+        "--rounds",
+        type=_count,
+        default=race.DEFAULT_ROUNDS,
+        metavar="N",
+        help="how often a campaign goes round (%(default)s)",
+    )
+    return parser
+
+
+def _summary(doc: str | None) -> str:
+    """A module's first line without the command that it begins with."""
+    return (doc or "").partition("\n")[0].rpartition("``: ")[2]
+
+
+def _count(value: str) -> int:
+    if not value.isdecimal() or int(value) < 1:
+        raise argparse.ArgumentTypeError("give a whole number, 1 or more")
+    return int(value)
 
 
 if __name__ == "__main__":
