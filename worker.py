@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import structlog
 import uvloop
-from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker
 
@@ -24,7 +23,7 @@ from infra.logging import configure_logging
 from infra.notify.render import render
 from infra.notify.sms import HttpSmsSender
 from infra.notify.smtp import SmtpMailer
-from infra.postgres.engine import create_engine
+from infra.postgres.database import Database
 from infra.postgres.guards import require_guards
 from infra.postgres.outbox import PostgresOutboxQueue
 from infra.postgres.uow import PostgresUnitOfWork
@@ -60,27 +59,27 @@ class Parts:
 
     settings: Settings
     client: Client
-    engine: AsyncEngine
+    database: Database
     preclaims: SeatPreclaims
     gateways: dict[str, PaymentGateway]
 
     @property
     def unit_of_work(self) -> PostgresUnitOfWork:
-        return PostgresUnitOfWork(self.engine)
+        return PostgresUnitOfWork(self.database)
 
 
 @asynccontextmanager
 async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     """Connect to everything; close it in reverse."""
     async with AsyncExitStack() as stack:
-        engine = create_engine(settings, application_name="seathold-worker")
-        stack.push_async_callback(engine.dispose)
+        database = Database(settings, application_name="seathold-worker")
+        stack.push_async_callback(database.close)
         redis = create_redis(settings)
         stack.push_async_callback(redis.aclose)
         sandbox = SandboxGateway(settings.sandbox_url)
         stack.push_async_callback(sandbox.aclose)
         client = await connect()
-        yield Parts(settings, client, engine, RedisSeatPreclaims(redis), {sandbox.name: sandbox})
+        yield Parts(settings, client, database, RedisSeatPreclaims(redis), {sandbox.name: sandbox})
 
 
 def temporal_workers(parts: Parts) -> list[Worker]:
@@ -124,11 +123,11 @@ def temporal_workers(parts: Parts) -> list[Worker]:
 async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
     """Run inbox, polls, reaper and outbox until ``stop``; the pass in hand is finished."""
     settings = parts.settings
-    work = PostgresWorkQueue(parts.engine, settings.hold_limits)
+    work = PostgresWorkQueue(parts.database, settings.hold_limits)
     process = TemporalBookingProcess(parts.client)
     news = PaymentNews(parts.unit_of_work, parts.gateways, process, work)
     sms = HttpSmsSender(settings)
-    outbox = OutboxLoop(PostgresOutboxQueue(parts.engine), SmtpMailer(settings), sms, render)
+    outbox = OutboxLoop(PostgresOutboxQueue(parts.database), SmtpMailer(settings), sms, render)
     passes = {
         "inbox": (InboxLoop(work, news).one_pass, 0.1),
         "payment_poll": (PaymentPollLoop(work, news).one_pass, 1.0),
@@ -144,7 +143,7 @@ async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
 async def serve(settings: Settings, role: Role, stop: asyncio.Event) -> None:
     """Run until ``stop`` is set, then finish what is in hand."""
     async with open_parts(settings) as parts:
-        await require_guards(parts.engine)
+        await require_guards(parts.database)
         await register_search_attributes(parts.client)
         log.info("worker_ready", role=role)
         async with AsyncExitStack() as running:

@@ -42,7 +42,7 @@ class DatabaseBookingActivities(BookingActivities):
                 async with self._begin() as tx:
                     outcome = await booking.hold(tx, input)
                     if outcome.state is BookingState.REJECTED:
-                        await booking.reject(tx, input, outcome)
+                        booking.reject(tx, input, outcome)
             except booking.SeatsTaken as taken:
                 outcome = await self._refuse_taken(input, taken.labels)
             else:
@@ -99,7 +99,7 @@ class DatabaseBookingActivities(BookingActivities):
         return outcome
 
     async def _release(self, booking_id: UUID) -> None:
-        async with self._begin() as tx:
+        async with self._begin.alone() as tx:
             show_id, labels = await tx.bookings.seats(booking_id)
         await self._preclaims.release(show_id, labels, booking_id)
 
@@ -107,8 +107,9 @@ class DatabaseBookingActivities(BookingActivities):
         outcome = booking.rejected(
             "seats_unavailable", "Somebody else has these seats.", seats=list(labels)
         )
-        async with self._begin() as tx:
-            return await booking.reject(tx, input, outcome)
+        async with self._begin.alone() as tx:
+            booking.reject(tx, input, outcome)
+        return outcome
 
     async def _promote(self, input: BookingInput) -> None:
         labels = [seat.label for seat in input.seats]

@@ -20,7 +20,7 @@ from api.queries import catalogue, health, me, not_yet
 from infra.gateways.sandbox import SandboxGateway
 from infra.logging import configure_logging
 from infra.passwords import Argon2Passwords
-from infra.postgres.engine import create_engine
+from infra.postgres.database import Database
 from infra.postgres.guards import require_guards
 from infra.postgres.idempotency import PostgresIdempotency
 from infra.postgres.show import ShowCache
@@ -95,9 +95,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
     """Open everything a process needs and close it in reverse; Temporal may be away."""
     async with AsyncExitStack() as stack:
-        engine = create_engine(settings, application_name="seathold-api")
-        stack.push_async_callback(engine.dispose)
-        await require_guards(engine)
+        database = Database(settings, application_name="seathold-api")
+        stack.push_async_callback(database.close)
+        await require_guards(database)
         redis = create_redis(settings)
         stack.push_async_callback(redis.aclose)
         sandbox = SandboxGateway(settings.sandbox_url)
@@ -106,30 +106,29 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
         stack.callback(passwords.close)
         temporal = await connect(lazy=True)
 
-        begin = PostgresUnitOfWork(engine)
+        begin = PostgresUnitOfWork(database)
         process = TemporalBookingProcess(temporal)
         limits = settings.hold_limits
-        work = PostgresWorkQueue(engine, limits)
+        work = PostgresWorkQueue(database, limits)
         gateways: dict[str, PaymentGateway] = {sandbox.name: sandbox}
         signer = TokenSigner(
             settings.jwt_seed.get_secret_value(), access_seconds=settings.access_token_seconds
         )
         yield AppState(
             settings=settings,
-            engine=engine,
-            reads=engine.execution_options(isolation_level="AUTOCOMMIT"),
+            database=database,
             redis=redis,
             temporal=temporal,
             gateways=gateways,
             signer=signer,
             accounts=Accounts(
-                PostgresAccounts(engine),
+                PostgresAccounts(database),
                 passwords,
                 signer,
                 refresh_seconds=settings.refresh_token_seconds,
             ),
-            idempotency=PostgresIdempotency(engine),
-            shows=ShowCache(engine),
+            idempotency=PostgresIdempotency(database),
+            shows=ShowCache(database),
             reserver=Reserver(begin, RedisSeatPreclaims(redis), process),
             desk=BookingDesk(
                 begin,

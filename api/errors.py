@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -65,6 +66,7 @@ AWAY_STATUSES = frozenset(
 )
 # What a dependency that is away looks like; each may also be raised for another reason.
 MAYBE_AWAY: tuple[type[Exception], ...] = (
+    psycopg.Error,
     DBAPIError,
     PoolTimeoutError,
     RedisConnectionError,
@@ -125,9 +127,11 @@ def is_away(error: Exception) -> bool:
     """Whether ``error`` says that a dependency is away or too busy, so that trying again helps."""
     if isinstance(error, RPCError):
         return error.status in AWAY_STATUSES
-    if isinstance(error, DBAPIError):
+    # Making a connection, the pool wraps what went wrong.
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, psycopg.Error):
         # Also what the server itself ends for being late: statements, lock waits, deadlocks.
-        return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
+        return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
     return isinstance(error, MAYBE_AWAY)
 
 

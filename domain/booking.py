@@ -71,7 +71,10 @@ class SeatPrice:
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """A booking row under its lock. ``now`` is the database clock when it was read."""
+    """A booking row under its lock. ``now`` is the database clock when it was read.
+
+    ``provider_payment_id`` names the payment that confirmed it.
+    """
 
     id: UUID
     user_id: UUID
@@ -88,6 +91,7 @@ class Booking:
     lapses: bool
     closing_since: datetime | None
     close_reason: CloseReason | None
+    provider_payment_id: UUID | None
     now: datetime
 
     @property

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import text
+
+from infra.postgres.database import Session
 
 Json = dict[str, Any]
 
@@ -76,17 +77,17 @@ WHERE aggregate_id = :id ORDER BY sequence
 """)
 
 
-async def read(connection: AsyncConnection, booking_id: UUID) -> Json | None:
+async def read(session: Session, booking_id: UUID) -> Json | None:
     """The booking in the contract's shape, or its request as ``pending`` or ``rejected``."""
-    row = (await connection.execute(BY_ID, {"id": booking_id})).one_or_none()
+    row = await session.one(BY_ID, id=booking_id)
     if row is not None:
         return _booking(row)
-    row = (await connection.execute(REQUEST, {"id": booking_id})).one_or_none()
+    row = await session.one(REQUEST, id=booking_id)
     return _request(row) if row is not None else None
 
 
 async def of_user(
-    connection: AsyncConnection,
+    session: Session,
     user_id: UUID,
     *,
     state: str | None,
@@ -95,25 +96,22 @@ async def of_user(
 ) -> tuple[list[Json], tuple[datetime, UUID] | None]:
     """One page, newest first, and the place to go on ``before``, if there is more."""
     before_at, before_id = before or (None, None)
-    found = await connection.execute(
+    rows = await session.all(
         OF_USER,
-        {
-            "user_id": user_id,
-            "state": state,
-            "before_at": before_at,
-            "before_id": before_id,
-            "limit": limit + 1,
-        },
+        user_id=user_id,
+        state=state,
+        before_at=before_at,
+        before_id=before_id,
+        limit=limit + 1,
     )
-    rows = found.all()
     page = rows[:limit]
     place = (page[-1].created_at, page[-1].id) if len(rows) > limit else None
     return [_booking(row) for row in page], place
 
 
-async def timeline(connection: AsyncConnection, booking_id: UUID) -> list[Json]:
+async def timeline(session: Session, booking_id: UUID) -> list[Json]:
     """The booking's events as plain sentences, oldest first."""
-    found = await connection.execute(EVENTS, {"id": booking_id})
+    found = await session.all(EVENTS, id=booking_id)
     return [
         {"at": stamp(row.created_at), "type": row.event_type, "text": _sentence(row)}
         for row in found
@@ -129,7 +127,7 @@ def money(amount: int, currency: str) -> Json:
     return {"amount": amount, "currency": currency}
 
 
-def _booking(row: Row[Any]) -> Json:
+def _booking(row: Any) -> Json:
     held = row.state == "held"
     return {
         "id": str(row.id),
@@ -155,7 +153,7 @@ def _booking(row: Row[Any]) -> Json:
     }
 
 
-def _request(row: Row[Any]) -> Json:
+def _request(row: Any) -> Json:
     seats = row.seats or []
     return {
         "id": str(row.id),
@@ -175,7 +173,7 @@ def _request(row: Row[Any]) -> Json:
     }
 
 
-def _show(row: Row[Any]) -> Json:
+def _show(row: Any) -> Json:
     return {
         "id": str(row.show_id),
         "movie": row.movie,
@@ -232,7 +230,7 @@ SENTENCES = {
 }
 
 
-def _sentence(row: Row[Any]) -> str:
+def _sentence(row: Any) -> str:
     values = dict(row.payload)
     labels = values.get("labels") or [seat["label"] for seat in values.get("seats", [])]
     values["labels"] = ", ".join(labels)

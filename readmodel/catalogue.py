@@ -6,16 +6,16 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import text
 
+from infra.postgres.database import Session
 from readmodel.bookings import Json, money, stamp
 
 # Without these marks no two words are one ("Face/Off", "Catch-22"); titles and questions are
 # taken apart by the same rule, so that what was typed as it is written is found.
 # A last show that began before midnight is still of its local day; ``date`` is that day.
 QUERY = text("""
-SELECT string_agg(quote_literal(lexeme) || ':*', ' & ')
+SELECT string_agg(quote_literal(lexeme) || ':*', ' & ') AS query
 FROM unnest(to_tsvector('simple'::regconfig,
                         translate(CAST(:words AS text), './-@:+_~', '        ')))
 """)
@@ -112,7 +112,7 @@ EXISTS = text("SELECT 1 FROM shows WHERE id = :id")
 
 
 async def movies(
-    connection: AsyncConnection,
+    session: Session,
     *,
     words: str | None,
     genre: str | None,
@@ -122,54 +122,49 @@ async def movies(
     limit: int,
 ) -> list[Json]:
     """One page by title; all of ``words`` must begin a word of title or director."""
-    query = await connection.scalar(QUERY, {"words": words}) if words else None
-    if words and query is None:
+    query = await session.one(QUERY, words=words) if words else None
+    if query is not None and query.query is None:
         return []
     after_title, after_id = after or (None, None)
-    found = await connection.execute(
+    found = await session.all(
         MOVIES,
-        {
-            "query": query,
-            "genre": genre,
-            "city": city,
-            "day": day,
-            "after_title": after_title,
-            "after_id": after_id,
-            "limit": limit,
-        },
+        query=query.query if query else None,
+        genre=genre,
+        city=city,
+        day=day,
+        after_title=after_title,
+        after_id=after_id,
+        limit=limit,
     )
     return [_movie(row) for row in found]
 
 
-async def movie(connection: AsyncConnection, movie_id: UUID) -> Json | None:
-    row = (await connection.execute(MOVIE, {"id": movie_id})).one_or_none()
+async def movie(session: Session, movie_id: UUID) -> Json | None:
+    row = await session.one(MOVIE, id=movie_id)
     return _movie(row) if row is not None else None
 
 
 async def theatres(
-    connection: AsyncConnection, *, city: str | None, after: tuple[str, str] | None, limit: int
+    session: Session, *, city: str | None, after: tuple[str, str] | None, limit: int
 ) -> list[Json]:
     """One page by city and name."""
     after_city, after_name = after or (None, None)
-    found = await connection.execute(
-        THEATRES,
-        {"city": city, "after_city": after_city, "after_name": after_name, "limit": limit},
+    found = await session.all(
+        THEATRES, city=city, after_city=after_city, after_name=after_name, limit=limit
     )
-    return [{**row._mapping, "id": str(row.id)} for row in found]
+    return [{**row._asdict(), "id": str(row.id)} for row in found]
 
 
-async def show(connection: AsyncConnection, show_id: UUID) -> Json | None:
-    row = (await connection.execute(SHOW, {"id": show_id})).one_or_none()
+async def show(session: Session, show_id: UUID) -> Json | None:
+    row = await session.one(SHOW, id=show_id)
     return _show(row) if row is not None else None
 
 
 async def shows_by_theatre(
-    connection: AsyncConnection, movie_id: UUID, *, city: str | None, day: date | None
+    session: Session, movie_id: UUID, *, city: str | None, day: date | None
 ) -> list[Json]:
     """``[{theatre, shows}]``: from now on, or those of one local day."""
-    found = await connection.execute(
-        SHOWS_OF_MOVIE, {"movie_id": movie_id, "city": city, "day": day}
-    )
+    found = await session.all(SHOWS_OF_MOVIE, movie_id=movie_id, city=city, day=day)
     groups: dict[UUID, Json] = {}
     for row in found:
         theatre = {**_theatre(row), "address": row.address}
@@ -179,18 +174,15 @@ async def shows_by_theatre(
 
 
 async def map_version(
-    connection: AsyncConnection, show_id: UUID, version: int | None
+    session: Session, show_id: UUID, version: int | None
 ) -> tuple[int, UUID | None] | None:
     """The show's current version, and the id of the asked one if there is one."""
-    row = (
-        await connection.execute(MAP_VERSIONS, {"id": show_id, "version": version})
-    ).one_or_none()
+    row = await session.one(MAP_VERSIONS, id=show_id, version=version)
     return (row.current, row.id) if row is not None else None
 
 
-async def seat_map(connection: AsyncConnection, seat_map_id: UUID, version: int) -> Json:
-    found = await connection.execute(SEATS, {"id": seat_map_id})
-    seats = [dict(row._mapping) for row in found]
+async def seat_map(session: Session, seat_map_id: UUID, version: int) -> Json:
+    seats = [row._asdict() for row in await session.all(SEATS, id=seat_map_id)]
     rows: dict[tuple[str, str], list[str]] = {}
     for seat in seats:
         rows.setdefault((seat["section"], seat["row"]), []).append(seat["label"])
@@ -204,10 +196,10 @@ async def seat_map(connection: AsyncConnection, seat_map_id: UUID, version: int)
     }
 
 
-async def availability(connection: AsyncConnection, show_id: UUID) -> Json | None:
+async def availability(session: Session, show_id: UUID) -> Json | None:
     """Only the seats that are not available; ``version`` never goes back."""
-    found = (await connection.execute(AVAILABILITY, {"id": show_id})).all()
-    if not found and await connection.scalar(EXISTS, {"id": show_id}) is None:
+    found = await session.all(AVAILABILITY, id=show_id)
+    if not found and await session.one(EXISTS, id=show_id) is None:
         return None
     return {
         "show_id": str(show_id),
@@ -216,11 +208,11 @@ async def availability(connection: AsyncConnection, show_id: UUID) -> Json | Non
     }
 
 
-def _movie(row: Row[Any]) -> Json:
-    return {**row._mapping, "id": str(row.id)}
+def _movie(row: Any) -> Json:
+    return {**row._asdict(), "id": str(row.id)}
 
 
-def _theatre(row: Row[Any]) -> Json:
+def _theatre(row: Any) -> Json:
     return {
         "id": str(row.theatre_id),
         "name": row.theatre,
@@ -229,7 +221,7 @@ def _theatre(row: Row[Any]) -> Json:
     }
 
 
-def _show(row: Row[Any]) -> Json:
+def _show(row: Any) -> Json:
     return {
         "id": str(row.id),
         "movie_id": str(row.movie_id),
@@ -250,7 +242,7 @@ def _show(row: Row[Any]) -> Json:
     }
 
 
-def _status(row: Row[Any]) -> str:
+def _status(row: Any) -> str:
     if row.status != "on_sale":
         return str(row.status)
     if row.now < row.sales_open_at:

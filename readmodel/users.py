@@ -6,16 +6,16 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.user import Role, User
+from infra.postgres.database import Session
 from readmodel.bookings import stamp
 
 BY_ID = text("SELECT id, email, name, phone, role, created_at FROM users WHERE id = :id")
 
 
-async def read(connection: AsyncConnection, user_id: UUID) -> dict[str, Any] | None:
-    row = (await connection.execute(BY_ID, {"id": user_id})).one_or_none()
+async def read(session: Session, user_id: UUID) -> dict[str, Any] | None:
+    row = await session.one(BY_ID, id=user_id)
     if row is None:
         return None
     return shape(User(row.id, row.email, row.name, row.phone, Role(row.role), row.created_at))

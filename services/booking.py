@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -24,7 +25,7 @@ from domain.steps import (
     HoldOutcome,
     StepOutcome,
 )
-from services.ports import HoldContext, NewBooking, Taken, Transaction
+from services.ports import HoldContext, Taken, Transaction
 
 
 class SeatsTaken(Exception):
@@ -48,9 +49,7 @@ async def hold(tx: Transaction, input: BookingInput) -> HoldOutcome:
         SeatsTaken: a seat belongs to somebody else; roll back, then ``reject``.
     """
     booking_id, show_id = UUID(input.booking_id), UUID(input.show_id)
-    context = await tx.bookings.hold_context(
-        booking_id=booking_id, user_id=UUID(input.user_id), show_id=show_id
-    )
+    context = await tx.bookings.hold_context(input)
     # The booking's row and its request's outcome are written by one transaction.
     settled = context.request_outcome is not None
     existing = await tx.bookings.lock(booking_id) if settled else None
@@ -58,31 +57,30 @@ async def hold(tx: Transaction, input: BookingInput) -> HoldOutcome:
         return HoldOutcome(existing.state, seconds_left=existing.seconds_left)
     if (refusal := refuse(context, input)) is not None:
         return refusal
-    choices = [(seat.label, seat.ticket_type) for seat in input.seats]
-    priced = await tx.claims.priced(show_id, choices)
-    if unknown := [label for label, _ in choices if label not in priced]:
+    priced = context.prices
+    if unknown := [seat.label for seat in input.seats if seat.label not in priced]:
         return rejected("unknown_seat", f"This show sells no seat {unknown[0]}.", seats=unknown)
-    await _take_over_lapsed(tx, show_id, input)
-    new = _new_booking(input, priced, context.currency)
-    booking = await tx.bookings.add(new, list(priced.values()))
+    if context.has_lapsed_hold:
+        await _take_over_lapsed(tx, show_id, input)
     claimed = await tx.claims.claim(show_id, sorted(priced), booking_id)
     if isinstance(claimed, Taken):
         raise SeatsTaken(claimed.labels)
-    booking = await tx.bookings.record(
+    booking = _new_booking(input, context)
+    tx.bookings.add(booking, list(priced.values()))
+    booking = tx.bookings.record(
         booking,
         _held_events(booking, priced, claimed.fences),
         actor=input.user_id,
         request_id=input.request_id,
     )
-    await tx.bookings.settle_request(booking_id, "held")
+    tx.bookings.settle_request(booking_id, "held")
     return HoldOutcome(BookingState.HELD, seconds_left=booking.seconds_left)
 
 
-async def reject(tx: Transaction, input: BookingInput, outcome: HoldOutcome) -> HoldOutcome:
+def reject(tx: Transaction, input: BookingInput, outcome: HoldOutcome) -> None:
     """Write a refusal as the request's outcome, unless it has one."""
     refusal = {"code": outcome.code, "detail": outcome.detail, **outcome.data}
-    await tx.bookings.settle_request(UUID(input.booking_id), "rejected", refusal)
-    return outcome
+    tx.bookings.settle_request(UUID(input.booking_id), "rejected", refusal)
 
 
 def refuse(context: HoldContext, input: BookingInput) -> HoldOutcome | None:
@@ -122,7 +120,7 @@ async def extend(tx: Transaction, step: ExtendStep) -> StepOutcome:
         return StepOutcome(booking.state, code=code, detail=f"The booking is {booking.state}.")
     if booking.has_lapsed:
         return StepOutcome(booking.state, code="hold_expired", detail="The hold has run out.")
-    if await tx.payments.open_attempt(booking.id) is not None:
+    if any(attempt.is_open for attempt in await tx.payments.attempts(booking.id)):
         return StepOutcome(
             booking.state, code="payment_open", detail="A pay page is open; pay or cancel."
         )
@@ -136,7 +134,7 @@ async def extend(tx: Transaction, step: ExtendStep) -> StepOutcome:
         "extensions_left": booking.extensions_left - 1,
         "reason": step.request.reason,
     }
-    booking = await tx.bookings.record(
+    booking = tx.bookings.record(
         booking,
         [Event(EventType.HOLD_EXTENDED, payload)],
         actor=step.request.actor,
@@ -155,7 +153,7 @@ async def begin_close(tx: Transaction, step: CloseStep) -> StepOutcome:
     """
     booking = await tx.bookings.lock(UUID(step.booking_id))
     if booking is None:
-        return await _refuse_unheld(tx, step)
+        return _refuse_unheld(tx, step)
     if booking.state is BookingState.HELD:
         if step.why is CloseReason.LAPSED and not booking.has_lapsed:
             return _outcome(booking)
@@ -168,9 +166,9 @@ async def begin_close(tx: Transaction, step: CloseStep) -> StepOutcome:
                 note=step.reason,
                 request_id=step.request_id,
             )
-        return await _start_closing(tx, booking, step)
+        return _start_closing(tx, booking, step)
     if booking.state is BookingState.EXPIRING and step.why is CloseReason.CANCELLED:
-        return await _start_closing(tx, booking, step)
+        return _start_closing(tx, booking, step)
     return _outcome(booking)
 
 
@@ -183,9 +181,9 @@ async def finish_close(tx: Transaction, step: FinishStep) -> StepOutcome:
     booking = await _locked(tx, step.booking_id)
     if not booking.state.is_closing or booking.closing_since is None:
         return _outcome(booking)
-    still_open = await tx.payments.attempts_with_open_session(booking.id)
-    uncertain = bool(still_open)
-    if still_open:
+    attempts = await tx.payments.attempts(booking.id)
+    uncertain = any(attempt.session_open for attempt in attempts)
+    if uncertain:
         waited = (booking.now - booking.closing_since).total_seconds()
         if waited < step.grace_seconds:
             return StepOutcome(booking.state, seconds_left=step.grace_seconds - waited)
@@ -218,9 +216,9 @@ async def end_hold(
         Event(EventType.SEAT_RELEASED, {"labels": labels}),
     ]
     if why is CloseReason.LAPSED:
-        await tx.outbox.queue(booking_id=booking.id, user_id=booking.user_id, template="lapse")
+        tx.outbox.queue(booking_id=booking.id, user_id=booking.user_id, template="lapse")
         events.append(Event(EventType.NOTIFICATION_QUEUED, {"template": "lapse"}))
-    booking = await tx.bookings.record(
+    booking = tx.bookings.record(
         booking,
         events,
         actor=actor,
@@ -232,21 +230,21 @@ async def end_hold(
     return _outcome(booking)
 
 
-async def _refuse_unheld(tx: Transaction, step: CloseStep) -> StepOutcome:
+def _refuse_unheld(tx: Transaction, step: CloseStep) -> StepOutcome:
     """The hold never took effect: write that down, so that a straggler of it cannot later."""
     refusal = {"code": "unavailable", "detail": "The seats could not be held; try again."}
-    await tx.bookings.settle_request(UUID(step.booking_id), "rejected", refusal)
+    tx.bookings.settle_request(UUID(step.booking_id), "rejected", refusal)
     return StepOutcome(BookingState.REJECTED, code="unavailable")
 
 
-async def _start_closing(tx: Transaction, booking: Booking, step: CloseStep) -> StepOutcome:
+def _start_closing(tx: Transaction, booking: Booking, step: CloseStep) -> StepOutcome:
     state = step.why.closing_state
     started = (
         EventType.BOOKING_CANCELLING
         if state is BookingState.CANCELLING
         else EventType.BOOKING_EXPIRING
     )
-    booking = await tx.bookings.record(
+    booking = tx.bookings.record(
         booking,
         [Event(started, {"why": step.why, "note": step.reason})],
         actor=step.actor,
@@ -262,27 +260,36 @@ async def _take_over_lapsed(tx: Transaction, show_id: UUID, input: BookingInput)
     """Expire whole each lapsed hold that stands on an asked seat: selling needs no sweeper."""
     labels = {seat.label for seat in input.seats}
     lapsed_holds = await tx.bookings.lock_lapsed(show_id, sorted(labels))
-    if not lapsed_holds:
-        return
     # Freeing the old seats and then claiming the new ones would lock rows out of order, and two
     # buyers could wait for one another: lock all of them in order first.
     for lapsed in lapsed_holds:
         labels.update((await tx.bookings.seats(lapsed.id))[1])
-    await tx.claims.line_up(show_id, sorted(labels))
+    tx.claims.line_up(show_id, sorted(labels))
     for lapsed in lapsed_holds:
         await end_hold(tx, lapsed, CloseReason.LAPSED, actor="system", request_id=input.request_id)
 
 
-def _new_booking(input: BookingInput, priced: Mapping[str, SeatPrice], currency: str) -> NewBooking:
-    total = Money(sum(seat.amount for seat in priced.values()), currency)
-    return NewBooking(
+def _new_booking(input: BookingInput, context: HoldContext) -> Booking:
+    """The booking as it is before its first event."""
+    longest = max(input.hold_seconds, input.hold_max_seconds)
+    return Booking(
         id=UUID(input.booking_id),
         user_id=UUID(input.user_id),
         show_id=UUID(input.show_id),
-        total=total,
-        hold_seconds=input.hold_seconds,
-        hold_max_seconds=max(input.hold_seconds, input.hold_max_seconds),
+        state=BookingState.HELD,
+        version=1,
+        sequence=0,
+        event_hash=b"",
+        total=Money(sum(seat.amount for seat in context.prices.values()), context.currency),
+        seat_count=len(input.seats),
+        hold_expires_at=context.now + timedelta(seconds=input.hold_seconds),
+        hold_max_expires_at=context.now + timedelta(seconds=longest),
         extensions_left=EXTENSIONS_PER_HOLD,
+        lapses=True,
+        closing_since=None,
+        close_reason=None,
+        provider_payment_id=None,
+        now=context.now,
     )
 
 

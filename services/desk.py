@@ -87,7 +87,7 @@ class BookingDesk:
         except ProcessOver:
             input = await self._work.booking_input(booking_id)
             if input is None:
-                async with self._begin() as tx:
+                async with self._begin.alone() as tx:
                     ended = await tx.bookings.peek(booking_id)
                 assert ended is not None, "its owner read it before"
                 return StepOutcome(ended.state)
@@ -157,7 +157,7 @@ class BookingDesk:
 
     async def _look(self, booking_id: UUID, request_id: str | None) -> None:
         """Read the provider again, at most once a second for each booking."""
-        async with self._begin() as tx:
+        async with self._begin.alone() as tx:
             attempt = await tx.payments.latest_attempt(booking_id)
             if attempt is None:
                 raise PaymentRequired("Check out first; nothing has been paid.")
@@ -167,7 +167,7 @@ class BookingDesk:
                 await self._news.read_again(attempt, request_id=request_id)
             except (Unavailable, ProcessAway, ProcessUnknown):
                 return
-            async with self._begin() as tx:
+            async with self._begin.alone() as tx:
                 attempt = await tx.payments.latest_attempt(booking_id) or attempt
             if attempt.status == "open":
                 raise PaymentRequired(
@@ -186,7 +186,7 @@ class BookingDesk:
             raise Unavailable("The booking could not be confirmed just now.") from error
 
     async def _own(self, caller: Caller, booking_id: UUID) -> Booking:
-        async with self._begin() as tx:
+        async with self._begin.alone() as tx:
             booking = await tx.bookings.peek(booking_id)
             if booking is None or booking.user_id != caller.user_id:
                 raise NotFound(NO_BOOKING)

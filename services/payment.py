@@ -52,12 +52,14 @@ async def plan_checkout(
     if booking is None or booking.user_id != user_id:
         raise NotFound("There is no such booking.")
     _require_payable(booking)
-    current = await tx.payments.open_attempt(booking_id)
-    if current is not None and current.provider == provider:
-        return CheckoutPlan(current)
-    if still_open := await tx.payments.attempts_with_open_session(booking_id):
-        return CheckoutPlan(None, tuple(still_open))
-    return CheckoutPlan(await _start_attempt(tx, booking, provider, request_id))
+    attempts = await tx.payments.attempts(booking_id)
+    for current in attempts:
+        if current.is_open and current.provider == provider:
+            return CheckoutPlan(current)
+    if still_open := tuple(attempt for attempt in attempts if attempt.session_open):
+        return CheckoutPlan(None, still_open)
+    number = len(attempts) + 1
+    return CheckoutPlan(_start_attempt(tx, booking, number, provider, request_id))
 
 
 async def record_payment(
@@ -74,11 +76,11 @@ async def record_payment(
     if payment.status is ProviderPaymentStatus.CAPTURED:
         if is_new:
             await tx.payments.raise_status(attempt.id, "captured")
-            booking = await _note(tx, booking, EventType.PAYMENT_VERIFIED, receipt, request_id)
+            booking = _note(tx, booking, EventType.PAYMENT_VERIFIED, receipt, request_id)
         return await _judge(tx, booking, receipt, request_id)
     if is_new and payment.status is ProviderPaymentStatus.FAILED:
         if await tx.payments.raise_status(attempt.id, "failed"):
-            await _note(tx, booking, EventType.PAYMENT_FAILED, receipt, request_id)
+            _note(tx, booking, EventType.PAYMENT_FAILED, receipt, request_id)
     elif is_new and payment.status is ProviderPaymentStatus.PROCESSING:
         await tx.payments.raise_status(attempt.id, "processing")
     return Recorded(booking.id)
@@ -97,7 +99,7 @@ async def confirm(tx: Transaction, request: ConfirmRequest) -> StepOutcome:
         return StepOutcome(booking.state)
     if request.provider_payment_id is None:
         if booking.total.amount == 0 and booking.state is BookingState.HELD:
-            return await _confirm(tx, booking, None, request.request_id)
+            return _confirm(tx, booking, None, request.request_id)
         return StepOutcome(booking.state, seconds_left=max(0.0, booking.seconds_left))
     receipt = await tx.payments.receipt(UUID(request.provider_payment_id))
     if receipt is None or receipt.booking_id != booking.id or receipt.status != "captured":
@@ -105,7 +107,7 @@ async def confirm(tx: Transaction, request: ConfirmRequest) -> StepOutcome:
     recorded = await _judge(tx, booking, receipt, request.request_id)
     if recorded.confirms is None:
         return StepOutcome(booking.state, seconds_left=max(0.0, booking.seconds_left))
-    return await _confirm(tx, booking, receipt, request.request_id)
+    return _confirm(tx, booking, receipt, request.request_id)
 
 
 async def judge_again(tx: Transaction, receipt_id: UUID) -> Recorded:
@@ -138,17 +140,15 @@ async def settle_refund(
         return
     if status != "succeeded":
         return
-    if not await _is_confirming_attempt(tx, receipt):
-        await tx.payments.set_status(receipt.payment_id, "refunded")
+    if not await _is_confirming_attempt(tx, booking, receipt):
+        tx.payments.set_status(receipt.payment_id, "refunded")
     settled = (
         EventType.LATE_PAYMENT_REFUNDED
         if receipt.verdict is Verdict.LATE
         else EventType.REFUND_SETTLED
     )
     payload = {"refund_id": str(refund.id), "amount": refund.amount.amount}
-    await tx.bookings.record(
-        booking, [Event(settled, payload)], actor="system", request_id=request_id
-    )
+    tx.bookings.record(booking, [Event(settled, payload)], actor="system", request_id=request_id)
 
 
 def _require_payable(booking: Booking) -> None:
@@ -162,10 +162,9 @@ def _require_payable(booking: Booking) -> None:
         raise Gone("The hold has run out; reserve again.")
 
 
-async def _start_attempt(
-    tx: Transaction, booking: Booking, provider: str, request_id: str | None
+def _start_attempt(
+    tx: Transaction, booking: Booking, number: int, provider: str, request_id: str | None
 ) -> Attempt:
-    number = await tx.payments.last_attempt_number(booking.id) + 1
     # Only the first page stretches the hold, so that paying cannot be a way to hold for ever.
     expires_at = checkout_expiry(booking) if booking.lapses else booking.hold_expires_at
     attempt = Attempt(
@@ -180,7 +179,7 @@ async def _start_attempt(
         expires_at=expires_at,
         session_open=True,
     )
-    await tx.payments.add_attempt(attempt)
+    tx.payments.add_attempt(attempt)
     payload = {
         "payment_id": str(attempt.id),
         "provider": provider,
@@ -189,7 +188,7 @@ async def _start_attempt(
         "currency": booking.total.currency,
         "hold_expires_at": expires_at.isoformat(),
     }
-    await tx.bookings.record(
+    tx.bookings.record(
         booking,
         [Event(EventType.PAYMENT_STARTED, payload)],
         actor=str(booking.user_id),
@@ -208,12 +207,11 @@ async def _judge(
         return Recorded(booking.id)
     if receipt.verdict is not None:
         return Recorded(booking.id, refunds=receipt.id)
-    confirming = await tx.payments.confirming_receipt(booking.id)
     verdict = judge_capture(
         booking.state,
         expected=booking.total,
         paid=receipt.paid,
-        has_confirming=confirming is not None,
+        has_confirming=booking.provider_payment_id is not None,
     )
     if verdict is Verdict.CONFIRMS:
         return Recorded(booking.id, confirms=receipt.id)
@@ -224,15 +222,15 @@ async def _judge(
 async def _send_back(
     tx: Transaction, booking: Booking, receipt: Receipt, verdict: Verdict, request_id: str | None
 ) -> None:
-    await tx.payments.decide(receipt.id, verdict)
+    tx.payments.decide(receipt.id, verdict)
     refund = await tx.payments.add_refund(
         receipt,
         refund_id=ids.refund_id(receipt.id, verdict),
         key=f"refund:{receipt.id}:{verdict}",
     )
-    if not await _is_confirming_attempt(tx, receipt):
-        await tx.payments.set_status(receipt.payment_id, "refund_pending")
-    await tx.outbox.queue(
+    if not await _is_confirming_attempt(tx, booking, receipt):
+        tx.payments.set_status(receipt.payment_id, "refund_pending")
+    tx.outbox.queue(
         booking_id=booking.id,
         user_id=booking.user_id,
         template="refund",
@@ -245,7 +243,7 @@ async def _send_back(
         "currency": refund.amount.currency,
         "reason": verdict,
     }
-    await tx.bookings.record(
+    tx.bookings.record(
         booking,
         [
             Event(EventType.REFUND_REQUESTED, payload),
@@ -256,23 +254,23 @@ async def _send_back(
     )
 
 
-async def _is_confirming_attempt(tx: Transaction, receipt: Receipt) -> bool:
+async def _is_confirming_attempt(tx: Transaction, booking: Booking, receipt: Receipt) -> bool:
     """A page paid twice stays ``captured`` for the payment that confirmed the booking."""
-    confirming = await tx.payments.confirming_receipt(receipt.booking_id)
+    if booking.provider_payment_id is None:
+        return False
+    confirming = await tx.payments.receipt(booking.provider_payment_id)
     return confirming is not None and confirming.payment_id == receipt.payment_id
 
 
-async def _confirm(
+def _confirm(
     tx: Transaction, booking: Booking, receipt: Receipt | None, request_id: str | None
 ) -> StepOutcome:
-    sold = await tx.claims.sell(booking.id)
-    if sold != booking.seat_count:
-        raise AssertionError(f"booking {booking.id} holds {sold} of {booking.seat_count} seats")
+    tx.claims.sell(booking.id, count=booking.seat_count)
     if receipt is not None:
-        await tx.payments.decide(receipt.id, Verdict.CONFIRMS)
-    await tx.outbox.queue(booking_id=booking.id, user_id=booking.user_id, template="confirmation")
+        tx.payments.decide(receipt.id, Verdict.CONFIRMS)
+    tx.outbox.queue(booking_id=booking.id, user_id=booking.user_id, template="confirmation")
     paid_by = str(receipt.id) if receipt else None
-    booking = await tx.bookings.record(
+    booking = tx.bookings.record(
         booking,
         [
             Event(EventType.BOOKING_CONFIRMED, {"provider_payment_id": paid_by}),
@@ -286,7 +284,7 @@ async def _confirm(
     return StepOutcome(booking.state)
 
 
-async def _note(
+def _note(
     tx: Transaction, booking: Booking, what: EventType, receipt: Receipt, request_id: str | None
 ) -> Booking:
     payload = {
@@ -296,6 +294,6 @@ async def _note(
         "amount": receipt.paid.amount,
         "currency": receipt.paid.currency,
     }
-    return await tx.bookings.record(
+    return tx.bookings.record(
         booking, [Event(what, payload)], actor=f"provider:{receipt.provider}", request_id=request_id
     )

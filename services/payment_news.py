@@ -46,7 +46,7 @@ class PaymentNews:
         self, provider_name: str, session_id: str, *, request_id: str | None
     ) -> bool:
         """Read a session named by a webhook; False when it is none of ours."""
-        async with self._begin() as tx:
+        async with self._begin.alone() as tx:
             attempt = await tx.payments.attempt_by_session(provider_name, session_id)
         if attempt is None:
             return False

@@ -21,8 +21,9 @@ from services.preclaim import ActiveClaim
 class HoldContext:
     """What a hold is judged by, read in one statement under the user's advisory lock.
 
-    ``request_age_seconds`` is by the database clock; ``seats_of_user`` counts this user's live
-    and confirmed seats of the show.
+    ``request_age_seconds`` is by the database clock, read as ``now``; ``seats_of_user`` counts
+    this user's live and confirmed seats of the show; ``has_lapsed_hold`` says that a hold that
+    ran out stands on an asked seat; ``prices`` leaves out the seats that the show does not sell.
     """
 
     request_age_seconds: float | None
@@ -33,6 +34,9 @@ class HoldContext:
     currency: str
     seats_of_user: int
     live_holds_of_user: int
+    has_lapsed_hold: bool
+    prices: Mapping[str, SeatPrice]
+    now: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +45,6 @@ class RequestOutcome:
 
     outcome: str | None
     refusal: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NewBooking:
-    id: UUID
-    user_id: UUID
-    show_id: UUID
-    total: Money
-    hold_seconds: int
-    hold_max_seconds: int
-    extensions_left: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +63,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A row of ``payments``: one pay page of a booking."""
+    """A row of ``payments``: one pay page of a booking. ``session_open``: it may take money."""
 
     id: UUID
     booking_id: UUID
@@ -82,6 +75,11 @@ class Attempt:
     checkout_url: str | None
     expires_at: datetime
     session_open: bool
+
+    @property
+    def is_open(self) -> bool:
+        """Its money may still come; a booking has one such attempt at most."""
+        return self.status in ("open", "processing", "authorised")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +111,11 @@ class Refund:
 
 
 class Bookings(Protocol):
-    async def hold_context(self, *, booking_id: UUID, user_id: UUID, show_id: UUID) -> HoldContext:
+    async def hold_context(self, input: BookingInput) -> HoldContext:
         """Take the user's advisory lock and the request's row lock, then read."""
         ...
 
-    async def add(self, new: NewBooking, seats: Sequence[SeatPrice]) -> Booking: ...
+    def add(self, booking: Booking, seats: Sequence[SeatPrice]) -> None: ...
 
     async def lock(self, booking_id: UUID) -> Booking | None:
         """The row under ``FOR UPDATE``, with the database clock read after the lock came."""
@@ -135,7 +133,7 @@ class Bookings(Protocol):
         """The booking's show and its labels, in order."""
         ...
 
-    async def record(
+    def record(
         self,
         booking: Booking,
         events: Sequence[Event],
@@ -155,27 +153,21 @@ class Bookings(Protocol):
 
     async def request_outcome(self, booking_id: UUID) -> RequestOutcome: ...
 
-    async def settle_request(
+    def settle_request(
         self, booking_id: UUID, outcome: str, refusal: Mapping[str, Any] | None = None
-    ) -> bool:
-        """Write the request's outcome if it has none; whether this call wrote it."""
+    ) -> None:
+        """Write the request's outcome if it has none."""
         ...
 
 
 class SeatClaims(Protocol):
-    async def priced(
-        self, show_id: UUID, choices: Sequence[tuple[str, str]]
-    ) -> Mapping[str, SeatPrice]:
-        """Price (label, ticket type) pairs; a label the show does not sell is left out."""
-        ...
-
     async def claim(
         self, show_id: UUID, labels: Sequence[str], booking_id: UUID
     ) -> Claimed | Taken:
         """Claim free seats, all or nothing; a caller told ``Taken`` must roll back."""
         ...
 
-    async def line_up(self, show_id: UUID, labels: Sequence[str]) -> None:
+    def line_up(self, show_id: UUID, labels: Sequence[str]) -> None:
         """Lock the rows of these labels in the order in which a claim meets them."""
         ...
 
@@ -183,8 +175,8 @@ class SeatClaims(Protocol):
         """Who stands on these seats (``None``: on any seat of the show)."""
         ...
 
-    async def sell(self, booking_id: UUID) -> int:
-        """Make the booking's held claims final; how many changed."""
+    def sell(self, booking_id: UUID, *, count: int) -> None:
+        """Make the booking's held claims final; without exactly ``count`` of them it all fails."""
         ...
 
     async def free(self, booking_id: UUID) -> list[str]:
@@ -193,7 +185,9 @@ class SeatClaims(Protocol):
 
 
 class Payments(Protocol):
-    async def open_attempt(self, booking_id: UUID) -> Attempt | None: ...
+    async def attempts(self, booking_id: UUID) -> list[Attempt]:
+        """Every attempt of the booking, oldest first."""
+        ...
 
     async def latest_attempt(self, booking_id: UUID) -> Attempt | None: ...
 
@@ -201,20 +195,18 @@ class Payments(Protocol):
         """Take this second's turn to read the payment at its provider."""
         ...
 
-    async def attempts_with_open_session(self, booking_id: UUID) -> list[Attempt]: ...
+    def add_attempt(self, attempt: Attempt) -> None: ...
 
-    async def last_attempt_number(self, booking_id: UUID) -> int: ...
-
-    async def add_attempt(self, attempt: Attempt) -> None: ...
-
-    async def set_session(self, payment_id: UUID, session_id: str, checkout_url: str) -> None: ...
+    async def set_session(self, payment_id: UUID, session_id: str, checkout_url: str) -> Attempt:
+        """Write down where the attempt is paid, unless that is known; the attempt as it stands."""
+        ...
 
     async def raise_status(self, payment_id: UUID, status: str) -> bool:
         """Move up the lattice open < processing < failed < authorised < captured; did it move."""
         ...
 
-    async def close_session(self, payment_id: UUID) -> bool:
-        """The provider said that this page takes no more money; was that news."""
+    def close_session(self, payment_id: UUID) -> None:
+        """The provider said that this page takes no more money."""
         ...
 
     async def attempt_by_session(self, provider: str, session_id: str) -> Attempt | None: ...
@@ -227,10 +219,8 @@ class Payments(Protocol):
 
     async def receipt(self, receipt_id: UUID) -> Receipt | None: ...
 
-    async def confirming_receipt(self, booking_id: UUID) -> Receipt | None: ...
-
-    async def decide(self, receipt_id: UUID, verdict: Verdict) -> bool:
-        """Write the verdict if there was none; whether this call wrote it."""
+    def decide(self, receipt_id: UUID, verdict: Verdict) -> None:
+        """Write the verdict if there was none."""
         ...
 
     async def add_refund(self, receipt: Receipt, *, refund_id: UUID, key: str) -> Refund: ...
@@ -241,19 +231,21 @@ class Payments(Protocol):
 
     async def settle_refund(self, refund_id: UUID, *, status: str, reference: str) -> bool: ...
 
-    async def set_status(self, payment_id: UUID, status: str) -> None: ...
+    def set_status(self, payment_id: UUID, status: str) -> None: ...
 
 
 class Outbox(Protocol):
-    async def queue(
-        self, *, booking_id: UUID, user_id: UUID, template: str, revision: int = 1
-    ) -> None:
+    def queue(self, *, booking_id: UUID, user_id: UUID, template: str, revision: int = 1) -> None:
         """Queue a message; the same revision of a template is sent once."""
         ...
 
 
 class Transaction(Protocol):
-    """One open transaction; it commits when its ``async with`` block ends without an error."""
+    """One open transaction; it commits when its ``async with`` block ends without an error.
+
+    A method that is not awaited puts its write off: it is made, in order, with the next one that
+    is, and before the commit at the latest. Then it may raise what the database says of it.
+    """
 
     @property
     def bookings(self) -> Bookings: ...
@@ -268,4 +260,8 @@ class Transaction(Protocol):
 class UnitOfWork(Protocol):
     def __call__(self) -> AbstractAsyncContextManager[Transaction]:
         """Begin; commit at the end of the block, roll back on any exception."""
+        ...
+
+    def alone(self) -> AbstractAsyncContextManager[Transaction]:
+        """The same tables, each call a transaction of its own: for a single read or write."""
         ...

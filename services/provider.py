@@ -32,11 +32,8 @@ async def open_session(
         return_url=return_url,
         expires_at=attempt.expires_at,
     )
-    async with begin() as tx:
-        await tx.payments.set_session(attempt.id, session.session_id, session.checkout_url)
-        stored = await tx.payments.attempt_by_session(attempt.provider, session.session_id)
-    assert stored is not None, "its session was stored above"
-    return stored
+    async with begin.alone() as tx:
+        return await tx.payments.set_session(attempt.id, session.session_id, session.checkout_url)
 
 
 async def close_sessions(
@@ -48,10 +45,10 @@ async def close_sessions(
         Whether all are closed for certain, and the captured payments that may confirm. An
         answer that did not come counts as open: not knowing is a value, not an error.
     """
-    async with begin() as tx:
-        attempts = await tx.payments.attempts_with_open_session(booking_id)
+    async with begin.alone() as tx:
+        attempts = await tx.payments.attempts(booking_id)
     closed, captured = True, []
-    for attempt in attempts:
+    for attempt in (one for one in attempts if one.session_open):
         try:
             session = await _expire(begin, gateways, attempt)
         except Unavailable:
@@ -74,7 +71,7 @@ async def record_session(
             for paid in session.payments
         ]
         if session.status in (SessionStatus.EXPIRED, SessionStatus.PAID):
-            await tx.payments.close_session(attempt.id)
+            tx.payments.close_session(attempt.id)
     return recorded
 
 
@@ -86,7 +83,7 @@ async def send_refund(
     Raises:
         Unavailable: the provider did not answer or has not settled it yet; ask again.
     """
-    async with begin() as tx:
+    async with begin.alone() as tx:
         refund = await tx.payments.refund_of(receipt_id)
     if refund is None:
         return "nothing_due"

@@ -40,7 +40,7 @@ class Reserver:
             Unavailable: nothing was held; try again.
         """
         won = await self._preclaim(input)
-        async with self._begin() as tx:
+        async with self._begin.alone() as tx:
             known = await tx.bookings.add_request(input, key_hash=key_hash, body_hash=body_hash)
         if known.outcome is not None:
             return await self._known(input, won, known)
@@ -51,7 +51,7 @@ class Reserver:
         except ProcessAway:
             return await self._withdraw(input, won)
         except ProcessOver:
-            async with self._begin() as tx:
+            async with self._begin.alone() as tx:
                 known = await tx.bookings.request_outcome(UUID(input.booking_id))
             return await self._known(input, won, known)
         if outcome.state is BookingState.REJECTED:
@@ -98,7 +98,7 @@ class Reserver:
         await self._preclaims.load(show_id, lambda: self._active(show_id, None))
 
     async def _active(self, show_id: UUID, labels: Sequence[str] | None) -> list[ActiveClaim]:
-        async with self._begin() as tx:
+        async with self._begin.alone() as tx:
             return await tx.claims.active(show_id, labels)
 
     async def _known(
@@ -116,7 +116,7 @@ class Reserver:
         """Temporal is away: write the refusal first, so that no straggler can hold the seats."""
         refusal = {"code": "unavailable", "detail": "Booking is not possible just now."}
         async with self._begin() as tx:
-            await tx.bookings.settle_request(UUID(input.booking_id), "rejected", refusal)
+            tx.bookings.settle_request(UUID(input.booking_id), "rejected", refusal)
             known = await tx.bookings.request_outcome(UUID(input.booking_id))
         return await self._known(input, won, known)
 

@@ -29,6 +29,7 @@ from domain.seatmap import first_adjacent_block, largest_block
 from domain.steps import BookingInput, SeatChoice
 from infra.postgres.show import ShowForSale
 from readmodel import bookings as readmodel
+from services.ports import Attempt
 
 router = APIRouter(prefix="/api/booking", tags=["bookings"])
 RESERVE = "POST /api/booking/reserve"
@@ -191,14 +192,13 @@ async def checkout(
     """Open a pay page, or answer with the one that is open."""
 
     async def run() -> Response:
-        _, is_new = await call.state.desk.checkout(
+        attempt, is_new = await call.state.desk.checkout(
             call.caller,
             booking_id,
             provider_name=body.provider,
             return_url=f"{call.state.settings.public_url}/api/booking/{booking_id}",
         )
-        booking = await _read(call.state, booking_id)
-        return _json({"payment": booking["payment"]}, 201 if is_new else 200)
+        return _json({"payment": _payment(attempt)}, 201 if is_new else 200)
 
     route = f"POST /api/booking/{booking_id}/checkout"
     return await idempotent(call.state, call.user, route, call.key, await request.body(), run)
@@ -227,13 +227,25 @@ async def confirm(
     )
 
 
+def _payment(attempt: Attempt) -> readmodel.Json:
+    return {
+        "id": str(attempt.id),
+        "provider": attempt.provider,
+        "session_id": attempt.session_id,
+        "status": attempt.status,
+        "amount": readmodel.money(attempt.amount.amount, attempt.amount.currency),
+        "checkout_url": attempt.checkout_url,
+        "expires_at": readmodel.stamp(attempt.expires_at),
+    }
+
+
 async def _booking(state: AppState, booking_id: UUID, status: int) -> Response:
     return _json(await _read(state, booking_id), status)
 
 
 async def _read(state: AppState, booking_id: UUID) -> readmodel.Json:
-    async with state.engine.connect() as connection:
-        booking = await readmodel.read(connection, booking_id)
+    async with state.database.statements() as session:
+        booking = await readmodel.read(session, booking_id)
     if booking is None:
         raise NotFound("There is no such booking.")
     return booking

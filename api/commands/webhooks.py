@@ -29,7 +29,7 @@ async def receive(
     secrets = [state.settings.webhook_secret.get_secret_value()]
     event = verify_webhook(secrets, request.headers, body)
     await inbox.store(
-        state.engine,
+        state.database,
         provider=provider,
         event_id=event.event_id,
         event_type=event.event_type,

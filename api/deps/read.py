@@ -11,11 +11,11 @@ from fastapi.openapi.models import HTTPBearer
 from fastapi.params import Path
 from fastapi.security.base import SecurityBase
 from pydantic import BeforeValidator
-from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 
 from api.deps.state import app_state
 from domain.errors import NotFound, Unauthenticated
+from infra.postgres.database import Session
 from infra.tokens import Principal, TokenSigner
 
 ID_EXAMPLE = "0b5c8c0e-6f0a-5b1e-9d53-3f6a2f0f2a11"
@@ -35,9 +35,9 @@ class Bearer(SecurityBase):
         return (await app_state(request)).signer.verify(token.strip())
 
 
-async def read_connection(request: Request) -> AsyncIterator[AsyncConnection]:
-    async with (await app_state(request)).reads.connect() as connection:
-        yield connection
+async def read_connection(request: Request) -> AsyncIterator[Session]:
+    async with (await app_state(request)).database.statements() as session:
+        yield session
 
 
 async def signer(request: Request) -> TokenSigner:
@@ -54,6 +54,6 @@ def _id(value: object) -> object:
 
 CurrentUser = Annotated[Principal, Depends(Bearer())]
 # Given back before the answer is sent: a slow reader must not keep a connection.
-ReadConnection = Annotated[AsyncConnection, Depends(read_connection, scope="function")]
+ReadConnection = Annotated[Session, Depends(read_connection, scope="function")]
 Signer = Annotated[TokenSigner, Depends(signer)]
 PathId = Annotated[UUID, BeforeValidator(_id), Path(examples=[ID_EXAMPLE])]

@@ -8,10 +8,10 @@ from typing import Annotated, cast
 
 from fastapi import Depends
 from redis.asyncio import Redis
-from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 from temporalio.client import Client
 
+from infra.postgres.database import Database
 from infra.postgres.idempotency import PostgresIdempotency
 from infra.postgres.show import ShowCache
 from infra.settings import Settings
@@ -24,11 +24,8 @@ from services.user import Accounts
 
 @dataclass(frozen=True, slots=True)
 class AppState:
-    """``reads`` is the same pool as ``engine``, each statement a transaction of its own."""
-
     settings: Settings
-    engine: AsyncEngine
-    reads: AsyncEngine
+    database: Database
     redis: Redis
     temporal: Client
     gateways: Mapping[str, PaymentGateway]

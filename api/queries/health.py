@@ -56,8 +56,8 @@ async def metrics(request: Request) -> Response:
 
 
 async def _database(state: AppState) -> None:
-    async with state.reads.connect() as connection:
-        await connection.execute(SELECT_ONE)
+    async with state.database.statements() as session:
+        await session.one(SELECT_ONE)
 
 
 async def _look(name: str, check: Awaitable[object]) -> str:

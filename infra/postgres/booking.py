@@ -8,18 +8,20 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import text
 
 from domain.booking import Booking, BookingState, CloseReason, SeatPrice
-from domain.events import ChainedEvent, Event, chain
+from domain.events import Event, chain
 from domain.money import Money
 from domain.steps import BookingInput
-from services.ports import HoldContext, NewBooking, RequestOutcome
+from infra.postgres.database import Session
+from services.ports import HoldContext, RequestOutcome
 
 USER_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:user_id, 0))")
 
-# The request's row is locked: a refusal written meanwhile is seen, one written later waits.
+# One row for each asked seat that the show sells, each with the whole context beside it; one row
+# without a seat when it sells none of them. The request's row is locked: a refusal written
+# meanwhile is seen, one written later waits.
 HOLD_CONTEXT = text("""
 WITH request AS MATERIALIZED (
     SELECT created_at, outcome, refusal FROM booking_requests WHERE id = :booking_id FOR UPDATE
@@ -29,6 +31,17 @@ WITH request AS MATERIALIZED (
       AND (show_id = :show_id OR state IN ('held', 'expiring', 'cancelling'))
       AND state IN ('held', 'expiring', 'cancelling', 'confirmed')
       AND NOT (state = 'held' AND lapses AND hold_expires_at <= clock_timestamp())
+), asked AS (
+    SELECT * FROM unnest(CAST(:labels AS text[]), CAST(:types AS text[]))
+        AS asked (label, ticket_type)
+), priced AS (
+    SELECT seats.label, seats.price_class, prices.ticket_type, prices.amount, seats.position
+    FROM shows
+    JOIN asked ON true
+    JOIN seats ON seats.seat_map_id = shows.seat_map_id AND seats.label = asked.label
+    JOIN prices ON prices.show_id = shows.id AND prices.price_class = seats.price_class
+               AND prices.ticket_type = asked.ticket_type
+    WHERE shows.id = :show_id
 )
 SELECT
     (SELECT extract(epoch FROM clock_timestamp() - created_at)::float8 FROM request) AS age,
@@ -38,25 +51,29 @@ SELECT
     clock_timestamp() BETWEEN sales_open_at AND sales_close_at AS sales_open,
     currency,
     (SELECT coalesce(sum(seat_count), 0) FROM mine WHERE show_id = :show_id) AS seats_of_user,
-    (SELECT count(*) FROM mine WHERE state <> 'confirmed') AS live_holds
-FROM shows WHERE id = :show_id
+    (SELECT count(*) FROM mine WHERE state <> 'confirmed') AS live_holds,
+    EXISTS (
+        SELECT 1 FROM seat_claims JOIN bookings ON bookings.id = seat_claims.booking_id
+        WHERE seat_claims.show_id = :show_id AND seat_claims.state = 'held'
+          AND seat_claims.label = ANY(CAST(:labels AS text[]))
+          AND lapses AND hold_expires_at <= clock_timestamp()
+    ) AS has_lapsed,
+    clock_timestamp() AS now,
+    priced.label, price_class, ticket_type, amount
+FROM shows LEFT JOIN priced ON true WHERE shows.id = :show_id
+ORDER BY priced.position
 """)
 
 ADD = text("""
 WITH added AS (
     INSERT INTO bookings (id, user_id, show_id, state, currency, total_amount, seat_count,
                           extensions_left, hold_expires_at, hold_max_expires_at)
-    SELECT :id, :user_id, :show_id, 'held', :currency, :amount, :seat_count, :extensions_left,
-           now + make_interval(secs => :hold_seconds),
-           now + make_interval(secs => :hold_max_seconds)
-    FROM (SELECT clock_timestamp() AS now) AS clock
-    RETURNING *
-), seats AS (
-    INSERT INTO booking_seats (booking_id, label, price_class, ticket_type, amount)
-    SELECT :id, * FROM unnest(CAST(:labels AS text[]), CAST(:classes AS text[]),
-                              CAST(:types AS text[]), CAST(:amounts AS bigint[]))
+    VALUES (:id, :user_id, :show_id, 'held', :currency, :amount, :seat_count, :extensions_left,
+            :hold_expires_at, :hold_max_expires_at)
 )
-SELECT *, clock_timestamp() AS now FROM added
+INSERT INTO booking_seats (booking_id, label, price_class, ticket_type, amount)
+SELECT :id, * FROM unnest(CAST(:labels AS text[]), CAST(:classes AS text[]),
+                          CAST(:types AS text[]), CAST(:amounts AS bigint[]))
 """)
 
 # The lock comes first, then the clock: a wait for the lock must not make a hold look alive.
@@ -84,19 +101,32 @@ SELECT show_id, array_agg(label ORDER BY label) AS labels
 FROM bookings JOIN booking_seats ON booking_id = id WHERE id = :id GROUP BY show_id
 """)
 
-CHANGE = text("""
-UPDATE bookings SET
-    version = version + 1, sequence = :sequence, event_hash = :event_hash,
-    updated_at = clock_timestamp(),
-    state = coalesce(:state, state),
-    hold_expires_at = coalesce(:hold_expires_at, hold_expires_at),
-    extensions_left = coalesce(:extensions_left, extensions_left),
-    lapses = coalesce(:lapses, lapses),
-    closing_since = coalesce(:closing_since, closing_since),
-    close_reason = coalesce(:close_reason, close_reason),
-    payment_uncertain = coalesce(:payment_uncertain, payment_uncertain),
-    provider_payment_id = coalesce(:provider_payment_id, provider_payment_id)
-WHERE id = :id AND version = :version
+# The events are written only where the version was still the one that was read.
+RECORD = text("""
+WITH changed AS (
+    UPDATE bookings SET
+        version = version + 1, sequence = :sequence, event_hash = :event_hash,
+        updated_at = clock_timestamp(),
+        state = coalesce(:state, state),
+        hold_expires_at = coalesce(:hold_expires_at, hold_expires_at),
+        extensions_left = coalesce(:extensions_left, extensions_left),
+        lapses = coalesce(:lapses, lapses),
+        closing_since = coalesce(:closing_since, closing_since),
+        close_reason = coalesce(:close_reason, close_reason),
+        payment_uncertain = coalesce(:payment_uncertain, payment_uncertain),
+        provider_payment_id = coalesce(:provider_payment_id, provider_payment_id)
+    WHERE id = :id AND version = :version
+    RETURNING id, version
+)
+INSERT INTO events (aggregate_id, sequence, event_type, payload, actor, request_id, version,
+                    previous_hash, hash)
+SELECT changed.id, new.sequence, event_type, payload, :actor, :request_id, changed.version,
+       previous_hash, hash
+FROM changed, unnest(CAST(:sequences AS int[]), CAST(:types AS text[]),
+                     CAST(:payloads AS jsonb[]), CAST(:previous_hashes AS bytea[]),
+                     CAST(:hashes AS bytea[]))
+     AS new (sequence, event_type, payload, previous_hash, hash)
+ORDER BY new.sequence
 """)
 NO_CHANGES: Mapping[str, Any] = dict.fromkeys(
     (
@@ -110,17 +140,6 @@ NO_CHANGES: Mapping[str, Any] = dict.fromkeys(
         "provider_payment_id",
     )
 )
-
-APPEND = text("""
-INSERT INTO events (aggregate_id, sequence, event_type, payload, actor, request_id, version,
-                    previous_hash, hash)
-SELECT :aggregate_id, sequence, event_type, payload, :actor, :request_id, :version,
-       previous_hash, hash
-FROM unnest(CAST(:sequences AS int[]), CAST(:types AS text[]), CAST(:payloads AS jsonb[]),
-            CAST(:previous_hashes AS bytea[]), CAST(:hashes AS bytea[]))
-     AS new (sequence, event_type, payload, previous_hash, hash)
-ORDER BY sequence
-""")
 
 ADD_REQUEST = text("""
 WITH added AS (
@@ -139,20 +158,23 @@ WHERE id = :id AND outcome IS NULL
 """)
 
 
-class StaleVersion(Exception):
-    """Somebody wrote to a booking that this transaction believed locked: a bug, so undo it all."""
-
-
 class PostgresBookings:
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
-    async def hold_context(self, *, booking_id: UUID, user_id: UUID, show_id: UUID) -> HoldContext:
-        await self._connection.execute(USER_LOCK, {"user_id": str(user_id)})
-        found = await self._connection.execute(
-            HOLD_CONTEXT, {"booking_id": booking_id, "user_id": user_id, "show_id": show_id}
+    async def hold_context(self, input: BookingInput) -> HoldContext:
+        self._session.later(USER_LOCK, user_id=input.user_id)
+        rows = await self._session.all(
+            HOLD_CONTEXT,
+            booking_id=UUID(input.booking_id),
+            user_id=UUID(input.user_id),
+            show_id=UUID(input.show_id),
+            labels=[seat.label for seat in input.seats],
+            types=[seat.ticket_type for seat in input.seats],
         )
-        row = found.one()
+        if not rows:
+            raise LookupError(f"show {input.show_id} has no row")
+        row = rows[0]
         return HoldContext(
             request_age_seconds=row.age,
             request_outcome=row.outcome,
@@ -162,49 +184,53 @@ class PostgresBookings:
             currency=row.currency,
             seats_of_user=row.seats_of_user,
             live_holds_of_user=row.live_holds,
+            has_lapsed_hold=row.has_lapsed,
+            prices={
+                one.label: SeatPrice(one.label, one.price_class, one.ticket_type, one.amount)
+                for one in rows
+                if one.label is not None
+            },
+            now=row.now,
         )
 
-    async def add(self, new: NewBooking, seats: Sequence[SeatPrice]) -> Booking:
-        added = await self._connection.execute(
+    def add(self, booking: Booking, seats: Sequence[SeatPrice]) -> None:
+        self._session.later(
             ADD,
-            {
-                "id": new.id,
-                "user_id": new.user_id,
-                "show_id": new.show_id,
-                "currency": new.total.currency,
-                "amount": new.total.amount,
-                "seat_count": len(seats),
-                "extensions_left": new.extensions_left,
-                "hold_seconds": new.hold_seconds,
-                "hold_max_seconds": new.hold_max_seconds,
-                "labels": [seat.label for seat in seats],
-                "classes": [seat.price_class for seat in seats],
-                "types": [seat.ticket_type for seat in seats],
-                "amounts": [seat.amount for seat in seats],
-            },
+            changes=len(seats),
+            id=booking.id,
+            user_id=booking.user_id,
+            show_id=booking.show_id,
+            currency=booking.total.currency,
+            amount=booking.total.amount,
+            seat_count=booking.seat_count,
+            extensions_left=booking.extensions_left,
+            hold_expires_at=booking.hold_expires_at,
+            hold_max_expires_at=booking.hold_max_expires_at,
+            labels=[seat.label for seat in seats],
+            classes=[seat.price_class for seat in seats],
+            types=[seat.ticket_type for seat in seats],
+            amounts=[seat.amount for seat in seats],
         )
-        return _booking(added.one())
 
     async def lock(self, booking_id: UUID) -> Booking | None:
-        found = await self._connection.execute(LOCK, {"id": booking_id})
-        row = found.one_or_none()
+        row = await self._session.one(LOCK, id=booking_id)
         return _booking(row) if row else None
 
     async def peek(self, booking_id: UUID) -> Booking | None:
-        row = (await self._connection.execute(PEEK, {"id": booking_id})).one_or_none()
+        row = await self._session.one(PEEK, id=booking_id)
         return _booking(row) if row else None
 
     async def lock_lapsed(self, show_id: UUID, labels: Sequence[str]) -> list[Booking]:
-        found = await self._connection.execute(
-            LOCK_LAPSED, {"show_id": show_id, "labels": list(labels)}
-        )
-        return [_booking(row) for row in found]
+        rows = await self._session.all(LOCK_LAPSED, show_id=show_id, labels=list(labels))
+        return [_booking(row) for row in rows]
 
     async def seats(self, booking_id: UUID) -> tuple[UUID, list[str]]:
-        row = (await self._connection.execute(SEATS, {"id": booking_id})).one()
+        row = await self._session.one(SEATS, id=booking_id)
+        if row is None:
+            raise LookupError(f"booking {booking_id} has no seats")
         return row.show_id, row.labels
 
-    async def record(
+    def record(
         self,
         booking: Booking,
         events: Sequence[Event],
@@ -217,80 +243,57 @@ class PostgresBookings:
             booking.id, list(events), sequence=booking.sequence, previous_hash=booking.event_hash
         )
         last: dict[str, Any] = {"sequence": chained[-1].sequence, "event_hash": chained[-1].hash}
-        version = booking.version
-        changed = await self._connection.execute(
-            CHANGE, {**NO_CHANGES, **changes, **last, "id": booking.id, "version": version}
+        self._session.later(
+            RECORD,
+            changes=len(chained),
+            **{**NO_CHANGES, **changes, **last},
+            id=booking.id,
+            version=booking.version,
+            actor=actor,
+            request_id=request_id,
+            sequences=[one.sequence for one in chained],
+            types=[str(one.event.type) for one in chained],
+            payloads=[orjson.dumps(dict(one.event.payload)).decode() for one in chained],
+            previous_hashes=[one.previous_hash for one in chained],
+            hashes=[one.hash for one in chained],
         )
-        if changed.rowcount != 1:
-            raise StaleVersion(f"booking {booking.id} is not at version {version}")
-        await self._append(booking.id, chained, actor, request_id, version + 1)
         known: dict[str, Any] = {
             name: value for name, value in changes.items() if hasattr(booking, name)
         }
-        return replace(booking, version=version + 1, **last, **known)
-
-    async def _append(
-        self,
-        aggregate_id: UUID,
-        chained: Sequence[ChainedEvent],
-        actor: str,
-        request_id: str | None,
-        version: int,
-    ) -> None:
-        await self._connection.execute(
-            APPEND,
-            {
-                "aggregate_id": aggregate_id,
-                "actor": actor,
-                "request_id": request_id,
-                "version": version,
-                "sequences": [one.sequence for one in chained],
-                "types": [str(one.event.type) for one in chained],
-                "payloads": [orjson.dumps(dict(one.event.payload)).decode() for one in chained],
-                "previous_hashes": [one.previous_hash for one in chained],
-                "hashes": [one.hash for one in chained],
-            },
-        )
+        return replace(booking, version=booking.version + 1, **last, **known)
 
     async def add_request(
         self, input: BookingInput, *, key_hash: bytes | None, body_hash: bytes
     ) -> RequestOutcome:
-        found = await self._connection.execute(
+        row = await self._session.one(
             ADD_REQUEST,
-            {
-                "id": UUID(input.booking_id),
-                "user_id": UUID(input.user_id),
-                "show_id": UUID(input.show_id),
-                "key_hash": key_hash,
-                "body_hash": body_hash,
-                "seats": [seat.label for seat in input.seats],
-                "types": [seat.ticket_type for seat in input.seats],
-            },
+            id=UUID(input.booking_id),
+            user_id=UUID(input.user_id),
+            show_id=UUID(input.show_id),
+            key_hash=key_hash,
+            body_hash=body_hash,
+            seats=[seat.label for seat in input.seats],
+            types=[seat.ticket_type for seat in input.seats],
         )
         # A row inserted by this statement is not in its own snapshot: nothing is known of it yet.
-        row = found.one_or_none()
         return RequestOutcome(row.outcome, row.refusal) if row else RequestOutcome(None)
 
     async def request_outcome(self, booking_id: UUID) -> RequestOutcome:
-        found = await self._connection.execute(REQUEST_OUTCOME, {"id": booking_id})
-        row = found.one_or_none()
+        row = await self._session.one(REQUEST_OUTCOME, id=booking_id)
         return RequestOutcome(row.outcome, row.refusal) if row else RequestOutcome(None)
 
-    async def settle_request(
+    def settle_request(
         self, booking_id: UUID, outcome: str, refusal: Mapping[str, Any] | None = None
-    ) -> bool:
-        written = await self._connection.execute(
+    ) -> None:
+        self._session.later(
             SETTLE_REQUEST,
-            {
-                "id": booking_id,
-                "outcome": outcome,
-                "refusal": orjson.dumps(refusal).decode() if refusal is not None else None,
-            },
+            id=booking_id,
+            outcome=outcome,
+            refusal=orjson.dumps(refusal).decode() if refusal is not None else None,
         )
-        return written.rowcount == 1
 
 
-def _booking(row: Row[Any]) -> Booking:
+def _booking(row: Any) -> Booking:
     return Booking(
         id=row.id,
         user_id=row.user_id,
@@ -307,5 +310,6 @@ def _booking(row: Row[Any]) -> Booking:
         lapses=row.lapses,
         closing_since=row.closing_since,
         close_reason=CloseReason(row.close_reason) if row.close_reason else None,
+        provider_payment_id=row.provider_payment_id,
         now=row.now,
     )

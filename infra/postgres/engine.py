@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from infra.settings import Settings
@@ -13,7 +16,13 @@ OPTIONS = (
 )
 
 
-def create_engine(settings: Settings, *, application_name: str = "seathold") -> AsyncEngine:
+def create_engine(
+    settings: Settings,
+    *,
+    application_name: str = "seathold",
+    connect_args: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> AsyncEngine:
     """Open nothing yet: connections are made on first use, at most ``db_pool_size``."""
     return create_async_engine(
         settings.sqlalchemy_url,
@@ -28,5 +37,7 @@ def create_engine(settings: Settings, *, application_name: str = "seathold") -> 
             "connect_timeout": 5,
             "application_name": application_name,
             "prepare_threshold": 2,
+            **(connect_args or {}),
         },
+        **options,
     )

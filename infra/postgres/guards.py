@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+
+from infra.postgres.database import Database
 
 GUARD = text("""
-SELECT count(*) FROM pg_index
+SELECT count(*) AS guards FROM pg_index
 JOIN pg_class AS index ON index.oid = indexrelid
 WHERE indrelid = to_regclass('seat_claims') AND index.relname = 'seat_claims_show_label_key'
   AND indisunique AND indisvalid AND indpred IS NULL
@@ -15,15 +16,15 @@ WHERE indrelid = to_regclass('seat_claims') AND index.relname = 'seat_claims_sho
 """)
 
 
-async def require_guards(engine: AsyncEngine) -> None:
+async def require_guards(database: Database) -> None:
     """Refuse to start without the index that keeps a seat from being sold twice.
 
     Raises:
         RuntimeError: the index is missing, not unique, or was never built to the end.
     """
-    async with engine.connect() as connection:
-        found = await connection.scalar(GUARD)
-    if found != 1:
+    async with database.statements() as session:
+        found = await session.one(GUARD)
+    if found is None or found.guards != 1:
         raise RuntimeError(
             "The unique index seat_claims_show_label_key is missing or invalid, so a seat could"
             " be sold twice; run `seathold migrate`, or recreate the index, and start again."

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncEngine
+
+from infra.postgres.database import Database
 
 LEASE_SECONDS = 10
 KEPT_SECONDS = 24 * 3600
@@ -80,8 +81,8 @@ class OtherBody:
 class PostgresIdempotency:
     """Each method is one statement and commits by itself."""
 
-    def __init__(self, engine: AsyncEngine, *, lease_seconds: float = LEASE_SECONDS) -> None:
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+    def __init__(self, database: Database, *, lease_seconds: float = LEASE_SECONDS) -> None:
+        self._database = database
         self.lease_seconds = lease_seconds
 
     async def take(self, key: Key) -> Mine | Answered | InFlight | OtherBody:
@@ -94,11 +95,11 @@ class PostgresIdempotency:
             "lease": self.lease_seconds,
             "kept": KEPT_SECONDS,
         }
-        async with self._engine.connect() as connection:
+        async with self._database.statements() as session:
             for _ in range(MAX_LOOKS):
-                if (await connection.execute(TAKE, asked)).one_or_none() is not None:
+                if await session.one(TAKE, **asked) is not None:
                     return Mine(key, owner)
-                row = (await connection.execute(LOOK, place)).one_or_none()
+                row = await session.one(LOOK, **place)
                 if row is None:
                     # Swept away between the two statements.
                     continue
@@ -129,6 +130,5 @@ class PostgresIdempotency:
     async def _change(self, statement: TextClause, mine: Mine, **values: object) -> bool:
         key = mine.key
         place = {"user_id": key.user_id, "route": key.route, "key_hash": key.key_hash}
-        async with self._engine.connect() as connection:
-            done = await connection.execute(statement, {**place, "owner": mine.owner, **values})
-        return done.rowcount == 1
+        async with self._database.statements() as session:
+            return await session.change(statement, **place, owner=mine.owner, **values) == 1

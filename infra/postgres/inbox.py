@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+
+from infra.postgres.database import Database
 
 STORE = text("""
 INSERT INTO webhook_inbox (provider, event_id, event_type, body, request_id)
@@ -13,7 +14,7 @@ ON CONFLICT (provider, event_id) DO NOTHING
 
 
 async def store(
-    engine: AsyncEngine,
+    database: Database,
     *,
     provider: str,
     event_id: str,
@@ -22,16 +23,13 @@ async def store(
     request_id: str | None,
 ) -> bool:
     """Commit the event; False when it was there already."""
-    alone = engine.execution_options(isolation_level="AUTOCOMMIT")
-    async with alone.connect() as connection:
-        stored = await connection.execute(
+    async with database.statements() as session:
+        stored = await session.change(
             STORE,
-            {
-                "provider": provider,
-                "event_id": event_id,
-                "event_type": event_type,
-                "body": body,
-                "request_id": request_id,
-            },
+            provider=provider,
+            event_id=event_id,
+            event_type=event_type,
+            body=body,
+            request_id=request_id,
         )
-    return stored.rowcount == 1
+    return stored == 1

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import text
 
 from domain.money import Money
+from infra.postgres.database import Database, Session
 from services.notification import LOST, Delivery, Notice, Outcome, RefundLine, after
 
 QUEUE = text("""
@@ -23,7 +23,7 @@ ON CONFLICT (booking_id, template, revision, channel) DO NOTHING
 LEASES_LOST = text("""
 SELECT id, channel, attempts, ambiguous_attempts FROM notification_outbox
 WHERE state = 'sending' AND next_attempt_at <= now()
-ORDER BY next_attempt_at LIMIT :limit FOR UPDATE SKIP LOCKED
+ORDER BY next_attempt_at LIMIT :limit
 """)
 
 CLAIM = text("""
@@ -71,8 +71,8 @@ WHERE id = :id AND state = 'sending' AND attempts = :attempts
 """)
 
 
-async def queue(
-    conn: AsyncConnection,
+def queue(
+    session: Session,
     *,
     booking_id: UUID,
     user_id: UUID,
@@ -81,47 +81,53 @@ async def queue(
     revision: int = 1,
 ) -> None:
     """Add a notification to the caller's transaction, one row a channel, once a revision."""
-    values = {"booking_id": booking_id, "user_id": user_id, "template": template}
-    await conn.execute(QUEUE, {**values, "channels": list(channels), "revision": revision})
+    session.later(
+        QUEUE,
+        booking_id=booking_id,
+        user_id=user_id,
+        template=template,
+        channels=list(channels),
+        revision=revision,
+    )
 
 
 class PostgresOutboxQueue:
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def take(self, limit: int, *, lease_seconds: float) -> list[tuple[Delivery, Notice]]:
-        async with self._engine.begin() as conn:
-            # In the transaction that claims at the latest: a second message is sent only after
-            # the doubt about the first is on record.
-            for row in (await conn.execute(LEASES_LOST, {"limit": limit})).all():
+        async with self._database.statements() as session:
+            # Before anything is claimed: a second message is sent only after the doubt about the
+            # first is on record.
+            for row in await session.all(LEASES_LOST, limit=limit):
                 delivery = _delivery(row)
-                await _record(conn, delivery, after(LOST, delivery))
-            values = {"limit": limit, "lease_seconds": lease_seconds}
-            rows = (await conn.execute(CLAIM, values)).all()
+                await _record(session, delivery, after(LOST, delivery))
+            rows = await session.all(CLAIM, limit=limit, lease_seconds=lease_seconds)
         return [(_delivery(row), _notice(row)) for row in rows]
 
     async def record(self, delivery: Delivery, outcome: Outcome) -> bool:
-        async with self._engine.begin() as conn:
-            return await _record(conn, delivery, outcome)
+        async with self._database.statements() as session:
+            return await _record(session, delivery, outcome)
 
 
-async def _record(conn: AsyncConnection, delivery: Delivery, outcome: Outcome) -> bool:
-    values = {
-        "id": delivery.id,
-        "attempts": delivery.attempts,
-        "state": outcome.state,
-        "reason": outcome.reason,
-        "ambiguous": int(outcome.ambiguous),
-        "wait_seconds": outcome.wait_seconds,
-    }
-    return (await conn.execute(RECORD, values)).rowcount == 1
+async def _record(session: Session, delivery: Delivery, outcome: Outcome) -> bool:
+    changed = await session.change(
+        RECORD,
+        id=delivery.id,
+        attempts=delivery.attempts,
+        state=outcome.state,
+        reason=outcome.reason,
+        ambiguous=int(outcome.ambiguous),
+        wait_seconds=outcome.wait_seconds,
+    )
+    return changed == 1
 
 
-def _delivery(row: Row[Any]) -> Delivery:
+def _delivery(row: Any) -> Delivery:
     return Delivery(row.id, row.channel, row.attempts, row.ambiguous_attempts)
 
 
-def _notice(row: Row[Any]) -> Notice:
+def _notice(row: Any) -> Notice:
     return Notice(
         booking_id=row.booking_id,
         template=row.template,

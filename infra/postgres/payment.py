@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, TextClause, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import text
 
 from domain import ids
 from domain.money import Money
 from domain.payment import ProviderPayment, Verdict
+from infra.postgres.database import Session
 from services.ports import Attempt, Receipt, Refund
 
 # How far a payment has come: a later fact may raise a status, an earlier one never lowers it.
@@ -19,19 +19,12 @@ RANK = """CASE {column}
     WHEN 'voided' THEN 4 WHEN 'authorised' THEN 5 WHEN 'captured' THEN 6
     WHEN 'refund_pending' THEN 7 WHEN 'refunded' THEN 8 ELSE 9 END"""
 
-OPEN_ATTEMPT = text("""
-SELECT * FROM payments WHERE booking_id = :booking_id
-AND status IN ('open', 'processing', 'authorised')
-""")
-OPEN_SESSIONS = text("""
-SELECT * FROM payments WHERE booking_id = :booking_id AND session_open ORDER BY attempt
-""")
+ATTEMPTS = text("SELECT * FROM payments WHERE booking_id = :booking_id ORDER BY attempt")
 LATEST = text("SELECT * FROM payments WHERE booking_id = :id ORDER BY attempt DESC LIMIT 1")
 MAY_READ = text("""
 UPDATE payments SET last_read_at = clock_timestamp() WHERE id = :id
 AND (last_read_at IS NULL OR last_read_at < clock_timestamp() - interval '1 second')
 """)
-LAST_ATTEMPT = text("SELECT coalesce(max(attempt), 0) FROM payments WHERE booking_id = :booking_id")
 ADD_ATTEMPT = text("""
 INSERT INTO payments (id, booking_id, attempt, provider, status, amount, currency, expires_at)
 VALUES (:id, :booking_id, :attempt, :provider, :status, :amount, :currency, :expires_at)
@@ -41,7 +34,9 @@ SET_SESSION = text("""
 UPDATE payments SET session_id = :session_id, checkout_url = :checkout_url,
     next_poll_at = clock_timestamp() + interval '30 seconds', updated_at = clock_timestamp()
 WHERE id = :id AND session_id IS NULL
+RETURNING *
 """)
+ATTEMPT = text("SELECT * FROM payments WHERE id = :id")
 RAISE_STATUS = text(
     f"UPDATE payments SET status = CAST(:status AS text), updated_at = clock_timestamp()"  # noqa: S608
     f" WHERE id = :id AND {RANK.format(column='status')} < {RANK.format(column=':status')}"
@@ -73,9 +68,6 @@ RECEIPT = text("SELECT * FROM provider_payments WHERE id = :id")
 RECEIPT_BY_REFERENCE = text(
     "SELECT * FROM provider_payments WHERE provider = :provider AND reference = :reference"
 )
-CONFIRMING = text("""
-SELECT * FROM provider_payments WHERE booking_id = :booking_id AND decision = 'confirms'
-""")
 DECIDE = text("""
 UPDATE provider_payments SET decision = :verdict, updated_at = clock_timestamp()
 WHERE id = :id AND decision IS NULL
@@ -100,71 +92,58 @@ WHERE id = :id AND status <> 'succeeded' AND status <> :status
 
 
 class PostgresPayments:
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
-    async def _one(self, statement: TextClause, **values: Any) -> Row[Any] | None:
-        return (await self._connection.execute(statement, values)).one_or_none()
-
-    async def _changed(self, statement: TextClause, **values: Any) -> bool:
-        return (await self._connection.execute(statement, values)).rowcount == 1
-
-    async def open_attempt(self, booking_id: UUID) -> Attempt | None:
-        row = await self._one(OPEN_ATTEMPT, booking_id=booking_id)
-        return as_attempt(row) if row else None
+    async def attempts(self, booking_id: UUID) -> list[Attempt]:
+        return [as_attempt(row) for row in await self._session.all(ATTEMPTS, booking_id=booking_id)]
 
     async def latest_attempt(self, booking_id: UUID) -> Attempt | None:
-        row = await self._one(LATEST, id=booking_id)
+        row = await self._session.one(LATEST, id=booking_id)
         return as_attempt(row) if row else None
 
     async def may_read(self, payment_id: UUID) -> bool:
-        return await self._changed(MAY_READ, id=payment_id)
+        return await self._session.change(MAY_READ, id=payment_id) == 1
 
-    async def attempts_with_open_session(self, booking_id: UUID) -> list[Attempt]:
-        found = await self._connection.execute(OPEN_SESSIONS, {"booking_id": booking_id})
-        return [as_attempt(row) for row in found]
-
-    async def last_attempt_number(self, booking_id: UUID) -> int:
-        number = await self._connection.scalar(LAST_ATTEMPT, {"booking_id": booking_id})
-        return int(number or 0)
-
-    async def add_attempt(self, attempt: Attempt) -> None:
-        await self._connection.execute(
+    def add_attempt(self, attempt: Attempt) -> None:
+        self._session.later(
             ADD_ATTEMPT,
-            {
-                "id": attempt.id,
-                "booking_id": attempt.booking_id,
-                "attempt": attempt.attempt,
-                "provider": attempt.provider,
-                "status": attempt.status,
-                "amount": attempt.amount.amount,
-                "currency": attempt.amount.currency,
-                "expires_at": attempt.expires_at,
-            },
+            changes=1,
+            id=attempt.id,
+            booking_id=attempt.booking_id,
+            attempt=attempt.attempt,
+            provider=attempt.provider,
+            status=attempt.status,
+            amount=attempt.amount.amount,
+            currency=attempt.amount.currency,
+            expires_at=attempt.expires_at,
         )
 
-    async def set_session(self, payment_id: UUID, session_id: str, checkout_url: str) -> None:
-        await self._changed(
+    async def set_session(self, payment_id: UUID, session_id: str, checkout_url: str) -> Attempt:
+        row = await self._session.one(
             SET_SESSION, id=payment_id, session_id=session_id, checkout_url=checkout_url
-        )
+        ) or await self._session.one(ATTEMPT, id=payment_id)
+        if row is None:
+            raise LookupError(f"payment {payment_id} has no row")
+        return as_attempt(row)
 
     async def raise_status(self, payment_id: UUID, status: str) -> bool:
-        return await self._changed(RAISE_STATUS, id=payment_id, status=status)
+        return await self._session.change(RAISE_STATUS, id=payment_id, status=status) == 1
 
-    async def set_status(self, payment_id: UUID, status: str) -> None:
-        await self._changed(SET_STATUS, id=payment_id, status=status)
+    def set_status(self, payment_id: UUID, status: str) -> None:
+        self._session.later(SET_STATUS, id=payment_id, status=status)
 
-    async def close_session(self, payment_id: UUID) -> bool:
-        return await self._changed(CLOSE_SESSION, id=payment_id)
+    def close_session(self, payment_id: UUID) -> None:
+        self._session.later(CLOSE_SESSION, id=payment_id)
 
     async def attempt_by_session(self, provider: str, session_id: str) -> Attempt | None:
-        row = await self._one(BY_SESSION, provider=provider, session_id=session_id)
+        row = await self._session.one(BY_SESSION, provider=provider, session_id=session_id)
         return as_attempt(row) if row else None
 
     async def record_receipt(
         self, attempt: Attempt, provider: str, payment: ProviderPayment
     ) -> tuple[Receipt, bool]:
-        row = await self._one(
+        row = await self._session.one(
             RECORD_RECEIPT,
             id=ids.provider_payment_id(provider, payment.reference),
             provider=provider,
@@ -179,51 +158,50 @@ class PostgresPayments:
         )
         if row is not None:
             return _receipt(row), True
-        row = await self._one(RECEIPT_BY_REFERENCE, provider=provider, reference=payment.reference)
+        row = await self._session.one(
+            RECEIPT_BY_REFERENCE, provider=provider, reference=payment.reference
+        )
         assert row is not None, "the insert met a row"
         return _receipt(row), False
 
     async def receipt(self, receipt_id: UUID) -> Receipt | None:
-        row = await self._one(RECEIPT, id=receipt_id)
+        row = await self._session.one(RECEIPT, id=receipt_id)
         return _receipt(row) if row else None
 
-    async def confirming_receipt(self, booking_id: UUID) -> Receipt | None:
-        row = await self._one(CONFIRMING, booking_id=booking_id)
-        return _receipt(row) if row else None
-
-    async def decide(self, receipt_id: UUID, verdict: Verdict) -> bool:
-        return await self._changed(DECIDE, id=receipt_id, verdict=verdict)
+    def decide(self, receipt_id: UUID, verdict: Verdict) -> None:
+        self._session.later(DECIDE, id=receipt_id, verdict=verdict)
 
     async def add_refund(self, receipt: Receipt, *, refund_id: UUID, key: str) -> Refund:
-        reason = key.rpartition(":")[2]
-        await self._connection.execute(
+        self._session.later(
             ADD_REFUND,
-            {
-                "id": refund_id,
-                "booking_id": receipt.booking_id,
-                "provider_payment_id": receipt.id,
-                "key": key,
-                "reason": reason,
-                "amount": receipt.paid.amount,
-                "currency": receipt.paid.currency,
-            },
+            id=refund_id,
+            booking_id=receipt.booking_id,
+            provider_payment_id=receipt.id,
+            key=key,
+            reason=key.rpartition(":")[2],
+            amount=receipt.paid.amount,
+            currency=receipt.paid.currency,
         )
         refund = await self.refund_of(receipt.id)
         assert refund is not None, "it was inserted above"
         return refund
 
     async def count_refunds(self, booking_id: UUID) -> int:
-        return int(await self._connection.scalar(COUNT_REFUNDS, {"id": booking_id}) or 0)
+        row = await self._session.one(COUNT_REFUNDS, id=booking_id)
+        return int(row.count) if row else 0
 
     async def refund_of(self, receipt_id: UUID) -> Refund | None:
-        row = await self._one(REFUND_OF, id=receipt_id)
+        row = await self._session.one(REFUND_OF, id=receipt_id)
         return _refund(row) if row else None
 
     async def settle_refund(self, refund_id: UUID, *, status: str, reference: str) -> bool:
-        return await self._changed(SETTLE_REFUND, id=refund_id, status=status, reference=reference)
+        changed = await self._session.change(
+            SETTLE_REFUND, id=refund_id, status=status, reference=reference
+        )
+        return changed == 1
 
 
-def as_attempt(row: Row[Any]) -> Attempt:
+def as_attempt(row: Any) -> Attempt:
     return Attempt(
         id=row.id,
         booking_id=row.booking_id,
@@ -238,7 +216,7 @@ def as_attempt(row: Row[Any]) -> Attempt:
     )
 
 
-def _receipt(row: Row[Any]) -> Receipt:
+def _receipt(row: Any) -> Receipt:
     return Receipt(
         id=row.id,
         booking_id=row.booking_id,
@@ -252,7 +230,7 @@ def _receipt(row: Row[Any]) -> Receipt:
     )
 
 
-def _refund(row: Row[Any]) -> Refund:
+def _refund(row: Any) -> Refund:
     return Refund(
         id=row.id,
         booking_id=row.booking_id,

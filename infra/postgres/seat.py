@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.booking import SeatPrice
+from infra.postgres.database import Session
 from services.ports import Claimed, Taken
 from services.preclaim import ActiveClaim
-
-PRICED = text("""
-SELECT seats.label, seats.price_class, prices.ticket_type, prices.amount
-FROM shows
-JOIN unnest(CAST(:labels AS text[]), CAST(:types AS text[])) AS asked (label, ticket_type) ON true
-JOIN seats ON seats.seat_map_id = shows.seat_map_id AND seats.label = asked.label
-JOIN prices ON prices.show_id = shows.id AND prices.price_class = seats.price_class
-           AND prices.ticket_type = asked.ticket_type
-WHERE shows.id = :show_id
-ORDER BY seats.position
-""")
 
 # Inserted in label order, so that two holds on the same seats wait for one another, never in a
 # circle. Only a free row is updated; the unique index makes "no row" and "free row" one case.
@@ -78,42 +66,26 @@ RETURNING claim.label
 
 
 class PostgresSeatClaims:
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
-
-    async def priced(
-        self, show_id: UUID, choices: Sequence[tuple[str, str]]
-    ) -> Mapping[str, SeatPrice]:
-        found = await self._connection.execute(
-            PRICED,
-            {
-                "show_id": show_id,
-                "labels": [label for label, _ in choices],
-                "types": [ticket_type for _, ticket_type in choices],
-            },
-        )
-        return {
-            row.label: SeatPrice(row.label, row.price_class, row.ticket_type, row.amount)
-            for row in found
-        }
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
     async def claim(
         self, show_id: UUID, labels: Sequence[str], booking_id: UUID
     ) -> Claimed | Taken:
-        won = await self._connection.execute(
-            CLAIM, {"show_id": show_id, "labels": list(labels), "booking_id": booking_id}
+        won = await self._session.all(
+            CLAIM, show_id=show_id, labels=list(labels), booking_id=booking_id
         )
         fences = {row.label: row.fence for row in won}
         if missing := tuple(label for label in labels if label not in fences):
             return Taken(missing)
         return Claimed(fences)
 
-    async def line_up(self, show_id: UUID, labels: Sequence[str]) -> None:
-        await self._connection.execute(LINE_UP, {"show_id": show_id, "labels": list(labels)})
+    def line_up(self, show_id: UUID, labels: Sequence[str]) -> None:
+        self._session.later(LINE_UP, show_id=show_id, labels=list(labels))
 
     async def active(self, show_id: UUID, labels: Sequence[str] | None) -> list[ActiveClaim]:
         wanted = list(labels) if labels is not None else None
-        found = await self._connection.execute(ACTIVE, {"show_id": show_id, "labels": wanted})
+        found = await self._session.all(ACTIVE, show_id=show_id, labels=wanted)
         return [
             ActiveClaim(
                 row.label,
@@ -124,9 +96,8 @@ class PostgresSeatClaims:
             for row in found
         ]
 
-    async def sell(self, booking_id: UUID) -> int:
-        return (await self._connection.execute(SELL, {"booking_id": booking_id})).rowcount
+    def sell(self, booking_id: UUID, *, count: int) -> None:
+        self._session.later(SELL, changes=count, booking_id=booking_id)
 
     async def free(self, booking_id: UUID) -> list[str]:
-        freed = await self._connection.execute(FREE, {"booking_id": booking_id})
-        return sorted(row.label for row in freed)
+        return sorted(row.label for row in await self._session.all(FREE, booking_id=booking_id))

@@ -10,9 +10,9 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.seatmap import Seat
+from infra.postgres.database import Database
 
 SHOW = text("""
 SELECT id, seat_map_id, status = 'on_sale'
@@ -42,8 +42,8 @@ class ShowForSale:
 class ShowCache:
     """Shows by id, each read once a second at most; seat maps are immutable and kept."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._shows: OrderedDict[UUID, tuple[float, ShowForSale | None]] = OrderedDict()
         self._maps: OrderedDict[UUID, tuple[tuple[Seat, ...], dict[str, Seat]]] = OrderedDict()
         self._reads: dict[UUID, asyncio.Task[ShowForSale | None]] = {}
@@ -61,13 +61,13 @@ class ShowCache:
         return await asyncio.shield(reading)
 
     async def _read(self, show_id: UUID) -> ShowForSale | None:
-        async with self._engine.connect() as connection:
-            row = (await connection.execute(SHOW, {"id": show_id})).one_or_none()
+        async with self._database.statements() as session:
+            row = await session.one(SHOW, id=show_id)
             show = None
             if row is not None:
                 if row.seat_map_id not in self._maps:
-                    found = await connection.execute(SEATS, {"id": row.seat_map_id})
-                    seats = tuple(Seat(**seat._mapping) for seat in found)
+                    found = await session.all(SEATS, id=row.seat_map_id)
+                    seats = tuple(Seat(**seat._asdict()) for seat in found)
                     self._maps[row.seat_map_id] = seats, {seat.label: seat for seat in seats}
                 show = ShowForSale(row.id, row.on_sale, *self._maps[row.seat_map_id])
         self._shows[show_id] = time.monotonic() + FRESH_SECONDS, show

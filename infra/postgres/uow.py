@@ -6,23 +6,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-
 from infra.postgres import outbox
 from infra.postgres.booking import PostgresBookings
+from infra.postgres.database import Database, Session
 from infra.postgres.payment import PostgresPayments
 from infra.postgres.seat import PostgresSeatClaims
 
 
 class PostgresOutbox:
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
-    async def queue(
-        self, *, booking_id: UUID, user_id: UUID, template: str, revision: int = 1
-    ) -> None:
-        await outbox.queue(
-            self._connection,
+    def queue(self, *, booking_id: UUID, user_id: UUID, template: str, revision: int = 1) -> None:
+        outbox.queue(
+            self._session,
             booking_id=booking_id,
             user_id=user_id,
             template=template,
@@ -34,19 +31,24 @@ class PostgresOutbox:
 class PostgresTransaction:
     """The tables of one open transaction, by noun."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self.connection = connection
-        self.bookings = PostgresBookings(connection)
-        self.claims = PostgresSeatClaims(connection)
-        self.payments = PostgresPayments(connection)
-        self.outbox = PostgresOutbox(connection)
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.bookings = PostgresBookings(session)
+        self.claims = PostgresSeatClaims(session)
+        self.payments = PostgresPayments(session)
+        self.outbox = PostgresOutbox(session)
 
 
 class PostgresUnitOfWork:
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[PostgresTransaction]:
-        async with self._engine.begin() as connection:
-            yield PostgresTransaction(connection)
+        async with self._database.transaction() as session:
+            yield PostgresTransaction(session)
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[PostgresTransaction]:
+        async with self._database.statements() as session:
+            yield PostgresTransaction(session)

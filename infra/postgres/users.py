@@ -6,11 +6,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
-from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import text
 
 from domain.events import Event, EventType, chain
 from domain.user import Role, User
+from infra.postgres.database import Database
 from services.user import NewUser
 
 ADD = text("""
@@ -81,8 +81,8 @@ WHERE token_hash = :token_hash
 class PostgresAccounts:
     """See ``services.user.AccountStore``."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def add(
         self, new: NewUser, token_hash: bytes, *, seconds: int, request_id: str | None
@@ -107,23 +107,24 @@ class PostgresAccounts:
             "previous_hash": first.previous_hash,
             "hash": first.hash,
         }
-        async with self._engine.begin() as connection:
-            row = (await connection.execute(ADD, values)).one_or_none()
+        async with self._database.statements() as session:
+            row = await session.one(ADD, **values)
         return _as_user(row) if row else None
 
     async def credentials(self, email_key: str) -> tuple[User, str] | None:
-        async with self._engine.connect() as connection:
-            row = (await connection.execute(BY_KEY, {"key": email_key})).one_or_none()
+        async with self._database.statements() as session:
+            row = await session.one(BY_KEY, key=email_key)
         return (_as_user(row), row.password_hash) if row else None
 
     async def replace_hash(self, user_id: UUID, *, old: str, new: str) -> None:
-        async with self._engine.begin() as connection:
-            await connection.execute(REPLACE_HASH, {"id": user_id, "old": old, "new": new})
+        async with self._database.statements() as session:
+            await session.change(REPLACE_HASH, id=user_id, old=old, new=new)
 
     async def open_session(self, user_id: UUID, token_hash: bytes, *, seconds: int) -> None:
-        values = {"id": uuid4(), "user_id": user_id, "token_hash": token_hash, "seconds": seconds}
-        async with self._engine.begin() as connection:
-            await connection.execute(OPEN_SESSION, values)
+        async with self._database.statements() as session:
+            await session.change(
+                OPEN_SESSION, id=uuid4(), user_id=user_id, token_hash=token_hash, seconds=seconds
+            )
 
     async def rotate(
         self, token_hash: bytes, successor_hash: bytes, *, seconds: int
@@ -134,17 +135,16 @@ class PostgresAccounts:
             "successor_hash": successor_hash,
             "seconds": seconds,
         }
-        async with self._engine.begin() as connection:
-            row = (await connection.execute(ROTATE, values)).one_or_none()
+        async with self._database.transaction() as session:
+            row = await session.one(ROTATE, **values)
             if row is None:
-                await connection.execute(REVOKE_IF_USED, {"token_hash": token_hash})
+                session.later(REVOKE_IF_USED, token_hash=token_hash)
         return _as_user(row) if row else None
 
     async def close_session(self, token_hash: bytes) -> bool:
-        async with self._engine.begin() as connection:
-            closed = await connection.execute(REVOKE, {"token_hash": token_hash})
-        return closed.rowcount > 0
+        async with self._database.statements() as session:
+            return await session.change(REVOKE, token_hash=token_hash) > 0
 
 
-def _as_user(row: Row[Any]) -> User:
+def _as_user(row: Any) -> User:
     return User(row.id, row.email, row.name, row.phone, Role(row.role), row.created_at)

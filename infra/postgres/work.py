@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, TextClause, text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import TextClause, text
 
 from domain.limits import REQUEST_TTL_SECONDS
 from domain.steps import BookingInput, SeatChoice
+from infra.postgres.database import Database
 from infra.postgres.payment import as_attempt
 from services.ports import Attempt
 from services.work import HoldLimits, InboxRow
@@ -91,18 +91,19 @@ ORDER BY created_at LIMIT :limit
 
 
 class PostgresWorkQueue:
-    def __init__(self, engine: AsyncEngine, limits: HoldLimits) -> None:
-        # Every step here is one statement: its own transaction, without a BEGIN and a COMMIT.
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+    """Every step here is one statement: its own transaction, without a BEGIN and a COMMIT."""
+
+    def __init__(self, database: Database, limits: HoldLimits) -> None:
+        self._database = database
         self._limits = limits
 
-    async def _rows(self, statement: TextClause, **values: Any) -> Sequence[Row[Any]]:
-        async with self._engine.connect() as connection:
-            return (await connection.execute(statement, values)).all()
+    async def _rows(self, statement: TextClause, **values: Any) -> list[Any]:
+        async with self._database.statements() as session:
+            return await session.all(statement, **values)
 
     async def _change(self, statement: TextClause, **values: Any) -> int:
-        async with self._engine.connect() as connection:
-            return (await connection.execute(statement, values)).rowcount
+        async with self._database.statements() as session:
+            return await session.change(statement, **values)
 
     async def take_inbox(self, limit: int) -> Sequence[InboxRow]:
         rows = await self._rows(TAKE_INBOX, limit=limit)

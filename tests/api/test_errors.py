@@ -22,7 +22,7 @@ from api.errors import STATUS_OF_CLASS, answer_to
 from api.middleware.body import BodyRules
 from api.queries.not_yet import NOT_YET
 from domain import errors
-from infra.postgres.engine import create_engine
+from infra.postgres.database import Database
 from infra.settings import Settings
 from tests.helpers.accounts import RegisterUser, new_email, replaced_parts
 from tests.helpers.problems import assert_problem
@@ -244,6 +244,7 @@ async def test_the_data_of_a_refusal_are_members_that_displace_none(client: Clie
 
 AWAY = [
     OperationalError("SELECT 1", {"email": "canary"}, psycopg.OperationalError("gone")),
+    psycopg.errors.LockNotAvailable("too late"),
     PoolTimeoutError("no connection left"),
     RedisConnectionError("gone"),
     RPCError("gone", RPCStatusCode.UNAVAILABLE, b""),
@@ -251,6 +252,7 @@ AWAY = [
 ]
 OURS_TO_MEND = [
     IntegrityError("INSERT", {"email": "canary"}, psycopg.IntegrityError("doubled")),
+    psycopg.errors.UniqueViolation("doubled"),
     RPCError("bad", RPCStatusCode.INVALID_ARGUMENT, b""),
     KeyError("canary"),
     RuntimeError("canary"),
@@ -298,9 +300,9 @@ async def test_a_database_where_nothing_listens_is_unavailable(
     app: FastAPI, client: Client, register_user: RegisterUser
 ) -> None:
     _, headers = await register_user()
-    engine = create_engine(Settings(database_url=SecretStr("postgresql://x:x@127.0.0.1:1/x")))
-    with replaced_parts(app, reads=engine):
+    database = Database(Settings(database_url=SecretStr("postgresql://x:x@127.0.0.1:1/x")))
+    with replaced_parts(app, database=database):
         answer = await client.get("/api/me", headers=headers)
     assert_problem(answer, 503, "unavailable")
     assert int(answer.headers["retry-after"]) > 0
-    await engine.dispose()
+    await database.close()

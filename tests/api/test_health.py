@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from uuid import uuid4
 
 import httpx2
+import psycopg
 import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.app import create_app
+from infra.postgres.database import Database
 from infra.postgres.engine import create_engine
 from infra.postgres.guards import require_guards
 from infra.redis.client import create_redis
 from infra.settings import Settings
+from tests.conftest import WORKER
+from tests.fixtures import servers
 from tests.helpers.accounts import replaced_parts
 
 Client = httpx2.AsyncClient
@@ -62,9 +66,9 @@ async def test_a_process_is_ready_when_all_it_needs_is_there(app: FastAPI, clien
 
 @pytest.mark.parametrize("away", ["database", "redis", "temporal"])
 async def test_what_is_away_is_named(app: FastAPI, client: Client, away: str) -> None:
-    engine, redis = create_engine(NOWHERE), create_redis(NOWHERE)
+    database, redis = Database(NOWHERE), create_redis(NOWHERE)
     parts: dict[str, dict[str, object]] = {
-        "database": {"reads": engine},
+        "database": {"database": database},
         "redis": {"redis": redis},
         "temporal": {"temporal": TemporalService(is_there=False)},
     }
@@ -72,7 +76,7 @@ async def test_what_is_away_is_named(app: FastAPI, client: Client, away: str) ->
     with replaced_parts(app, **changes):
         answer = await client.get("/readyz")
         alive = await client.get("/healthz")
-    await engine.dispose()
+    await database.close()
     await redis.aclose()
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
@@ -96,21 +100,28 @@ async def test_requests_are_counted_by_the_routes_template(client: Client) -> No
 
 
 @pytest.fixture
-async def elsewhere(settings: Settings, engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
-    """The same database with a table of seat claims that nothing guards yet."""
-    schema = f"guards_{uuid4().hex}"
-    async with engine.begin() as connection:
-        await connection.execute(text(f"CREATE SCHEMA {schema}"))
-        await connection.execute(
-            text(f"CREATE TABLE {schema}.seat_claims (LIKE public.seat_claims)")
-        )
-    unguarded = create_async_engine(
-        settings.sqlalchemy_url, connect_args={"options": f"-csearch_path={schema}"}
-    )
-    yield unguarded
-    await unguarded.dispose()
-    async with engine.begin() as connection:
-        await connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
+def elsewhere_settings(settings: Settings) -> Settings:
+    """A database of its own, with a table of seat claims that nothing guards yet."""
+    url = servers.make_database(os.environ[servers.DATABASE], f"seathold_guards_{WORKER}")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE seat_claims RENAME TO guarded")
+        connection.execute("DROP INDEX seat_claims_show_label_key")
+        connection.execute("CREATE TABLE seat_claims (LIKE guarded)")
+    return servers.settings_for(url, settings.redis_url.get_secret_value())
+
+
+@pytest.fixture
+async def elsewhere(elsewhere_settings: Settings) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(elsewhere_settings)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def elsewhere_database(elsewhere_settings: Settings) -> AsyncIterator[Database]:
+    database = Database(elsewhere_settings)
+    yield database
+    await database.close()
 
 
 @pytest.mark.parametrize(
@@ -125,23 +136,27 @@ async def elsewhere(settings: Settings, engine: AsyncEngine) -> AsyncIterator[As
     ids=["missing", "not unique", "other columns", "partial", "another name"],
 )
 async def test_nothing_starts_without_the_index_that_guards_the_seats(
-    elsewhere: AsyncEngine, index: str | None
+    elsewhere: AsyncEngine, elsewhere_database: Database, index: str | None
 ) -> None:
     if index is not None:
         async with elsewhere.begin() as connection:
             await connection.execute(text(index.format(name="seat_claims_show_label_key")))
     with pytest.raises(RuntimeError, match="seat_claims_show_label_key"):
-        await require_guards(elsewhere)
+        await require_guards(elsewhere_database)
 
 
-async def test_nothing_starts_on_an_empty_database(elsewhere: AsyncEngine) -> None:
+async def test_nothing_starts_on_an_empty_database(
+    elsewhere: AsyncEngine, elsewhere_database: Database
+) -> None:
     async with elsewhere.begin() as connection:
         await connection.execute(text("DROP TABLE seat_claims"))
     with pytest.raises(RuntimeError, match="seathold migrate"):
-        await require_guards(elsewhere)
+        await require_guards(elsewhere_database)
 
 
-async def test_an_index_that_was_never_finished_guards_nothing(elsewhere: AsyncEngine) -> None:
+async def test_an_index_that_was_never_finished_guards_nothing(
+    elsewhere: AsyncEngine, elsewhere_database: Database
+) -> None:
     """Doubled rows make a concurrent build fail and leave its index behind, invalid."""
     alone = elsewhere.execution_options(isolation_level="AUTOCOMMIT")
     async with alone.connect() as connection:
@@ -162,18 +177,15 @@ async def test_an_index_that_was_never_finished_guards_nothing(elsewhere: AsyncE
                 )
             )
     with pytest.raises(RuntimeError, match="invalid"):
-        await require_guards(elsewhere)
+        await require_guards(elsewhere_database)
 
 
-async def test_an_unguarded_api_does_not_start(
-    settings: Settings, elsewhere: AsyncEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("api.app.create_engine", lambda *_, **__: elsewhere)
-    app = create_app(settings)
+async def test_an_unguarded_api_does_not_start(elsewhere_settings: Settings) -> None:
+    app = create_app(elsewhere_settings)
     with pytest.raises(RuntimeError, match="seat_claims_show_label_key"):
         async with app.router.lifespan_context(app):
             raise AssertionError("it started")
 
 
-async def test_the_migrated_database_is_guarded(engine: AsyncEngine) -> None:
-    await require_guards(engine)
+async def test_the_migrated_database_is_guarded(database: Database) -> None:
+    await require_guards(database)

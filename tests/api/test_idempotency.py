@@ -27,6 +27,7 @@ from domain.errors import (
     Unauthenticated,
     Unavailable,
 )
+from infra.postgres.database import Database
 from infra.postgres.idempotency import PostgresIdempotency
 from infra.tokens import Principal
 from tests.factories import create_user
@@ -267,10 +268,10 @@ async def test_another_body_does_not_take_a_dead_request_over(
 
 
 async def test_the_lease_is_renewed_as_long_as_the_work_takes(
-    ask: Repeats, engine: AsyncEngine
+    ask: Repeats, database: Database
 ) -> None:
     lease_seconds = 0.3
-    store = PostgresIdempotency(engine, lease_seconds=lease_seconds)
+    store = PostgresIdempotency(database, lease_seconds=lease_seconds)
     patient = ask.on(state=replace(ask.state, idempotency=store))
     work = Work([answer()])
     first = asyncio.create_task(patient(work.slowly))

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.booking import CloseReason
 from domain.money import Money
@@ -19,6 +18,7 @@ from domain.steps import (
     ExtendStep,
     FinishStep,
 )
+from infra.postgres.database import Database
 from infra.postgres.engine import create_engine
 from infra.postgres.uow import PostgresUnitOfWork
 from infra.settings import Settings
@@ -31,8 +31,8 @@ from tests.factories import PRICE, Hall, create_hall
 class Desk:
     """The steps of a booking, one transaction each, on the test's own town."""
 
-    def __init__(self, engine: AsyncEngine, hall: Hall) -> None:
-        self.begin, self.hall = PostgresUnitOfWork(engine), hall
+    def __init__(self, database: Database, hall: Hall) -> None:
+        self.begin, self.hall = PostgresUnitOfWork(database), hall
 
     async def hold(self, *labels: str) -> BookingInput:
         input = self.hall.input(*labels)
@@ -72,7 +72,7 @@ class Desk:
         paid = ProviderPayment(f"pay_{uuid4()}", "s", str(id_), captured, money, amount, 0)
         async with self.begin() as tx:
             recorded = await payment.record_payment(tx, attempt, paid)
-            await tx.payments.close_session(attempt.id)
+            tx.payments.close_session(attempt.id)
         if recorded.refunds is not None:
             async with self.begin() as tx:
                 await payment.settle_refund(
@@ -85,8 +85,10 @@ class Desk:
 
 @pytest.fixture
 async def desk(settings: Settings, database_url: str) -> AsyncIterator[Desk]:
-    engine = create_engine(settings_for(settings, database_url))
-    yield Desk(engine, await create_hall(engine, seats=12))
+    own = settings_for(settings, database_url)
+    engine, database = create_engine(own), Database(own)
+    yield Desk(database, await create_hall(engine, seats=12))
+    await database.close()
     await engine.dispose()
 
 

@@ -27,6 +27,7 @@ from activities.booking import DatabaseBookingActivities
 from activities.session import GatewayActivities
 from contracts.booking import BOOKING_QUEUE, PAYMENT_QUEUE, booking_workflow_id
 from domain.steps import BookingInput
+from infra.postgres.database import Database
 from infra.postgres.uow import PostgresUnitOfWork
 from infra.postgres.work import PostgresWorkQueue
 from infra.temporal import TemporalBookingProcess
@@ -92,14 +93,15 @@ class Saga:
     """The booking's parts put together for one test."""
 
     engine: AsyncEngine
+    database: Database
     client: Client
     preclaims: SeatPreclaims
     gateways: Mapping[str, PaymentGateway]
 
     def __post_init__(self) -> None:
-        self.begin = PostgresUnitOfWork(self.engine)
+        self.begin = PostgresUnitOfWork(self.database)
         self.process = TemporalBookingProcess(self.client)
-        self.work = PostgresWorkQueue(self.engine, LIMITS)
+        self.work = PostgresWorkQueue(self.database, LIMITS)
         self.news = PaymentNews(self.begin, self.gateways, self.process, self.work)
         self.reserver = Reserver(self.begin, self.preclaims, self.process)
         self.desk = BookingDesk(

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from infra.notify.render import render
 from infra.notify.sms import HttpSmsSender
 from infra.notify.smtp import SmtpMailer
-from infra.postgres.engine import create_engine
+from infra.postgres.database import Database
 from infra.postgres.outbox import PostgresOutboxQueue
 from infra.settings import Settings
 from loops.edge import repeat
@@ -55,8 +55,10 @@ async def _nothing_else_is_due(engine: AsyncEngine) -> None:
 
 
 @pytest.fixture
-async def post(engine: AsyncEngine, settings: Settings, sink: Sink, sms: HttpSmsSender) -> Post:
-    return await post_of(engine, settings, sink, sms, f"+{uuid4().int % 10**14:015d}")
+async def post(
+    engine: AsyncEngine, database: Database, settings: Settings, sink: Sink, sms: HttpSmsSender
+) -> Post:
+    return await post_of(engine, database, settings, sink, sms, f"+{uuid4().int % 10**14:015d}")
 
 
 async def test_a_notification_is_sent_once_by_each_channel(post: Post) -> None:
@@ -85,9 +87,9 @@ async def test_the_mail_tells_what_the_rows_hold(post: Post) -> None:
 
 
 async def test_an_owner_without_a_phone_gets_no_sms(
-    engine: AsyncEngine, settings: Settings, sink: Sink, sms: HttpSmsSender
+    engine: AsyncEngine, database: Database, settings: Settings, sink: Sink, sms: HttpSmsSender
 ) -> None:
-    post = await post_of(engine, settings, sink, sms, None)
+    post = await post_of(engine, database, settings, sink, sms, None)
     await post.queue("email", "sms")
     await post.passes(2)
     row = await post.row("sms")
@@ -122,11 +124,11 @@ async def test_a_mail_refused_fails_with_the_reason(post: Post, fault: str) -> N
 
 
 async def test_a_mail_waits_for_a_server_that_is_down(
-    engine: AsyncEngine, settings: Settings, post: Post
+    database: Database, settings: Settings, post: Post
 ) -> None:
     await post.queue()
     down = settings.model_copy(update={"smtp_port": free_port()})
-    nobody = OutboxLoop(PostgresOutboxQueue(engine), SmtpMailer(down), None, render)  # type: ignore[arg-type]
+    nobody = OutboxLoop(PostgresOutboxQueue(database), SmtpMailer(down), None, render)  # type: ignore[arg-type]
     await nobody.one_pass()
     assert await post.state() == ("pending", 1, 0)
     await post.passes(1)
@@ -166,16 +168,16 @@ async def test_an_sms_whose_answer_is_lost_is_repeated_and_arrives_once(post: Po
 
 
 async def test_two_loops_at_once_send_each_notification_once(
-    engine: AsyncEngine, settings: Settings, sink: Sink, sms: HttpSmsSender
+    engine: AsyncEngine, database: Database, settings: Settings, sink: Sink, sms: HttpSmsSender
 ) -> None:
-    posts = [await post_of(engine, settings, sink, sms, None) for _ in range(6)]
+    posts = [await post_of(engine, database, settings, sink, sms, None) for _ in range(6)]
     for post in posts:
         await post.queue()
-    other_engine = create_engine(settings)
+    elsewhere = Database(settings)
     mailer = SmtpMailer(sink.settings(settings))
-    other = OutboxLoop(PostgresOutboxQueue(other_engine), mailer, sms, render)
+    other = OutboxLoop(PostgresOutboxQueue(elsewhere), mailer, sms, render)
     counts = await asyncio.gather(*(loop.one_pass() for loop in (posts[0].loop, other) * 3))
-    await other_engine.dispose()
+    await elsewhere.close()
     assert sum(counts) == 6
     for post in posts:
         assert len(post.mails()) == 1
@@ -186,8 +188,8 @@ def send_until_killed(settings: Settings) -> None:
     """A worker's outbox loop in a process of its own."""
 
     async def main() -> None:
-        engine, sms = create_engine(settings), HttpSmsSender(settings)
-        loop = OutboxLoop(PostgresOutboxQueue(engine), SmtpMailer(settings), sms, render)
+        database, sms = Database(settings), HttpSmsSender(settings)
+        loop = OutboxLoop(PostgresOutboxQueue(database), SmtpMailer(settings), sms, render)
         await repeat("outbox", loop.one_pass, idle_seconds=0.05, stop=asyncio.Event())
 
     asyncio.run(main())
@@ -238,7 +240,7 @@ async def test_a_sender_that_slept_past_its_lease_cannot_speak_for_the_next_try(
     settings: Settings, sms: HttpSmsSender, post: Post
 ) -> None:
     gated = GatedMailer(SmtpMailer(post.sink.settings(settings)))
-    sleeper = OutboxLoop(PostgresOutboxQueue(post.engine), gated, sms, render)
+    sleeper = OutboxLoop(PostgresOutboxQueue(post.database), gated, sms, render)
     await post.queue()
     asleep = asyncio.create_task(sleeper.one_pass())
     await gated.reached.wait()
@@ -265,11 +267,16 @@ class BrokenFor:
 
 
 async def test_a_bug_with_one_mail_stops_no_other_and_ends_with_a_reason(
-    engine: AsyncEngine, settings: Settings, sink: Sink, sms: HttpSmsSender, post: Post
+    engine: AsyncEngine,
+    database: Database,
+    settings: Settings,
+    sink: Sink,
+    sms: HttpSmsSender,
+    post: Post,
 ) -> None:
-    healthy = await post_of(engine, settings, sink, sms, None)
+    healthy = await post_of(engine, database, settings, sink, sms, None)
     mailer = BrokenFor(SmtpMailer(sink.settings(settings)), post.email)
-    broken = OutboxLoop(PostgresOutboxQueue(engine), mailer, sms, render)
+    broken = OutboxLoop(PostgresOutboxQueue(database), mailer, sms, render)
     await post.queue()
     await healthy.queue()
     with pytest.raises(RuntimeError, match="a bug"):
@@ -284,10 +291,15 @@ async def test_a_bug_with_one_mail_stops_no_other_and_ends_with_a_reason(
     assert await post.state() == ("failed", 2, 2)
 
 
-async def test_what_is_rolled_back_is_never_told(engine: AsyncEngine, post: Post) -> None:
-    async with engine.connect() as conn:
-        await post.queue_in(conn, "email")
-        await conn.rollback()
+async def test_what_is_rolled_back_is_never_told(post: Post) -> None:
+    async def changes_its_mind() -> None:
+        async with post.database.transaction() as session:
+            post.queue_in(session, "email")
+            await session.flush()
+            raise RuntimeError("changed my mind")
+
+    with pytest.raises(RuntimeError, match="changed my mind"):
+        await changes_its_mind()
     assert await post.loop.one_pass() == 0
     assert post.mails() == []
 

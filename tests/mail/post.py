@@ -7,11 +7,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from infra.notify.render import render
 from infra.notify.sms import HttpSmsSender
 from infra.notify.smtp import SmtpMailer
+from infra.postgres.database import Database, Session
 from infra.postgres.outbox import PostgresOutboxQueue, queue
 from infra.settings import Settings
 from loops.outbox import OutboxLoop
@@ -51,6 +52,7 @@ class Post:
     """A confirmed booking of two seats with its owner, and the loop that tells them."""
 
     engine: AsyncEngine
+    database: Database
     sink: Sink
     loop: OutboxLoop
     booking_id: UUID
@@ -59,14 +61,12 @@ class Post:
     phone: str | None
 
     async def queue(self, *channels: str, template: str = "confirmation") -> None:
-        async with self.engine.begin() as conn:
-            await self.queue_in(conn, *channels or ("email",), template=template)
+        async with self.database.transaction() as session:
+            self.queue_in(session, *channels or ("email",), template=template)
 
-    async def queue_in(
-        self, conn: AsyncConnection, *channels: str, template: str = "confirmation"
-    ) -> None:
-        await queue(
-            conn,
+    def queue_in(self, session: Session, *channels: str, template: str = "confirmation") -> None:
+        queue(
+            session,
             booking_id=self.booking_id,
             user_id=self.user_id,
             template=template,
@@ -117,9 +117,14 @@ async def booked(engine: AsyncEngine, *, phone: str | None) -> tuple[UUID, UUID]
 
 
 async def post_of(
-    engine: AsyncEngine, settings: Settings, sink: Sink, sms: HttpSmsSender, phone: str | None
+    engine: AsyncEngine,
+    database: Database,
+    settings: Settings,
+    sink: Sink,
+    sms: HttpSmsSender,
+    phone: str | None,
 ) -> Post:
     booking_id, user_id = await booked(engine, phone=phone)
     mailer = SmtpMailer(sink.settings(settings), answer_seconds=2)
-    loop = OutboxLoop(PostgresOutboxQueue(engine), mailer, sms, render)
-    return Post(engine, sink, loop, booking_id, user_id, f"{user_id}@example.test", phone)
+    loop = OutboxLoop(PostgresOutboxQueue(database), mailer, sms, render)
+    return Post(engine, database, sink, loop, booking_id, user_id, f"{user_id}@example.test", phone)

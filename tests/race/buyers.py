@@ -116,7 +116,7 @@ class Office:
         payment_id = await self.open_page(input)
         await self.cancel(input)
         async with self._turns, self.begin() as tx:
-            await tx.payments.close_session(payment_id)
+            tx.payments.close_session(payment_id)
         async with self._turns:
             return await self.steps.finish_close(FinishStep(input.booking_id, 0, True))
 

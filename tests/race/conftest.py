@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 
-from infra.postgres.engine import create_engine
+from infra.postgres.database import Database
 from infra.postgres.uow import PostgresUnitOfWork
 from infra.redis.client import create_redis
 from infra.redis.seat_claims import RedisSeatPreclaims
@@ -22,10 +22,10 @@ from tests.race.buyers import CONNECTIONS, Ledger, Office
 
 
 @pytest.fixture(scope="session")
-async def crowded(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(settings.model_copy(update={"db_pool_size": CONNECTIONS}))
-    yield engine
-    await engine.dispose()
+async def crowded(settings: Settings) -> AsyncIterator[Database]:
+    database = Database(settings.model_copy(update={"db_pool_size": CONNECTIONS}))
+    yield database
+    await database.close()
 
 
 @pytest.fixture(scope="session")
@@ -46,20 +46,22 @@ def preclaims(redis: Redis) -> RedisSeatPreclaims:
 
 
 @pytest.fixture(scope="session")
-def office(crowded: AsyncEngine, dead_preclaims: RedisSeatPreclaims) -> Office:
+def office(crowded: Database, dead_preclaims: RedisSeatPreclaims) -> Office:
     """PostgreSQL alone decides here."""
     return Office(PostgresUnitOfWork(crowded), dead_preclaims)
 
 
 @pytest.fixture(scope="session")
-def ledger(crowded: AsyncEngine) -> Ledger:
-    return Ledger(crowded)
+def ledger(engine: AsyncEngine) -> Ledger:
+    return Ledger(engine)
 
 
 @pytest.fixture
-def saga(crowded: AsyncEngine, temporal: Client, preclaims: RedisSeatPreclaims) -> Saga:
+def saga(
+    engine: AsyncEngine, crowded: Database, temporal: Client, preclaims: RedisSeatPreclaims
+) -> Saga:
     """No provider: nobody here gets as far as paying."""
-    return Saga(crowded, temporal, preclaims, {})
+    return Saga(engine, crowded, temporal, preclaims, {})
 
 
 @pytest.fixture

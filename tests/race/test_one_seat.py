@@ -13,6 +13,7 @@ from temporalio.client import Client
 from domain.booking import BookingState
 from domain.errors import Conflict
 from domain.steps import BookingInput
+from infra.postgres.database import Database
 from infra.redis.seat_claims import RedisSeatPreclaims
 from tests.factories import Hall, create_hall
 from tests.helpers.saga import Saga
@@ -76,16 +77,17 @@ async def test_reserve_gives_the_seat_to_one(
 
 
 async def test_reserve_without_redis_gives_the_seat_to_one(
-    crowded: AsyncEngine,
+    engine: AsyncEngine,
+    crowded: Database,
     temporal: Client,
     dead_preclaims: RedisSeatPreclaims,
     ledger: Ledger,
     record_property: Record,
 ) -> None:
     """Many bookings reach the hold step of a workflow of their own; the index decides."""
-    saga = Saga(crowded, temporal, dead_preclaims, {})
-    hall = await create_hall(crowded, seats=1)
-    inputs = await crowd(crowded, hall, buyers=20)
+    saga = Saga(engine, crowded, temporal, dead_preclaims, {})
+    hall = await create_hall(engine, seats=1)
+    inputs = await crowd(engine, hall, buyers=20)
     async with saga.worker():
         await _reserve_all(saga, ledger, hall, inputs, record_property)
     assert await ledger.requests(hall.show_id) > 1, "nobody raced"

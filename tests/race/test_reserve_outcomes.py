@@ -7,13 +7,13 @@ from uuid import UUID
 
 import pytest
 from redis.asyncio import Redis
-from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 
 from domain.booking import BookingState
 from domain.errors import Conflict, Invalid, Unavailable
 from domain.limits import PRECLAIM_LEASE_SECONDS
 from domain.steps import BookingInput, HoldOutcome
+from infra.postgres.database import Database
 from infra.postgres.uow import PostgresUnitOfWork
 from infra.redis.seat_claims import RedisSeatPreclaims
 from infra.temporal import TemporalBookingProcess
@@ -48,24 +48,22 @@ def raising(error: Exception) -> Answer:
 class Desk:
     """Reserves on real servers with a process that answers as told."""
 
-    def __init__(
-        self, engine: AsyncEngine, preclaims: RedisSeatPreclaims, temporal: Client
-    ) -> None:
-        self._engine, self._preclaims, self._temporal = engine, preclaims, temporal
+    def __init__(self, database: Database, preclaims: RedisSeatPreclaims, temporal: Client) -> None:
+        self._database, self._preclaims, self._temporal = database, preclaims, temporal
 
     async def reserve(self, input: BookingInput, answer: Answer) -> BookingState:
         process = AnsweringProcess(self._temporal, answer)
-        reserver = Reserver(PostgresUnitOfWork(self._engine), self._preclaims, process)
+        reserver = Reserver(PostgresUnitOfWork(self._database), self._preclaims, process)
         return await reserver.reserve(input, key_hash=None, body_hash=b"body")
 
 
 @pytest.fixture
-def desk(crowded: AsyncEngine, preclaims: RedisSeatPreclaims, temporal: Client) -> Desk:
+def desk(crowded: Database, preclaims: RedisSeatPreclaims, temporal: Client) -> Desk:
     return Desk(crowded, preclaims, temporal)
 
 
 @pytest.fixture
-def told(crowded: AsyncEngine, preclaims: RedisSeatPreclaims) -> Office:
+def told(crowded: Database, preclaims: RedisSeatPreclaims) -> Office:
     """Its steps tell Redis, as the worker's do."""
     return Office(PostgresUnitOfWork(crowded), preclaims)
 

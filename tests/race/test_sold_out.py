@@ -17,6 +17,7 @@ from temporalio.client import Client
 from contracts.booking import SHOW_ID
 from domain.errors import Conflict
 from domain.steps import BookingInput, HoldOutcome
+from infra.postgres.database import Database
 from infra.postgres.uow import PostgresUnitOfWork
 from infra.redis.seat_claims import RedisSeatPreclaims
 from infra.temporal import TemporalBookingProcess
@@ -63,10 +64,10 @@ class FlushedOften(RedisSeatPreclaims):
 
 
 @pytest.fixture
-async def sold_out(crowded: AsyncEngine, office: Office) -> Hall:
+async def sold_out(engine: AsyncEngine, office: Office) -> Hall:
     """Half of the seats are sold, half of them held."""
-    hall = await create_hall(crowded, seats=SEATS)
-    users = await create_users(crowded, SEATS)
+    hall = await create_hall(engine, seats=SEATS)
+    users = await create_users(engine, SEATS)
     for number, (label, user_id) in enumerate(zip(hall.labels, users, strict=True)):
         held = await office.held(hall.input(label, user_id=user_id))
         if number % 2:
@@ -80,7 +81,7 @@ def process(temporal: Client) -> CountedProcess:
 
 
 async def refuse_all(
-    crowded: AsyncEngine, preclaims: SeatPreclaims, process: CountedProcess, hall: Hall
+    crowded: Database, preclaims: SeatPreclaims, process: CountedProcess, hall: Hall
 ) -> None:
     reserver = Reserver(PostgresUnitOfWork(crowded), preclaims, process)
     dice = random.Random(1)
@@ -106,7 +107,7 @@ async def require_nothing_started(
 
 @pytest.mark.parametrize("state", ["fresh", "flushed"])
 async def test_no_workflow_while_redis_is_there(
-    crowded: AsyncEngine,
+    crowded: Database,
     redis: Redis,
     preclaims: RedisSeatPreclaims,
     process: CountedProcess,
@@ -123,7 +124,7 @@ async def test_no_workflow_while_redis_is_there(
 
 
 async def test_no_workflow_while_redis_is_flushed_again_and_again(
-    crowded: AsyncEngine,
+    crowded: Database,
     redis: Redis,
     process: CountedProcess,
     sold_out: Hall,
@@ -136,7 +137,7 @@ async def test_no_workflow_while_redis_is_flushed_again_and_again(
 
 
 async def test_no_workflow_while_redis_is_away(
-    crowded: AsyncEngine,
+    crowded: Database,
     dead_preclaims: RedisSeatPreclaims,
     process: CountedProcess,
     sold_out: Hall,
@@ -148,10 +149,13 @@ async def test_no_workflow_while_redis_is_away(
 
 
 async def test_a_seat_that_is_free_does_start_a_workflow(
-    crowded: AsyncEngine, preclaims: RedisSeatPreclaims, process: CountedProcess
+    engine: AsyncEngine,
+    crowded: Database,
+    preclaims: RedisSeatPreclaims,
+    process: CountedProcess,
 ) -> None:
     """So that the zeros above mean something: nobody works here, so the answer is unknown."""
-    hall = await create_hall(crowded)
+    hall = await create_hall(engine)
     reserver = Reserver(PostgresUnitOfWork(crowded), preclaims, process)
     input = hall.input("A1")
     with pytest.MonkeyPatch.context() as patch:

@@ -14,8 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from domain.booking import Booking
 from domain.steps import BookingInput
 from infra.postgres.booking import PostgresBookings
+from infra.postgres.database import Database
 from infra.postgres.uow import PostgresTransaction, PostgresUnitOfWork
 from infra.redis.seat_claims import RedisSeatPreclaims
+from services.ports import HoldContext
 from tests.factories import Hall
 from tests.race.buyers import Ledger, Office, create_users
 
@@ -106,28 +108,33 @@ async def test_two_takeovers_of_one_hold_have_one_winner(
 class ClockAloneBookings(PostgresBookings):
     """Judges a hold by the clock alone, as if nobody could be paying just now."""
 
+    async def hold_context(self, input: BookingInput) -> HoldContext:
+        return replace(await super().hold_context(input), has_lapsed_hold=True)
+
     async def lock_lapsed(self, show_id: UUID, labels: Sequence[str]) -> list[Booking]:
-        found = await self._connection.scalars(
+        found = await self._session.all(
             text(
                 "SELECT id FROM bookings JOIN seat_claims ON booking_id = id"
                 " WHERE seat_claims.show_id = :show AND label = ANY(:labels)"
                 " AND bookings.state = 'held' AND hold_expires_at <= clock_timestamp()"
             ),
-            {"show": show_id, "labels": list(labels)},
+            show=show_id,
+            labels=list(labels),
         )
-        return [booking for id_ in set(found) if (booking := await self.lock(id_))]
+        return [booking for row in set(found) if (booking := await self.lock(row.id))]
 
 
 class ClockAloneUnitOfWork(PostgresUnitOfWork):
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[PostgresTransaction]:
         async with super().__call__() as tx:
-            tx.bookings = ClockAloneBookings(tx.connection)
+            tx.bookings = ClockAloneBookings(tx.session)
             yield tx
 
 
 async def test_without_the_guard_a_buyer_would_pay_for_a_seat_that_is_gone(
-    crowded: AsyncEngine,
+    engine: AsyncEngine,
+    crowded: Database,
     dead_preclaims: RedisSeatPreclaims,
     office: Office,
     ledger: Ledger,
@@ -136,7 +143,7 @@ async def test_without_the_guard_a_buyer_would_pay_for_a_seat_that_is_gone(
 ) -> None:
     """Negative control: the guard, and nothing else, keeps the seats of who is paying."""
     await office.open_page(two.first)
-    await let_lapse(crowded, two.first)
+    await let_lapse(engine, two.first)
     await Office(ClockAloneUnitOfWork(crowded), dead_preclaims).held(two.second)
     assert (await ledger.bookings(hall.show_id))[two.first.booking_id] == ("expired", 2, 0)
     open_pages = await ledger.rows(

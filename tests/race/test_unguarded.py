@@ -11,12 +11,12 @@ from uuid import UUID
 import psycopg
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 
 import worker
 from api.app import create_app
+from infra.postgres.database import Database
 from infra.postgres.engine import create_engine
 from infra.postgres.guards import require_guards
 from infra.postgres.seat import PostgresSeatClaims
@@ -40,13 +40,15 @@ class CheckThenInsert(PostgresSeatClaims):
     ) -> Claimed | Taken:
         if found := await self.active(show_id, labels):
             return Taken(tuple(claim.label for claim in found))
-        await self._connection.execute(
+        await self._session.change(
             text(
                 "INSERT INTO seat_claims (show_id, label, state, booking_id)"
                 " SELECT :show_id, label, 'held', :booking_id"
                 " FROM unnest(CAST(:labels AS text[])) AS asked (label)"
             ),
-            {"show_id": show_id, "labels": list(labels), "booking_id": booking_id},
+            show_id=show_id,
+            labels=list(labels),
+            booking_id=booking_id,
         )
         return Claimed(dict.fromkeys(labels, 1))
 
@@ -55,7 +57,7 @@ class CheckThenInsertUnitOfWork(PostgresUnitOfWork):
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[PostgresTransaction]:
         async with super().__call__() as tx:
-            tx.claims = CheckThenInsert(tx.connection)
+            tx.claims = CheckThenInsert(tx.session)
             yield tx
 
 
@@ -70,6 +72,13 @@ def unguarded_settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture(scope="module")
+async def unguarded_database(unguarded_settings: Settings) -> AsyncIterator[Database]:
+    database = Database(unguarded_settings)
+    yield database
+    await database.close()
+
+
+@pytest.fixture(scope="module")
 async def unguarded(unguarded_settings: Settings) -> AsyncIterator[AsyncEngine]:
     engine = create_engine(unguarded_settings)
     yield engine
@@ -77,9 +86,9 @@ async def unguarded(unguarded_settings: Settings) -> AsyncIterator[AsyncEngine]:
 
 
 async def test_check_then_insert_without_the_index_sells_a_seat_twice(
-    unguarded: AsyncEngine, dead_preclaims: RedisSeatPreclaims
+    unguarded: AsyncEngine, unguarded_database: Database, dead_preclaims: RedisSeatPreclaims
 ) -> None:
-    office = Office(CheckThenInsertUnitOfWork(unguarded), dead_preclaims)
+    office = Office(CheckThenInsertUnitOfWork(unguarded_database), dead_preclaims)
     ledger = Ledger(unguarded)
     for _ in range(ROUNDS):
         hall = await create_hall(unguarded, seats=1)
@@ -91,34 +100,34 @@ async def test_check_then_insert_without_the_index_sells_a_seat_twice(
 
 
 async def test_the_index_stops_even_check_then_insert(
-    crowded: AsyncEngine, dead_preclaims: RedisSeatPreclaims, ledger: Ledger
+    engine: AsyncEngine, crowded: Database, dead_preclaims: RedisSeatPreclaims, ledger: Ledger
 ) -> None:
     office = Office(CheckThenInsertUnitOfWork(crowded), dead_preclaims)
-    hall = await create_hall(crowded, seats=1)
-    inputs = [hall.input("A1", user_id=user) for user in await create_users(crowded, CONNECTIONS)]
+    hall = await create_hall(engine, seats=1)
+    inputs = [hall.input("A1", user_id=user) for user in await create_users(engine, CONNECTIONS)]
     await office.request(inputs)
     answers = await asyncio.gather(*map(office.hold, inputs), return_exceptions=True)
-    assert any(isinstance(answer, IntegrityError) for answer in answers), "nobody raced"
+    assert any(isinstance(answer, psycopg.IntegrityError) for answer in answers), "nobody raced"
     assert len(await ledger.bookings(hall.show_id)) == 1
     assert await ledger.double_sales(hall.show_id) == 0
 
 
 async def test_the_claim_itself_fails_without_the_index(
-    unguarded: AsyncEngine, dead_preclaims: RedisSeatPreclaims
+    unguarded: AsyncEngine, unguarded_database: Database, dead_preclaims: RedisSeatPreclaims
 ) -> None:
-    office = Office(PostgresUnitOfWork(unguarded), dead_preclaims)
+    office = Office(PostgresUnitOfWork(unguarded_database), dead_preclaims)
     hall = await create_hall(unguarded)
-    with pytest.raises(ProgrammingError) as failed:
+    with pytest.raises(psycopg.ProgrammingError) as failed:
         await office.race([hall.input("A1")])
-    assert getattr(failed.value.orig, "sqlstate", None) == "42P10"
+    assert failed.value.sqlstate == "42P10"
     assert await Ledger(unguarded).bookings(hall.show_id) == {}
 
 
 async def test_neither_worker_nor_api_starts_without_the_index(
-    unguarded: AsyncEngine, unguarded_settings: Settings, temporal: Client
+    unguarded_database: Database, unguarded_settings: Settings, temporal: Client
 ) -> None:
     with pytest.raises(RuntimeError, match="seat_claims_show_label_key"):
-        await require_guards(unguarded)
+        await require_guards(unguarded_database)
     with pytest.raises(RuntimeError, match="seat_claims_show_label_key"):
         await worker.serve(unguarded_settings, "all", asyncio.Event())
     app = create_app(unguarded_settings)

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 
 from infra.gateways.sandbox import SandboxGateway
+from infra.postgres.database import Database
 from infra.redis.seat_claims import RedisSeatPreclaims
 from tests.factories import Hall, create_hall
 from tests.helpers.saga import Saga
@@ -25,10 +26,10 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 @pytest.fixture
 async def saga(
-    engine: AsyncEngine, redis: Redis, temporal: Client, provider: Sandbox
+    engine: AsyncEngine, database: Database, redis: Redis, temporal: Client, provider: Sandbox
 ) -> AsyncIterator[Saga]:
     gateway = SandboxGateway(provider.url)
-    yield Saga(engine, temporal, RedisSeatPreclaims(redis), {gateway.name: gateway})
+    yield Saga(engine, database, temporal, RedisSeatPreclaims(redis), {gateway.name: gateway})
     await gateway.aclose()
 
 

@@ -15,6 +15,7 @@ from temporalio.client import Client
 
 from api.app import create_app
 from infra.gateways.sandbox import SandboxGateway
+from infra.postgres.database import Database
 from infra.redis.seat_claims import RedisSeatPreclaims
 from infra.settings import Settings
 from tests.factories import Hall, create_hall
@@ -43,10 +44,10 @@ async def app(
 
 @pytest.fixture(scope="session")
 async def saga(
-    engine: AsyncEngine, redis: Redis, temporal: Client, provider: Sandbox
+    engine: AsyncEngine, database: Database, redis: Redis, temporal: Client, provider: Sandbox
 ) -> AsyncIterator[Saga]:
     gateway = SandboxGateway(provider.url)
-    yield Saga(engine, temporal, RedisSeatPreclaims(redis), {gateway.name: gateway})
+    yield Saga(engine, database, temporal, RedisSeatPreclaims(redis), {gateway.name: gateway})
     await gateway.aclose()
 
 

@@ -9,10 +9,9 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 
-from infra.postgres.engine import create_engine
+from infra.postgres.database import Database
 from infra.postgres.show import ShowCache
 from infra.postgres.uow import PostgresUnitOfWork
 from infra.redis.seat_claims import RedisSeatPreclaims
@@ -42,13 +41,13 @@ async def test_with_redis_away_postgresql_turns_losers_away(
     ben: Buyer,
     hall: Hall,
     app: FastAPI,
-    engine: AsyncEngine,
+    database: Database,
     dead_redis: Redis,
     saga: Saga,
 ) -> None:
     parts = app.state.parts
     without = Reserver(
-        PostgresUnitOfWork(engine),
+        PostgresUnitOfWork(database),
         RedisSeatPreclaims(dead_redis),
         TemporalBookingProcess(parts.temporal),
     )
@@ -60,11 +59,11 @@ async def test_with_redis_away_postgresql_turns_losers_away(
 
 
 async def test_with_temporal_away_nothing_is_held(
-    ada: Buyer, ben: Buyer, hall: Hall, app: FastAPI, engine: AsyncEngine, redis: Redis, saga: Saga
+    ada: Buyer, ben: Buyer, hall: Hall, app: FastAPI, database: Database, redis: Redis, saga: Saga
 ) -> None:
     nowhere = await Client.connect(NOWHERE, lazy=True)
     without = Reserver(
-        PostgresUnitOfWork(engine), RedisSeatPreclaims(redis), TemporalBookingProcess(nowhere)
+        PostgresUnitOfWork(database), RedisSeatPreclaims(redis), TemporalBookingProcess(nowhere)
     )
     with replaced_parts(app, reserver=without):
         answer = await ada.reserve(hall, "A1", Idempotency_Key="temporal-away")
@@ -99,12 +98,12 @@ async def test_with_postgresql_away_every_route_is_unavailable(
     nowhere = settings.model_copy(
         update={"database_url": type(settings.database_url)(f"postgresql://x:y@{NOWHERE}/z")}
     )
-    dead = create_engine(nowhere)
+    dead = Database(nowhere)
     parts = app.state.parts
     without = Reserver(
         PostgresUnitOfWork(dead), parts.reserver._preclaims, TemporalBookingProcess(parts.temporal)
     )
-    with replaced_parts(app, engine=dead, reads=dead, shows=ShowCache(dead), reserver=without):
+    with replaced_parts(app, database=dead, shows=ShowCache(dead), reserver=without):
         for answer in (
             await ada.reserve(hall),
             await ada.get("/api/movies"),
@@ -112,7 +111,7 @@ async def test_with_postgresql_away_every_route_is_unavailable(
         ):
             assert_problem(answer, 503, "unavailable")
             assert answer.headers["retry-after"]
-    await dead.dispose()
+    await dead.close()
 
 
 async def test_with_the_provider_away_checkout_may_be_repeated(

@@ -23,6 +23,7 @@ from sqlalchemy.dialects import postgresql
 import infra.postgres
 import readmodel
 from infra.postgres import payment, seat, users
+from infra.postgres.database import BEGIN, COMMIT
 from infra.postgres.tables import NOW as CLOCK
 from infra.settings import Settings
 from readmodel import bookings
@@ -152,7 +153,7 @@ def found_statements() -> Iterator[tuple[str, TextClause]]:
     for package in (infra.postgres, readmodel):
         for name in _modules_of(package):
             for constant, value in vars(importlib.import_module(name)).items():
-                if isinstance(value, TextClause) and value is not CLOCK:
+                if isinstance(value, TextClause) and value not in (CLOCK, BEGIN, COMMIT):
                     yield f"{name}.{constant}", value
 
 

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from infra.postgres import migrate
+from infra.postgres.database import Database
 from infra.postgres.engine import create_engine
 from infra.postgres.guards import require_guards
 from infra.settings import Settings
@@ -55,12 +56,13 @@ def test_down_to_nothing_and_up_again(scratch: Settings) -> None:
 async def test_the_guard_against_double_sales_is_there_and_its_loss_is_noticed(
     scratch: Settings,
 ) -> None:
-    engine = create_engine(scratch)
-    await require_guards(engine)
+    engine, database = create_engine(scratch), Database(scratch)
+    await require_guards(database)
     async with engine.begin() as connection:
         await connection.execute(text("DROP INDEX seat_claims_show_label_key"))
     with pytest.raises(RuntimeError, match="seat_claims_show_label_key"):
-        await require_guards(engine)
+        await require_guards(database)
+    await database.close()
     await engine.dispose()
 
 

@@ -42,6 +42,7 @@ def hold(expires: float, maximum: float) -> Booking:
         lapses=True,
         closing_since=None,
         close_reason=None,
+        provider_payment_id=None,
         now=NOW,
     )
 

@@ -1,0 +1,163 @@
+"""The database as the API and the worker use it: SQL run by psycopg, on SQLAlchemy's pool.
+
+SQLAlchemy's execution of a statement costs more CPU than the statement itself: see ADR 0014.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any, cast
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg.rows import namedtuple_row
+from sqlalchemy import TextClause, event, text
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+from sqlalchemy.util import greenlet_spawn
+
+from infra.postgres.engine import create_engine
+from infra.settings import Settings
+
+BEGIN = text("BEGIN")
+COMMIT = text("COMMIT")
+DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
+
+
+class UnexpectedCount(Exception):
+    """A statement changed another number of rows than it must: a bug, so undo it all."""
+
+
+class Session:
+    """One connection. Rows have their columns as attributes.
+
+    What nobody waits for is put off with ``later`` and travels, in order and in one round trip,
+    with the next statement that somebody does wait for.
+    """
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        self._connection = connection
+        self._waiting: list[tuple[TextClause, dict[str, Any], int | None]] = []
+
+    async def all(self, statement: TextClause, /, **values: Any) -> list[Any]:
+        return await (await self._run(statement, values)).fetchall()
+
+    async def one(self, statement: TextClause, /, **values: Any) -> Any | None:
+        """The first row, or None: for what a unique index finds, or what always has one row."""
+        return await (await self._run(statement, values)).fetchone()
+
+    async def change(self, statement: TextClause, /, **values: Any) -> int:
+        """How many rows the statement wrote."""
+        return (await self._run(statement, values)).rowcount
+
+    def later(self, statement: TextClause, /, *, changes: int | None = None, **values: Any) -> None:
+        """Run it with the next statement, or before the commit at the latest.
+
+        The await that runs it raises ``UnexpectedCount`` unless it wrote ``changes`` rows.
+        """
+        self._waiting.append((statement, values, changes))
+
+    async def flush(self) -> None:
+        """Run what was put off."""
+        if self._waiting:
+            statement, values, changes = self._waiting.pop()
+            _require(statement, await self._run(statement, values), changes)
+
+    async def _run(self, statement: TextClause, values: dict[str, Any]) -> psycopg.AsyncCursor[Any]:
+        if not self._waiting:
+            return await self._connection.execute(_sql(statement), values)
+        waiting, self._waiting = self._waiting, []
+        async with self._connection.pipeline():
+            sent = [
+                (one, await self._connection.execute(_sql(one), its), changes)
+                for one, its, changes in waiting
+            ]
+            cursor = await self._connection.execute(_sql(statement), values)
+        for one, done, changes in sent:
+            _require(one, done, changes)
+        return cursor
+
+
+class Database:
+    """At most ``db_pool_size`` connections, each made when it is first needed."""
+
+    def __init__(self, settings: Settings, *, application_name: str = "seathold") -> None:
+        self._engine = create_engine(
+            settings,
+            application_name=application_name,
+            # A transaction here begins and ends by statements of its own.
+            connect_args={"autocommit": True, "row_factory": namedtuple_row},
+            pool_reset_on_return=None,
+        )
+        self._lost_at = 0.0
+        event.listen(self._engine.sync_engine, "connect", _note_birth)
+        event.listen(self._engine.sync_engine, "checkout", self._refuse_lost)
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Session]:
+        """Commit when the block ends; any error rolls back."""
+        async with self._connection() as connection:
+            session = Session(connection)
+            session.later(BEGIN)
+            yield session
+            await session.flush()
+            await session.change(COMMIT)
+
+    @asynccontextmanager
+    async def statements(self) -> AsyncIterator[Session]:
+        """Each statement is a transaction of its own."""
+        async with self._connection() as connection:
+            session = Session(connection)
+            yield session
+            await session.flush()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        pooled = await self._engine.raw_connection()
+        connection = cast("psycopg.AsyncConnection[Any]", pooled.driver_connection)
+        try:
+            yield connection
+        except Exception:
+            if connection.closed:
+                # The server is gone, and with it every connection that is waiting in the pool.
+                self._lost_at = time.monotonic()
+            elif connection.info.transaction_status is not TransactionStatus.IDLE:
+                await connection.rollback()
+            raise
+        finally:
+            await self._give_back(pooled, connection)
+
+    async def _give_back(
+        self, pooled: PoolProxiedConnection, connection: psycopg.AsyncConnection[Any]
+    ) -> None:
+        if connection.info.transaction_status is not TransactionStatus.IDLE:
+            # Lost, or cancelled on the way: closing it makes the server roll back.
+            await greenlet_spawn(pooled.invalidate)
+        pooled.close()
+
+    def _refuse_lost(
+        self, _: object, entry: ConnectionPoolEntry, __: PoolProxiedConnection
+    ) -> None:
+        if entry.info["born_at"] <= self._lost_at:
+            raise DisconnectionError("as old as a connection that was lost")
+
+
+def _note_birth(_: object, entry: ConnectionPoolEntry) -> None:
+    entry.info["born_at"] = time.monotonic()
+
+
+@cache
+def _sql(statement: TextClause) -> bytes:
+    return str(statement.compile(dialect=DIALECT)).encode()
+
+
+def _require(statement: TextClause, done: psycopg.AsyncCursor[Any], changes: int | None) -> None:
+    if changes is not None and done.rowcount != changes:
+        raise UnexpectedCount(f"{done.rowcount} rows, not {changes}: {statement.text.strip()}")

@@ -1,0 +1,135 @@
+"""Statements by psycopg on a pool: what is committed, what is not, and how a lost server is met."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from infra.postgres.database import Database, UnexpectedCount
+from infra.settings import Settings
+from tests.conftest import WORKER
+from tests.fixtures import servers
+
+ADD = text("INSERT INTO notes VALUES (:id, :words)")
+READ = text("SELECT id, words FROM notes ORDER BY id")
+BACKEND = text("SELECT pg_backend_pid() AS pid")
+SLEEP = text("SELECT pg_sleep(30)")
+
+
+@pytest.fixture(scope="module")
+def url() -> str:
+    return servers.make_database(os.environ[servers.DATABASE], f"seathold_notes_{WORKER}")
+
+
+@pytest.fixture
+async def database(url: str, settings: Settings) -> AsyncIterator[Database]:
+    """One connection, so that what one test step leaves on it the next would find."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP TABLE IF EXISTS notes")
+        connection.execute("CREATE TABLE notes (id int PRIMARY KEY, words text)")
+    redis_url = settings.redis_url.get_secret_value()
+    database = Database(servers.settings_for(url, redis_url, db_pool_size=1))
+    yield database
+    await database.close()
+
+
+async def ids(database: Database) -> list[int]:
+    async with database.statements() as session:
+        return [row.id for row in await session.all(READ)]
+
+
+async def test_a_transaction_is_committed_whole(database: Database) -> None:
+    async with database.transaction() as session:
+        session.later(ADD, id=1, words="100 % 'quoted'", changes=1)
+        session.later(ADD, id=2, words=None)
+        found = await session.all(READ)
+        session.later(ADD, id=3, words="at the end")
+    assert [(row.id, row.words) for row in found] == [(1, "100 % 'quoted'"), (2, None)]
+    assert await ids(database) == [1, 2, 3]
+
+
+async def test_an_error_undoes_all_and_leaves_the_connection_usable(database: Database) -> None:
+    async def twice() -> None:
+        async with database.transaction() as session:
+            session.later(ADD, id=1, words="once")
+            session.later(ADD, id=1, words="twice")
+            session.later(ADD, id=2, words="never")
+
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        await twice()
+    assert await ids(database) == []
+
+
+async def test_another_count_than_was_promised_undoes_all(database: Database) -> None:
+    async def surprised() -> None:
+        async with database.transaction() as session:
+            session.later(ADD, id=1, words="one")
+            session.later(text("UPDATE notes SET words = 'x' WHERE id = 7"), changes=1)
+
+    with pytest.raises(UnexpectedCount, match="0 rows, not 1: UPDATE notes"):
+        await surprised()
+    assert await ids(database) == []
+
+
+async def test_each_statement_alone_is_a_transaction(database: Database) -> None:
+    async def half() -> None:
+        async with database.statements() as session:
+            assert await session.change(ADD, id=1, words="kept") == 1
+            await session.change(ADD, id=1, words="refused")
+
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        await half()
+    assert await ids(database) == [1]
+
+
+async def test_a_cancelled_transaction_is_undone_and_blocks_nobody(database: Database) -> None:
+    started = asyncio.Event()
+
+    async def sleep_in_transaction() -> None:
+        async with database.transaction() as session:
+            await session.change(ADD, id=1, words="never")
+            started.set()
+            await session.all(SLEEP)
+
+    task = asyncio.create_task(sleep_in_transaction())
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(5):
+        assert await ids(database) == []
+
+
+async def test_a_lost_server_costs_one_error_for_all_connections(
+    url: str, settings: Settings
+) -> None:
+    redis_url = settings.redis_url.get_secret_value()
+    database = Database(servers.settings_for(url, redis_url, db_pool_size=4))
+    backends = await all_backends(database)
+    with psycopg.connect(url, autocommit=True) as connection:
+        for pid in backends:
+            connection.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+    with pytest.raises(psycopg.OperationalError):
+        await ids(database)
+    assert not await all_backends(database) & backends
+    await database.close()
+
+
+async def all_backends(database: Database) -> set[int]:
+    """The server's processes behind all four connections, which are held at the same time."""
+    all_are_here = asyncio.Barrier(4)
+
+    async def one() -> int:
+        async with database.statements() as session:
+            row = await session.one(BACKEND)
+            await all_are_here.wait()
+        return int(row.pid) if row else 0
+
+    found = set(await asyncio.gather(*(one() for _ in range(4))))
+    assert len(found) == 4
+    return found
