@@ -20,6 +20,7 @@ from activities.session import GatewayActivities
 from contracts.booking import BOOKING_QUEUE, PAYMENT_QUEUE
 from infra.gateways.sandbox import SandboxGateway
 from infra.logging import configure_logging
+from infra.memory import settle_memory
 from infra.notify.render import render
 from infra.notify.sms import HttpSmsSender
 from infra.notify.smtp import SmtpMailer
@@ -168,4 +169,5 @@ def main(role: Role = "all") -> None:
     """Start the worker on settings from the environment; SIGTERM drains it."""
     settings = Settings()
     configure_logging(settings, process="worker")
+    settle_memory()
     uvloop.run(_until_signalled(settings, role))

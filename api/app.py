@@ -19,6 +19,7 @@ from api.queries import bookings as booking_queries
 from api.queries import catalogue, health, me, not_yet
 from infra.gateways.sandbox import SandboxGateway
 from infra.logging import configure_logging
+from infra.memory import settle_memory
 from infra.passwords import Argon2Passwords
 from infra.postgres.database import Database
 from infra.postgres.guards import require_guards
@@ -62,7 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The application; its connections are opened when a server starts it.
 
     Without ``settings`` it is a process of its own: they come from the environment, and the
-    process's log is set up.
+    process's log and memory are set up.
 
     Raises:
         RuntimeError: at start-up, when the index that guards the seats is missing or invalid.
@@ -70,6 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings is None:
         settings = Settings()
         configure_logging(settings, process="api")
+        settle_memory()
     found = settings
 
     @asynccontextmanager

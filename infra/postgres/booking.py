@@ -25,12 +25,6 @@ USER_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:user_id, 0))")
 HOLD_CONTEXT = text("""
 WITH request AS MATERIALIZED (
     SELECT created_at, outcome, refusal FROM booking_requests WHERE id = :booking_id FOR UPDATE
-), mine AS (
-    SELECT show_id, state, seat_count FROM bookings
-    WHERE user_id = :user_id
-      AND (show_id = :show_id OR state IN ('held', 'expiring', 'cancelling'))
-      AND state IN ('held', 'expiring', 'cancelling', 'confirmed')
-      AND NOT (state = 'held' AND lapses AND hold_expires_at <= clock_timestamp())
 ), asked AS (
     SELECT * FROM unnest(CAST(:labels AS text[]), CAST(:types AS text[]))
         AS asked (label, ticket_type)
@@ -50,8 +44,17 @@ SELECT
     shows.status,
     clock_timestamp() BETWEEN sales_open_at AND sales_close_at AS sales_open,
     currency,
-    (SELECT coalesce(sum(seat_count), 0) FROM mine WHERE show_id = :show_id) AS seats_of_user,
-    (SELECT count(*) FROM mine WHERE state <> 'confirmed') AS live_holds,
+    (
+        SELECT coalesce(sum(seat_count), 0) FROM bookings
+        WHERE user_id = :user_id AND show_id = :show_id
+          AND state IN ('held', 'expiring', 'cancelling', 'confirmed')
+          AND NOT (state = 'held' AND lapses AND hold_expires_at <= clock_timestamp())
+    ) AS seats_of_user,
+    (
+        SELECT count(*) FROM bookings
+        WHERE user_id = :user_id AND state IN ('held', 'expiring', 'cancelling')
+          AND NOT (state = 'held' AND lapses AND hold_expires_at <= clock_timestamp())
+    ) AS live_holds,
     EXISTS (
         SELECT 1 FROM seat_claims JOIN bookings ON bookings.id = seat_claims.booking_id
         WHERE seat_claims.show_id = :show_id AND seat_claims.state = 'held'
