@@ -22,18 +22,19 @@ BREAKER_SECONDS = 1.0
 log = structlog.get_logger(__name__)
 
 
-def create_redis(settings: Settings) -> Redis:
+def create_redis(settings: Settings, *, patience: float = 1.0) -> Redis:
     """Open nothing yet: connections are made on first use, at most ``MAX_CONNECTIONS``.
 
+    ``patience`` multiplies every time-out, for who wants the answer however busy the machine is.
     Answers are bytes. A command on a broken connection is tried once more on a new one, a
     command that timed out is not.
     """
     pool = BlockingConnectionPool.from_url(
         settings.redis_url.get_secret_value(),
         max_connections=MAX_CONNECTIONS,
-        timeout=POOL_WAIT_SECONDS,
-        socket_timeout=SOCKET_TIMEOUT_SECONDS,
-        socket_connect_timeout=SOCKET_TIMEOUT_SECONDS,
+        timeout=POOL_WAIT_SECONDS * patience,
+        socket_timeout=SOCKET_TIMEOUT_SECONDS * patience,
+        socket_connect_timeout=SOCKET_TIMEOUT_SECONDS * patience,
         # A pooled connection is stale after a restart of the server, hence the one more try.
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         # Nothing here needs RESP3, and its handshake costs a round trip a connection.
