@@ -120,6 +120,6 @@ async def post_of(
     engine: AsyncEngine, settings: Settings, sink: Sink, sms: HttpSmsSender, phone: str | None
 ) -> Post:
     booking_id, user_id = await booked(engine, phone=phone)
-    mailer = SmtpMailer(sink.settings(settings), answer_seconds=2)
+    mailer = SmtpMailer(sink.settings(settings), answer_seconds=2, idle_seconds=0)
     loop = OutboxLoop(PostgresOutboxQueue(engine), mailer, sms, render)
     return Post(engine, sink, loop, booking_id, user_id, f"{user_id}@example.test", phone)
