@@ -127,8 +127,8 @@ async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
     work = PostgresWorkQueue(parts.database, settings.hold_limits)
     process = TemporalBookingProcess(parts.client)
     news = PaymentNews(parts.unit_of_work, parts.gateways, process, work)
-    sms = HttpSmsSender(settings)
-    outbox = OutboxLoop(PostgresOutboxQueue(parts.database), SmtpMailer(settings), sms, render)
+    mailer, sms = SmtpMailer(settings), HttpSmsSender(settings)
+    outbox = OutboxLoop(PostgresOutboxQueue(parts.database), mailer, sms, render)
     passes = {
         "inbox": (InboxLoop(work, news).one_pass, 0.1),
         "payment_poll": (PaymentPollLoop(work, news).one_pass, 1.0),
@@ -138,6 +138,7 @@ async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as group:
         for name, (one_pass, idle_seconds) in passes.items():
             group.create_task(repeat(name, one_pass, idle_seconds=idle_seconds, stop=stop))
+    await mailer.aclose()
     await sms.aclose()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import httpx2
+import orjson
 
 from infra.settings import Settings
 from services.notification import Ambiguous, NotSent, Refused
@@ -16,14 +17,14 @@ WORTH_ANOTHER_TRY = frozenset({401, 402, 403, 408, 409, 425, 429})
 
 class HttpSmsSender:
     def __init__(self, settings: Settings, *, total_seconds: float = TOTAL_SECONDS) -> None:
-        self._url = settings.sms_url
+        self._url = httpx2.URL(settings.sms_url)
         self._total_seconds = total_seconds
-        self._client = httpx2.AsyncClient(
-            timeout=total_seconds, follow_redirects=False, trust_env=False
-        )
+        self._extensions = {"timeout": httpx2.Timeout(total_seconds).as_dict()}
+        # The bare transport: cookies, redirects and auth are not wanted and cost CPU each time.
+        self._transport = httpx2.AsyncHTTPTransport(trust_env=False)
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        await self._transport.aclose()
 
     async def send(self, to: str, text: str, *, reference: str) -> None:
         """Hand over one SMS; the provider sends each ``reference`` once.
@@ -32,13 +33,21 @@ class HttpSmsSender:
             NotSent: no connection, or an answer that says not now. Refused: a 4xx answer.
             Ambiguous: no answer, or one that does not tell.
         """
+        request = httpx2.Request(
+            "POST",
+            self._url,
+            headers={"Content-Type": "application/json", "Idempotency-Key": reference},
+            content=orjson.dumps({"to": to, "text": text, "reference": reference}),
+            extensions=self._extensions,
+        )
         try:
             async with asyncio.timeout(self._total_seconds):
-                answer = await self._client.post(
-                    self._url,
-                    json={"to": to, "text": text, "reference": reference},
-                    headers={"Idempotency-Key": reference},
-                )
+                answer = await self._transport.handle_async_request(request)
+                try:
+                    # To its end, or its connection could serve no other message.
+                    await answer.aread()
+                finally:
+                    await answer.aclose()
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
             raise NotSent(f"no way to the SMS provider: {type(error).__name__}") from error
         except (httpx2.HTTPError, TimeoutError) as error:

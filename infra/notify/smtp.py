@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP as CRLF
-from email.utils import formatdate, parseaddr
 
 import aiosmtplib
 from email_validator import EmailNotValidError, validate_email
 
+from infra.notify.kept import KeptConnections
+from infra.notify.mime import MailMaker
 from infra.settings import Settings
 from services.notification import Ambiguous, Message, NotSent, Refused, SendError
 
 HANDOVER_SECONDS = 20.0
 # Servers may work on a message before they answer; giving up early makes doubles (RFC 1047).
 ANSWER_SECONDS = 60.0
-QUIT_SECONDS = 1.0
+# Longer than the pauses within a rush, shorter than any server waits for us.
+IDLE_SECONDS = 5.0
 
 ENHANCED_CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?=\s|$)")
-LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)
 
 
 class SmtpMailer:
-    """One connection a message, with TLS where the server offers it."""
+    """Sends by connections kept open for a while, with TLS where the server offers it."""
 
-    def __init__(self, settings: Settings, *, answer_seconds: float = ANSWER_SECONDS) -> None:
-        name, address = parseaddr(settings.mail_from)
-        self._from = Address(name, addr_spec=address)
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
+        self._maker = MailMaker(settings.mail_from)
         self._host = settings.smtp_host
         self._port = settings.smtp_port
         self._answer_seconds = answer_seconds
+        self._kept = KeptConnections(idle_seconds)
+
+    async def aclose(self) -> None:
+        """End the connections that wait for a next message; call it when none is being sent."""
+        self._kept.close()
 
     async def send(self, to: str, message: Message, *, reference: str) -> None:
         """Hand over one mail; each try of a ``reference`` has the same Message-ID.
@@ -43,32 +50,56 @@ class SmtpMailer:
                 can go to. Ambiguous: all was handed over and the answer never came.
         """
         recipient = _ascii_address(to)
-        mail = self._mail(recipient, message, reference)
-        client = aiosmtplib.SMTP(hostname=self._host, port=self._port, timeout=HANDOVER_SECONDS)
+        mail = self._maker.mail(recipient, message, reference=reference)
+        client = await self._ready(recipient)
         try:
-            await self._introduce(client, recipient)
             await self._hand_over(client, mail)
-        finally:
+        except BaseException:
             client.close()
+            raise
+        self._kept.keep(client)
+
+    async def _ready(self, recipient: str) -> aiosmtplib.SMTP:
+        """A connection whose server now takes the message; nothing of it was sent yet.
+
+        Only a new connection's no counts: a kept one may be dead, or have had its share.
+        """
+        kept = self._kept.take()
+        if kept is not None:
+            try:
+                await self._introduce(kept, recipient)
+            except SendError:
+                pass
+            else:
+                return kept
+        client = aiosmtplib.SMTP(hostname=self._host, port=self._port, timeout=HANDOVER_SECONDS)
+        await self._introduce(client, recipient)
+        return client
 
     async def _introduce(self, client: aiosmtplib.SMTP, recipient: str) -> None:
-        """Everything up to the server's word that it now takes the message."""
+        """Everything up to the server's word that it now takes the message, else it is closed."""
+        ready = False
         try:
             async with asyncio.timeout(HANDOVER_SECONDS):
-                await client.connect()
-                await client.mail(self._from.addr_spec)
+                if not client.is_connected:
+                    await client.connect()
+                await client.mail(self._maker.address)
                 await client.rcpt(recipient)
                 answer = await client.execute_command(b"DATA")
+            ready = answer.code == 354
         except aiosmtplib.SMTPResponseException as error:
             raise _answered(error.code, error.message) from error
         except (aiosmtplib.SMTPException, OSError) as error:
             raise NotSent(f"no way to the mail server: {type(error).__name__}") from error
-        if answer.code != 354:
+        finally:
+            if not ready:
+                client.close()
+        if not ready:
             raise _answered(answer.code, answer.message)
 
-    async def _hand_over(self, client: aiosmtplib.SMTP, mail: EmailMessage) -> None:
+    async def _hand_over(self, client: aiosmtplib.SMTP, mail: bytes) -> None:
         """The message and the dot; from its first byte on a lost connection leaves doubt."""
-        body = LEADING_DOT.sub(b"..", mail.as_bytes(policy=CRLF)) + b".\r\n"
+        body = mail.replace(b"\n.", b"\n..") + b".\r\n"
         try:
             if client.protocol is None:
                 raise aiosmtplib.SMTPServerDisconnected("Connection lost")
@@ -80,22 +111,6 @@ class SmtpMailer:
             raise Ambiguous(f"no answer to the message: {type(error).__name__}") from error
         if answer.code != 250:
             raise _answered(answer.code, answer.message)
-        # It is sent; how the server takes leave changes nothing.
-        with contextlib.suppress(aiosmtplib.SMTPException, OSError):
-            await client.quit(timeout=QUIT_SECONDS)
-
-    def _mail(self, recipient: str, message: Message, reference: str) -> EmailMessage:
-        mail = EmailMessage()
-        mail["From"] = self._from
-        # The address alone: a name adds nothing and is text that somebody typed.
-        mail["To"] = Address(addr_spec=recipient)
-        mail["Subject"] = message.subject
-        mail["Date"] = formatdate(usegmt=True)
-        mail["Message-ID"] = f"<{reference}@{self._from.domain}>"
-        mail["Auto-Submitted"] = "auto-generated"
-        mail.set_content(message.text)
-        mail.add_alternative(message.html, subtype="html")
-        return mail
 
 
 def _ascii_address(to: str) -> str:

@@ -174,7 +174,7 @@ async def test_two_loops_at_once_send_each_notification_once(
     for post in posts:
         await post.queue()
     elsewhere = Database(settings)
-    mailer = SmtpMailer(sink.settings(settings))
+    mailer = SmtpMailer(sink.settings(settings), idle_seconds=0)
     other = OutboxLoop(PostgresOutboxQueue(elsewhere), mailer, sms, render)
     counts = await asyncio.gather(*(loop.one_pass() for loop in (posts[0].loop, other) * 3))
     await elsewhere.close()
@@ -239,7 +239,7 @@ class GatedMailer:
 async def test_a_sender_that_slept_past_its_lease_cannot_speak_for_the_next_try(
     settings: Settings, sms: HttpSmsSender, post: Post
 ) -> None:
-    gated = GatedMailer(SmtpMailer(post.sink.settings(settings)))
+    gated = GatedMailer(SmtpMailer(post.sink.settings(settings), idle_seconds=0))
     sleeper = OutboxLoop(PostgresOutboxQueue(post.database), gated, sms, render)
     await post.queue()
     asleep = asyncio.create_task(sleeper.one_pass())
@@ -275,7 +275,7 @@ async def test_a_bug_with_one_mail_stops_no_other_and_ends_with_a_reason(
     post: Post,
 ) -> None:
     healthy = await post_of(engine, database, settings, sink, sms, None)
-    mailer = BrokenFor(SmtpMailer(sink.settings(settings)), post.email)
+    mailer = BrokenFor(SmtpMailer(sink.settings(settings), idle_seconds=0), post.email)
     broken = OutboxLoop(PostgresOutboxQueue(database), mailer, sms, render)
     await post.queue()
     await healthy.queue()

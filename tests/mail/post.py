@@ -125,6 +125,6 @@ async def post_of(
     phone: str | None,
 ) -> Post:
     booking_id, user_id = await booked(engine, phone=phone)
-    mailer = SmtpMailer(sink.settings(settings), answer_seconds=2)
+    mailer = SmtpMailer(sink.settings(settings), answer_seconds=2, idle_seconds=0)
     loop = OutboxLoop(PostgresOutboxQueue(database), mailer, sms, render)
     return Post(engine, database, sink, loop, booking_id, user_id, f"{user_id}@example.test", phone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
@@ -72,6 +73,34 @@ async def test_what_is_not_the_messages_fault_is_tried_again(status: int) -> Non
     async with server, sender(settings) as sms:
         with pytest.raises(NotSent, match=f"answered {status}"):
             await sms.send(fresh_number(), "Hello", reference="x")
+
+
+async def test_messages_one_after_the_other_use_one_connection() -> None:
+    connections, heads = 0, []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+                heads.append(head)
+                await reader.readexactly(length)
+                writer.write(b"HTTP/1.1 201 Made\r\nContent-Length: 11\r\n\r\n" + b'{"id": "1"}')
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    settings = Settings(_env_file=None, sms_url=f"http://127.0.0.1:{port}/api/sms")
+    async with server, sender(settings) as sms:
+        for number in range(3):
+            await sms.send(fresh_number(), "Hello", reference=f"key-{number}")
+    assert connections == 1
+    for number, head in enumerate(heads):
+        assert head.startswith(b"POST /api/sms HTTP/1.1\r\n")
+        assert b"\r\nContent-Type: application/json\r\n" in head
+        assert b"\r\nIdempotency-Key: key-%d\r\n" % number in head
+        assert b"\r\nHost: 127.0.0.1:%d\r\n" % port in head
 
 
 async def test_a_provider_that_is_away_has_taken_nothing() -> None:

@@ -21,7 +21,8 @@ MESSAGE = Message("Your tickets", "Hello\n", "<p>Hello</p>")
 
 
 def mailer_of(sink: Sink, **options: float) -> SmtpMailer:
-    return SmtpMailer(sink.settings(Settings(_env_file=None)), **options)
+    """A mailer that keeps no connection open behind its test."""
+    return SmtpMailer(sink.settings(Settings(_env_file=None)), idle_seconds=0, **options)
 
 
 def fresh_address() -> str:
