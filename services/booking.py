@@ -66,9 +66,9 @@ async def hold(tx: Transaction, input: BookingInput) -> HoldOutcome:
     if isinstance(claimed, Taken):
         raise SeatsTaken(claimed.labels)
     booking = _new_booking(input, context)
-    tx.bookings.add(booking, list(priced.values()))
-    booking = tx.bookings.record(
+    tx.bookings.add(
         booking,
+        list(priced.values()),
         _held_events(booking, priced, claimed.fences),
         actor=input.user_id,
         request_id=input.request_id,

@@ -115,7 +115,17 @@ class Bookings(Protocol):
         """Take the user's advisory lock and the request's row lock, then read."""
         ...
 
-    def add(self, booking: Booking, seats: Sequence[SeatPrice]) -> None: ...
+    def add(
+        self,
+        booking: Booking,
+        seats: Sequence[SeatPrice],
+        events: Sequence[Event],
+        *,
+        actor: str,
+        request_id: str | None,
+    ) -> None:
+        """Insert the booking as it is after its first events."""
+        ...
 
     async def lock(self, booking_id: UUID) -> Booking | None:
         """The row under ``FOR UPDATE``, with the database clock read after the lock came."""

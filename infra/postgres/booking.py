@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import text
 
 from domain.booking import Booking, BookingState, CloseReason, SeatPrice
-from domain.events import Event, chain
+from domain.events import ChainedEvent, Event, chain
 from domain.money import Money
 from domain.steps import BookingInput
 from infra.postgres.database import Session
@@ -69,14 +69,24 @@ ORDER BY priced.position
 
 ADD = text("""
 WITH added AS (
-    INSERT INTO bookings (id, user_id, show_id, state, currency, total_amount, seat_count,
-                          extensions_left, hold_expires_at, hold_max_expires_at)
-    VALUES (:id, :user_id, :show_id, 'held', :currency, :amount, :seat_count, :extensions_left,
-            :hold_expires_at, :hold_max_expires_at)
+    INSERT INTO bookings (id, user_id, show_id, state, version, sequence, event_hash, currency,
+                          total_amount, seat_count, extensions_left, hold_expires_at,
+                          hold_max_expires_at)
+    VALUES (:id, :user_id, :show_id, 'held', :version, :sequence, :event_hash, :currency, :amount,
+            :seat_count, :extensions_left, :hold_expires_at, :hold_max_expires_at)
+), seated AS (
+    INSERT INTO booking_seats (booking_id, label, price_class, ticket_type, amount)
+    SELECT :id, * FROM unnest(CAST(:labels AS text[]), CAST(:classes AS text[]),
+                              CAST(:types AS text[]), CAST(:amounts AS bigint[]))
 )
-INSERT INTO booking_seats (booking_id, label, price_class, ticket_type, amount)
-SELECT :id, * FROM unnest(CAST(:labels AS text[]), CAST(:classes AS text[]),
-                          CAST(:types AS text[]), CAST(:amounts AS bigint[]))
+INSERT INTO events (aggregate_id, sequence, event_type, payload, actor, request_id, version,
+                    previous_hash, hash)
+SELECT :id, new.sequence, event_type, payload, :actor, :request_id, :version, previous_hash, hash
+FROM unnest(CAST(:sequences AS int[]), CAST(:event_types AS text[]),
+            CAST(:payloads AS jsonb[]), CAST(:previous_hashes AS bytea[]),
+            CAST(:hashes AS bytea[]))
+     AS new (sequence, event_type, payload, previous_hash, hash)
+ORDER BY new.sequence
 """)
 
 # The lock comes first, then the clock: a wait for the lock must not make a hold look alive.
@@ -125,7 +135,7 @@ INSERT INTO events (aggregate_id, sequence, event_type, payload, actor, request_
                     previous_hash, hash)
 SELECT changed.id, new.sequence, event_type, payload, :actor, :request_id, changed.version,
        previous_hash, hash
-FROM changed, unnest(CAST(:sequences AS int[]), CAST(:types AS text[]),
+FROM changed, unnest(CAST(:sequences AS int[]), CAST(:event_types AS text[]),
                      CAST(:payloads AS jsonb[]), CAST(:previous_hashes AS bytea[]),
                      CAST(:hashes AS bytea[]))
      AS new (sequence, event_type, payload, previous_hash, hash)
@@ -196,11 +206,24 @@ class PostgresBookings:
             now=row.now,
         )
 
-    def add(self, booking: Booking, seats: Sequence[SeatPrice]) -> None:
+    def add(
+        self,
+        booking: Booking,
+        seats: Sequence[SeatPrice],
+        events: Sequence[Event],
+        *,
+        actor: str,
+        request_id: str | None,
+    ) -> None:
+        chained = _chained(booking, events)
         self._session.later(
             ADD,
-            changes=len(seats),
+            changes=len(events),
+            **_as_columns(chained),
+            actor=actor,
+            request_id=request_id,
             id=booking.id,
+            version=booking.version,
             user_id=booking.user_id,
             show_id=booking.show_id,
             currency=booking.total.currency,
@@ -242,28 +265,27 @@ class PostgresBookings:
         request_id: str | None,
         **changes: Any,
     ) -> Booking:
-        chained = chain(
-            booking.id, list(events), sequence=booking.sequence, previous_hash=booking.event_hash
-        )
-        last: dict[str, Any] = {"sequence": chained[-1].sequence, "event_hash": chained[-1].hash}
+        chained = _chained(booking, events)
         self._session.later(
             RECORD,
-            changes=len(chained),
-            **{**NO_CHANGES, **changes, **last},
-            id=booking.id,
-            version=booking.version,
+            changes=len(events),
+            **{**NO_CHANGES, **changes},
+            **_as_columns(chained),
             actor=actor,
             request_id=request_id,
-            sequences=[one.sequence for one in chained],
-            types=[str(one.event.type) for one in chained],
-            payloads=[orjson.dumps(dict(one.event.payload)).decode() for one in chained],
-            previous_hashes=[one.previous_hash for one in chained],
-            hashes=[one.hash for one in chained],
+            id=booking.id,
+            version=booking.version,
         )
         known: dict[str, Any] = {
             name: value for name, value in changes.items() if hasattr(booking, name)
         }
-        return replace(booking, version=booking.version + 1, **last, **known)
+        return replace(
+            booking,
+            version=booking.version + 1,
+            sequence=chained[-1].sequence,
+            event_hash=chained[-1].hash,
+            **known,
+        )
 
     async def add_request(
         self, input: BookingInput, *, key_hash: bytes | None, body_hash: bytes
@@ -294,6 +316,25 @@ class PostgresBookings:
             outcome=outcome,
             refusal=orjson.dumps(refusal).decode() if refusal is not None else None,
         )
+
+
+def _chained(booking: Booking, events: Sequence[Event]) -> list[ChainedEvent]:
+    return chain(
+        booking.id, list(events), sequence=booking.sequence, previous_hash=booking.event_hash
+    )
+
+
+def _as_columns(chained: Sequence[ChainedEvent]) -> dict[str, Any]:
+    """The events as arrays, and where the booking's stream ends after them."""
+    return {
+        "sequence": chained[-1].sequence,
+        "event_hash": chained[-1].hash,
+        "sequences": [one.sequence for one in chained],
+        "event_types": [str(one.event.type) for one in chained],
+        "payloads": [orjson.dumps(dict(one.event.payload)).decode() for one in chained],
+        "previous_hashes": [one.previous_hash for one in chained],
+        "hashes": [one.hash for one in chained],
+    }
 
 
 def _booking(row: Any) -> Booking:

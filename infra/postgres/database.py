@@ -90,8 +90,15 @@ class Database:
             settings,
             application_name=application_name,
             # A transaction here begins and ends by statements of its own.
-            connect_args={"autocommit": True, "row_factory": namedtuple_row},
+            connect_args={
+                "autocommit": True,
+                "row_factory": namedtuple_row,
+                "prepare_threshold": 0,
+            },
             pool_reset_on_return=None,
+            # A statement is planned five times on each connection before its plan is kept, and
+            # planning costs more than running: the fewest connections do all the work they can.
+            pool_use_lifo=True,
         )
         self._lost_at = 0.0
         event.listen(self._engine.sync_engine, "connect", _note_birth)

@@ -44,8 +44,11 @@ SELECT claimed.*, bookings.state AS booking_state, bookings.currency, bookings.t
     shows.starts_at,
     ARRAY(
         SELECT booked.label FROM booking_seats AS booked
-        LEFT JOIN seats ON seats.seat_map_id = shows.seat_map_id AND seats.label = booked.label
-        WHERE booked.booking_id = bookings.id ORDER BY seats.position, booked.label
+        WHERE booked.booking_id = bookings.id
+        ORDER BY (
+            SELECT position FROM seats
+            WHERE seats.seat_map_id = shows.seat_map_id AND seats.label = booked.label
+        ), booked.label
     ) AS labels,
     (
         SELECT jsonb_agg(jsonb_build_array(amount, currency, reason) ORDER BY created_at, id)
