@@ -277,7 +277,7 @@ def _new_booking(input: BookingInput, context: HoldContext) -> Booking:
         user_id=UUID(input.user_id),
         show_id=UUID(input.show_id),
         state=BookingState.HELD,
-        version=1,
+        version=2,
         sequence=0,
         event_hash=b"",
         total=Money(sum(seat.amount for seat in context.prices.values()), context.currency),
