@@ -33,7 +33,8 @@ from infra.redis.client import create_redis
 from infra.redis.seat_claims import RedisSeatPreclaims
 from infra.settings import Settings
 from infra.temporal import TemporalBookingProcess, connect, register_search_attributes
-from loops.edge import repeat
+from loops import inbox, outbox, payment_poll, reaper
+from loops.edge import Loop, repeat
 from loops.inbox import InboxLoop
 from loops.outbox import OutboxLoop
 from loops.payment_poll import PaymentPollLoop
@@ -128,16 +129,16 @@ async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
     process = TemporalBookingProcess(parts.client)
     news = PaymentNews(parts.unit_of_work, parts.gateways, process, work)
     mailer, sms = SmtpMailer(settings), HttpSmsSender(settings)
-    outbox = OutboxLoop(PostgresOutboxQueue(parts.database), mailer, sms, render)
-    passes = {
-        "inbox": (InboxLoop(work, news).one_pass, 0.1),
-        "payment_poll": (PaymentPollLoop(work, news).one_pass, 1.0),
-        "reaper": (ReaperLoop(work, process, news).one_pass, 2.0),
-        "outbox": (outbox.one_pass, 0.5),
+    queue = PostgresOutboxQueue(parts.database)
+    passes: dict[str, tuple[Loop, int, float]] = {
+        "inbox": (InboxLoop(work, news), inbox.BATCH, 0.1),
+        "payment_poll": (PaymentPollLoop(work, news), payment_poll.BATCH, 1.0),
+        "reaper": (ReaperLoop(work, process, news), reaper.BATCH, 2.0),
+        "outbox": (OutboxLoop(queue, mailer, sms, render), outbox.BATCH, 0.5),
     }
     async with asyncio.TaskGroup() as group:
-        for name, (one_pass, idle_seconds) in passes.items():
-            group.create_task(repeat(name, one_pass, idle_seconds=idle_seconds, stop=stop))
+        for name, (loop, full, rest_seconds) in passes.items():
+            group.create_task(repeat(name, loop, full=full, rest_seconds=rest_seconds, stop=stop))
     await mailer.aclose()
     await sms.aclose()
 

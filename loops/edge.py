@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import structlog
 
 log = structlog.get_logger(__name__)
 
 
+class Loop(Protocol):
+    async def one_pass(self) -> int:
+        """Work through one batch; how much it did."""
+        ...
+
+
 async def repeat(
-    name: str, one_pass: Callable[[], Awaitable[int]], *, idle_seconds: float, stop: asyncio.Event
+    name: str,
+    loop: Loop,
+    *,
+    full: int,
+    rest_seconds: float,
+    stop: asyncio.Event,
 ) -> None:
-    """Call ``one_pass`` (it answers how much it did) at once after work, else after a rest.
+    """Make one pass after another: at once after a ``full`` batch, else after a rest.
+
+    What comes during the rest is done together, which costs less than each by itself.
 
     This is an edge: whatever a pass raises is logged and the next pass starts afresh.
     """
     while not stop.is_set():
         try:
-            done = await one_pass()
+            done = await loop.one_pass()
         except Exception:
             log.exception("loop_failed", loop=name)
             done = 0
-        if not done:
+        if done < full:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), idle_seconds)
+                await asyncio.wait_for(stop.wait(), rest_seconds)

@@ -218,7 +218,6 @@ class PostgresBookings:
         chained = _chained(booking, events)
         self._session.later(
             ADD,
-            changes=len(events),
             **_as_columns(chained),
             actor=actor,
             request_id=request_id,

@@ -67,6 +67,12 @@ class Session:
             statement, values, changes = self._waiting.pop()
             _require(statement, await self._run(statement, values), changes)
 
+    async def commit(self) -> None:
+        """Run what was put off and commit; together, unless a count could still undo it all."""
+        if any(changes is not None for *_, changes in self._waiting):
+            await self.flush()
+        await self._run(COMMIT, {})
+
     async def _run(self, statement: TextClause, values: dict[str, Any]) -> psycopg.AsyncCursor[Any]:
         if not self._waiting:
             return await self._connection.execute(_sql(statement), values)
@@ -114,8 +120,7 @@ class Database:
             session = Session(connection)
             session.later(BEGIN)
             yield session
-            await session.flush()
-            await session.change(COMMIT)
+            await session.commit()
 
     @asynccontextmanager
     async def statements(self) -> AsyncIterator[Session]:

@@ -108,7 +108,6 @@ class PostgresPayments:
     def add_attempt(self, attempt: Attempt) -> None:
         self._session.later(
             ADD_ATTEMPT,
-            changes=1,
             id=attempt.id,
             booking_id=attempt.booking_id,
             attempt=attempt.attempt,

@@ -190,7 +190,7 @@ def send_until_killed(settings: Settings) -> None:
     async def main() -> None:
         database, sms = Database(settings), HttpSmsSender(settings)
         loop = OutboxLoop(PostgresOutboxQueue(database), SmtpMailer(settings), sms, render)
-        await repeat("outbox", loop.one_pass, idle_seconds=0.05, stop=asyncio.Event())
+        await repeat("outbox", loop, full=1, rest_seconds=0.05, stop=asyncio.Event())
 
     asyncio.run(main())
 

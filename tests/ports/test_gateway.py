@@ -237,8 +237,7 @@ def answering(content: bytes, status: int = 200, media_type: str = "application/
     def answer(_: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(status, content=content, headers={"content-type": media_type})
 
-    client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
-    return SandboxGateway("http://provider.test", client)
+    return SandboxGateway("http://provider.test", httpx2.MockTransport(answer))
 
 
 @pytest.mark.parametrize(
@@ -306,9 +305,9 @@ async def test_a_redirect_is_not_followed_even_to_a_sound_answer() -> None:
             return httpx2.Response(307, headers={"location": "http://elsewhere.test/"})
         return httpx2.Response(200, json=SESSION)
 
-    client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer), follow_redirects=True)
+    gateway = SandboxGateway("http://provider.test", httpx2.MockTransport(answer))
     with pytest.raises(Unavailable):
-        await SandboxGateway("http://provider.test", client).read_session("ses_1")
+        await gateway.read_session("ses_1")
 
 
 async def test_an_answer_that_trickles_ends_in_time() -> None:
