@@ -33,6 +33,7 @@ ROUNDS = 2
 NO_ROUND_AFTER_SECONDS = 120
 UNITS = {"bare_task": 150, "bare_update": 100, "booking": 100}
 LONE = 60
+LONE_REST_SECONDS = 0.5
 REFUSED = 6400
 REFUSED_ROUNDS = 3
 AGAIN = 200
@@ -141,12 +142,17 @@ async def _at(concurrency: int, units: int, unit: Unit) -> tuple[float, list[flo
 
 
 async def _lone(info: Json, crowd: Crowd, bare: Bare) -> dict[str, Json]:
-    """One at a time, alternately, so that the machine's mood hits both."""
+    """One at a time, alternately, so that the machine's mood hits both.
+
+    Each is alone: what the one before left to do in the background is done first.
+    """
     wire = await Wire.open(_port(info))
     reserves, updates = [], []
     for _ in range(LONE):
         reserves.append(await crowd.reserve(wire))
+        await asyncio.sleep(LONE_REST_SECONDS)
         updates.append(await bare.update())
+        await asyncio.sleep(LONE_REST_SECONDS)
     await wire.close()
     return {"reserve": latency(reserves), "bare_update": latency(updates)}
 
