@@ -33,12 +33,13 @@ from infra.redis.client import create_redis
 from infra.redis.seat_claims import RedisSeatPreclaims
 from infra.settings import Settings
 from infra.temporal import TemporalBookingProcess, connect, register_search_attributes
-from loops import inbox, outbox, payment_poll, reaper
+from loops import inbox, outbox, payment_poll, reaper, sweep
 from loops.edge import Loop, repeat
 from loops.inbox import InboxLoop
 from loops.outbox import OutboxLoop
 from loops.payment_poll import PaymentPollLoop
 from loops.reaper import ReaperLoop
+from loops.sweep import SweepLoop
 from services.gateway import PaymentGateway
 from services.payment_news import PaymentNews
 from services.preclaim import SeatPreclaims
@@ -134,6 +135,7 @@ async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
         "inbox": (InboxLoop(work, news), inbox.BATCH, 0.1),
         "payment_poll": (PaymentPollLoop(work, news), payment_poll.BATCH, 1.0),
         "reaper": (ReaperLoop(work, process, news), reaper.BATCH, 2.0),
+        "sweep": (SweepLoop(work), sweep.BATCH, 60.0),
         "outbox": (OutboxLoop(queue, mailer, sms, render), outbox.BATCH, 0.5),
     }
     async with asyncio.TaskGroup() as group:

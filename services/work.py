@@ -61,6 +61,10 @@ class WorkQueue(Protocol):
         """Refuse requests too old for any hold step to take; how many."""
         ...
 
+    async def sweep(self) -> int:
+        """Delete what is of no more use to anybody, at most 1,000 of each kind; the most of one."""
+        ...
+
     async def undecided_captures(self, *, seconds: float, limit: int) -> Sequence[UUID]:
         """Captured provider payments without a verdict for that long."""
         ...

@@ -11,6 +11,7 @@ from sqlalchemy import TextClause, text
 from domain.limits import REQUEST_TTL_SECONDS
 from domain.steps import BookingInput, SeatChoice
 from infra.postgres.database import Database
+from infra.postgres.idempotency import KEPT_SECONDS
 from infra.postgres.payment import as_attempt
 from services.ports import Attempt
 from services.work import HoldLimits, InboxRow
@@ -89,6 +90,24 @@ WHERE status = 'pending' AND created_at < now() - make_interval(secs => :seconds
 ORDER BY created_at LIMIT :limit
 """)
 
+SWEEP_KEYS = text("""
+DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM idempotency_keys
+    WHERE created_at < now() - make_interval(secs => :kept) ORDER BY created_at LIMIT 1000
+))
+""")
+# A revoked token keeps its whole family dead, so it stays as long as any of the family could live.
+SWEEP_TOKENS = text("""
+DELETE FROM refresh_tokens WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM refresh_tokens AS token
+    WHERE expires_at < now() AND NOT EXISTS (
+        SELECT 1 FROM refresh_tokens AS relative
+        WHERE relative.family_id = token.family_id AND relative.expires_at >= now()
+    )
+    ORDER BY expires_at LIMIT 1000
+))
+""")
+
 
 class PostgresWorkQueue:
     """Every step here is one statement: its own transaction, without a BEGIN and a COMMIT."""
@@ -154,6 +173,10 @@ class PostgresWorkQueue:
         return await self._change(
             SETTLE_DEAD_REQUESTS, refusal=DEAD, seconds=REQUEST_TTL_SECONDS + 5
         )
+
+    async def sweep(self) -> int:
+        keys = await self._change(SWEEP_KEYS, kept=KEPT_SECONDS)
+        return max(keys, await self._change(SWEEP_TOKENS))
 
     async def undecided_captures(self, *, seconds: float, limit: int) -> Sequence[UUID]:
         return [row.id for row in await self._rows(UNDECIDED, seconds=seconds, limit=limit)]

@@ -256,6 +256,9 @@ def upgrade() -> None:
         op.f("refresh_tokens_family_id_idx"), "refresh_tokens", ["family_id"], unique=False
     )
     op.create_index(op.f("refresh_tokens_user_id_idx"), "refresh_tokens", ["user_id"], unique=False)
+    op.create_index(
+        op.f("refresh_tokens_expires_at_idx"), "refresh_tokens", ["expires_at"], unique=False
+    )
     op.create_table(
         "seat_maps",
         sa.Column("id", sa.UUID(), nullable=False),
@@ -788,6 +791,7 @@ def downgrade() -> None:
     op.drop_table("shows")
     op.drop_table("seats")
     op.drop_table("seat_maps")
+    op.drop_index(op.f("refresh_tokens_expires_at_idx"), table_name="refresh_tokens")
     op.drop_index(op.f("refresh_tokens_user_id_idx"), table_name="refresh_tokens")
     op.drop_index(op.f("refresh_tokens_family_id_idx"), table_name="refresh_tokens")
     op.drop_table("refresh_tokens")

@@ -38,4 +38,5 @@ refresh_tokens = Table(
     sa.UniqueConstraint("token_hash"),
     Index(None, "family_id"),
     Index(None, "user_id"),
+    Index(None, "expires_at"),
 )
