@@ -15,6 +15,7 @@ import pytest
 from temporalio import workflow
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHistory
+from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
 
 from contracts.booking import BookingContract
@@ -167,7 +168,11 @@ def recorded(name: str) -> WorkflowHistory:
 )
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.__name__)
 async def test_todays_code_replays_what_ran_before(path: Path_, runner: WorkflowRunner) -> None:
-    replayer = Replayer(workflows=[BookingWorkflow, LatePaymentWorkflow], workflow_runner=runner)
+    replayer = Replayer(
+        workflows=[BookingWorkflow, LatePaymentWorkflow],
+        workflow_runner=runner,
+        data_converter=pydantic_data_converter,
+    )
     await replayer.replay_workflow(recorded(path.__name__))
 
 
@@ -184,6 +189,7 @@ async def test_a_worker_that_starts_in_the_middle_goes_on_from_there(path: Path_
     replayer = Replayer(
         workflows=[BookingWorkflow, LatePaymentWorkflow],
         workflow_runner=UnsandboxedWorkflowRunner(),
+        data_converter=pydantic_data_converter,
     )
     for cut in cuts:
         await replayer.replay_workflow(WorkflowHistory(whole.workflow_id, whole.events[:cut]))
@@ -204,6 +210,10 @@ class Changed(BookingWorkflow):
 
 
 async def test_a_changed_order_of_steps_does_not_replay() -> None:
-    replayer = Replayer(workflows=[Changed], workflow_runner=UnsandboxedWorkflowRunner())
+    replayer = Replayer(
+        workflows=[Changed],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        data_converter=pydantic_data_converter,
+    )
     with pytest.raises(workflow.NondeterminismError):
         await replayer.replay_workflow(recorded("confirmed"))
