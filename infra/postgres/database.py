@@ -41,6 +41,8 @@ class Session:
 
     def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
         self._connection = connection
+        # What is waited for is read before the next is asked, so one cursor serves them all.
+        self._cursor = connection.cursor()
         self._waiting: list[tuple[TextClause, dict[str, Any], int | None]] = []
 
     async def all(self, statement: TextClause, /, **values: Any) -> list[Any]:
@@ -75,14 +77,14 @@ class Session:
 
     async def _run(self, statement: TextClause, values: dict[str, Any]) -> psycopg.AsyncCursor[Any]:
         if not self._waiting:
-            return await self._connection.execute(_sql(statement), values)
+            return await self._cursor.execute(_sql(statement), values)
         waiting, self._waiting = self._waiting, []
         async with self._connection.pipeline():
             sent = [
                 (one, await self._connection.execute(_sql(one), its), changes)
                 for one, its, changes in waiting
             ]
-            cursor = await self._connection.execute(_sql(statement), values)
+            cursor = await self._cursor.execute(_sql(statement), values)
         for one, done, changes in sent:
             _require(one, done, changes)
         return cursor
