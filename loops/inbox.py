@@ -26,39 +26,45 @@ class InboxLoop:
     async def one_pass(self) -> int:
         """Work through one batch; how many rows it took."""
         rows = await self._work.take_inbox(BATCH)
-        await asyncio.gather(*(self._handle(row) for row in rows))
+        # A row that nothing can handle must not keep the others of its batch.
+        results = await asyncio.gather(*map(self._handle, rows), return_exceptions=True)
+        if done := [row.id for row, result in zip(rows, results, strict=True) if result is True]:
+            await self._work.finish_inbox(done)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
         return len(rows)
 
-    async def _handle(self, row: InboxRow) -> None:
+    async def _handle(self, row: InboxRow) -> bool:
+        """Whether the row is done with; repeating it would change nothing more."""
         with structlog.contextvars.bound_contextvars(
             request_id=row.request_id, event_id=row.event_id
         ):
             try:
-                await self._act(row)
+                return await self._act(row)
             except (Unavailable, ProcessAway, ProcessUnknown) as error:
                 seconds = min(MAX_BACK_OFF_SECONDS, 0.5 * 2.0 ** min(row.attempts, 8))
                 await self._work.put_back_inbox(row.id, seconds=seconds, reason=str(error))
                 log.warning("webhook_put_back", seconds=seconds, reason=str(error))
+                return False
 
-    async def _act(self, row: InboxRow) -> None:
+    async def _act(self, row: InboxRow) -> bool:
         session_id = _session_id(row.body)
         if session_id is None:
-            await self._quarantine(row, "the event names no session")
-            return
+            return await self._quarantine(row, "the event names no session")
         try:
             ours = await self._news.by_session(row.provider, session_id, request_id=row.request_id)
         except NotFound:
-            await self._quarantine(row, "the provider knows no such session")
-            return
+            return await self._quarantine(row, "the provider knows no such session")
         if not ours:
-            await self._quarantine(row, "no booking has this session")
-            return
-        await self._work.finish_inbox(row.id, status="done")
+            return await self._quarantine(row, "no booking has this session")
         log.info("webhook_done", type=row.event_type)
+        return True
 
-    async def _quarantine(self, row: InboxRow, reason: str) -> None:
-        await self._work.finish_inbox(row.id, status="quarantined", reason=reason)
+    async def _quarantine(self, row: InboxRow, reason: str) -> bool:
+        await self._work.quarantine_inbox(row.id, reason=reason)
         log.warning("webhook_quarantined", type=row.event_type, reason=reason)
+        return False
 
 
 def _session_id(body: bytes) -> str | None:

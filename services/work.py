@@ -39,8 +39,12 @@ class WorkQueue(Protocol):
         """Take due webhooks, oldest first; others skip them until the lease ends."""
         ...
 
-    async def finish_inbox(self, row_id: int, *, status: str, reason: str | None = None) -> None:
-        """``done`` or ``quarantined``."""
+    async def finish_inbox(self, row_ids: Sequence[int]) -> None:
+        """These are done with."""
+        ...
+
+    async def quarantine_inbox(self, row_id: int, *, reason: str) -> None:
+        """Keep it for a person: it cannot be matched with anything of ours."""
         ...
 
     async def put_back_inbox(self, row_id: int, *, seconds: float, reason: str) -> None: ...

@@ -28,7 +28,11 @@ WHERE id IN (
 RETURNING id, provider, event_id, event_type, body, attempts, request_id
 """)
 FINISH_INBOX = text("""
-UPDATE webhook_inbox SET status = :status, reason = :reason, processed_at = now()
+UPDATE webhook_inbox SET status = 'done', reason = NULL, processed_at = now()
+WHERE id = ANY(CAST(:ids AS bigint[])) AND status = 'pending'
+""")
+QUARANTINE_INBOX = text("""
+UPDATE webhook_inbox SET status = 'quarantined', reason = :reason, processed_at = now()
 WHERE id = :id AND status = 'pending'
 """)
 PUT_BACK_INBOX = text("""
@@ -139,8 +143,11 @@ class PostgresWorkQueue:
             for row in sorted(rows, key=lambda row: row.id)
         ]
 
-    async def finish_inbox(self, row_id: int, *, status: str, reason: str | None = None) -> None:
-        await self._change(FINISH_INBOX, id=row_id, status=status, reason=reason)
+    async def finish_inbox(self, row_ids: Sequence[int]) -> None:
+        await self._change(FINISH_INBOX, ids=list(row_ids))
+
+    async def quarantine_inbox(self, row_id: int, *, reason: str) -> None:
+        await self._change(QUARANTINE_INBOX, id=row_id, reason=reason)
 
     async def put_back_inbox(self, row_id: int, *, seconds: float, reason: str) -> None:
         await self._change(PUT_BACK_INBOX, id=row_id, seconds=seconds, reason=reason)

@@ -124,6 +124,31 @@ async def test_an_event_of_no_booking_is_set_aside(
         assert row.reason
 
 
+async def test_an_event_that_nothing_can_handle_keeps_no_other_of_its_batch(
+    client: httpx2.AsyncClient,
+    settings: Settings,
+    engine: AsyncEngine,
+    saga: Saga,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    poison, sound = f"ses_{uuid4().hex}", f"ses_{uuid4().hex}"
+    names = {}
+    for session in (poison, sound):
+        names[session], body = f"evt_{uuid4().hex}", event(session)
+        await send(client, body, signed(settings, body, event_id=names[session]))
+
+    async def by_session(_: str, session_id: str, *, request_id: str | None) -> bool:
+        if session_id == poison:
+            raise RuntimeError("a bug")
+        return True
+
+    monkeypatch.setattr(saga.news, "by_session", by_session)
+    with pytest.raises(RuntimeError, match="a bug"):
+        await InboxLoop(saga.work, saga.news).one_pass()
+    assert [row.status for row in await rows(engine, names[sound])] == ["done"]
+    assert [row.status for row in await rows(engine, names[poison])] == ["pending"]
+
+
 @pytest.mark.usefixtures("worker")
 async def test_events_in_any_order_confirm_once(
     ada: Buyer, hall: Hall, provider: Sandbox, settings: Settings, saga: Saga, engine: AsyncEngine
