@@ -56,16 +56,19 @@ SET_STATUS = text(
 )
 BY_SESSION = text("SELECT * FROM payments WHERE provider = :provider AND session_id = :session_id")
 
+IS_LATER = f"{rank_of('known.status')} < {rank_of('excluded.status')}"
+# Each column only grows by itself, so that the facts may come in any order and number.
 RECORD_RECEIPT = text(
     "INSERT INTO provider_payments AS known (id, provider, reference, booking_id, payment_id,"  # noqa: S608
     " status, amount, currency, captured, refunded)"
     " VALUES (:id, :provider, :reference, :booking_id, :payment_id, :status, :amount, :currency,"
     " :captured, :refunded)"
-    " ON CONFLICT (provider, reference) DO UPDATE SET status = excluded.status,"
+    " ON CONFLICT (provider, reference) DO UPDATE SET"
+    f" status = CASE WHEN {IS_LATER} THEN excluded.status ELSE known.status END,"
     " amount = excluded.amount, currency = excluded.currency,"
     " captured = greatest(known.captured, excluded.captured),"
     " refunded = greatest(known.refunded, excluded.refunded), updated_at = clock_timestamp()"
-    f" WHERE {rank_of('known.status')} < {rank_of('excluded.status')}"
+    f" WHERE {IS_LATER} OR known.captured < excluded.captured"
     " OR known.refunded < excluded.refunded"
     " RETURNING *"
 )
