@@ -1,4 +1,4 @@
-"""What a provider can tell about money, and what follows for a booking."""
+"""What a provider can tell about money, and the verdicts on it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from domain.booking import BookingState
 from domain.money import Money
 
 
@@ -74,26 +73,3 @@ class Verdict(StrEnum):
     DUPLICATE = "duplicate"
     MISMATCH = "mismatch"
     CANCELLED = "cancelled"
-
-
-def judge_capture(
-    state: BookingState, *, expected: Money, paid: Money, has_confirming: bool
-) -> Verdict:
-    """Decide about one captured payment that was not decided before.
-
-    The booking's state decides what is late, never a comparison of clocks; money seen while the
-    hold is open or expiring is on time. A buyer's wish to cancel wins over a payment.
-    """
-    if paid != expected:
-        return Verdict.MISMATCH
-    if has_confirming:
-        return Verdict.DUPLICATE
-    match state:
-        case BookingState.PENDING | BookingState.HELD | BookingState.EXPIRING:
-            return Verdict.CONFIRMS
-        case BookingState.CANCELLING | BookingState.CANCELLED | BookingState.REJECTED:
-            return Verdict.CANCELLED
-        case BookingState.EXPIRED:
-            return Verdict.LATE
-        case _:
-            return Verdict.DUPLICATE

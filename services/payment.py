@@ -13,7 +13,8 @@ from domain import ids
 from domain.booking import Booking, BookingState, checkout_expiry
 from domain.errors import Conflict, Gone, NotFound
 from domain.events import Event, EventType
-from domain.payment import ProviderPayment, ProviderPaymentStatus, Verdict, judge_capture
+from domain.payment import ProviderPayment, ProviderPaymentStatus, Verdict
+from domain.payment_policy import Step, capture_fact, decide
 from domain.steps import ConfirmRequest, StepOutcome
 from services.ports import Attempt, Receipt, Transaction
 
@@ -207,15 +208,20 @@ async def _judge(
         return Recorded(booking.id)
     if receipt.verdict is not None:
         return Recorded(booking.id, refunds=receipt.id)
-    verdict = judge_capture(
+    fact = capture_fact(
         booking.state,
         expected=booking.total,
         paid=receipt.paid,
         has_confirming=booking.provider_payment_id is not None,
     )
-    if verdict is Verdict.CONFIRMS:
+    # Seats are not looked for again here, so late money always goes back.
+    decision = decide(booking.state, fact, seats_free=False)
+    if decision.step is Step.CONFIRM:
         return Recorded(booking.id, confirms=receipt.id)
-    await _send_back(tx, booking, receipt, verdict, request_id)
+    if decision.step is not Step.SEND_BACK:
+        return Recorded(booking.id)
+    assert decision.verdict is not None, "money that goes back has its reason"
+    await _send_back(tx, booking, receipt, decision.verdict, request_id)
     return Recorded(booking.id, refunds=receipt.id)
 
 

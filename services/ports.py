@@ -212,7 +212,7 @@ class Payments(Protocol):
         ...
 
     async def raise_status(self, payment_id: UUID, status: str) -> bool:
-        """Move up the lattice open < processing < failed < authorised < captured; did it move."""
+        """Move up the order of ``domain.payment_status``; whether it moved."""
         ...
 
     def close_session(self, payment_id: UUID) -> None:

@@ -10,14 +10,19 @@ from sqlalchemy import text
 from domain import ids
 from domain.money import Money
 from domain.payment import ProviderPayment, Verdict
+from domain.payment_status import PaymentStatus, rank
 from infra.postgres.database import Session
 from services.ports import Attempt, Receipt, Refund
 
-# How far a payment has come: a later fact may raise a status, an earlier one never lowers it.
-RANK = """CASE {column}
-    WHEN 'open' THEN 0 WHEN 'processing' THEN 1 WHEN 'cancelled' THEN 2 WHEN 'failed' THEN 3
-    WHEN 'voided' THEN 4 WHEN 'authorised' THEN 5 WHEN 'captured' THEN 6
-    WHEN 'refund_pending' THEN 7 WHEN 'refunded' THEN 8 ELSE 9 END"""
+
+def rank_of(column: str) -> str:
+    """SQL for the place of a status in the domain's order: made from it, so they cannot differ.
+
+    A later fact may raise a status, an earlier one never lowers it.
+    """
+    places = " ".join(f"WHEN '{status}' THEN {rank(status)}" for status in PaymentStatus)
+    return f"CASE {column} {places} END"
+
 
 ATTEMPTS = text("SELECT * FROM payments WHERE booking_id = :booking_id ORDER BY attempt")
 LATEST = text("SELECT * FROM payments WHERE booking_id = :id ORDER BY attempt DESC LIMIT 1")
@@ -39,7 +44,7 @@ RETURNING *
 ATTEMPT = text("SELECT * FROM payments WHERE id = :id")
 RAISE_STATUS = text(
     f"UPDATE payments SET status = CAST(:status AS text), updated_at = clock_timestamp()"  # noqa: S608
-    f" WHERE id = :id AND {RANK.format(column='status')} < {RANK.format(column=':status')}"
+    f" WHERE id = :id AND {rank_of('status')} < {rank_of(':status')}"
 )
 CLOSE_SESSION = text("""
 UPDATE payments SET session_open = false, next_poll_at = NULL, updated_at = clock_timestamp(),
@@ -51,16 +56,19 @@ SET_STATUS = text(
 )
 BY_SESSION = text("SELECT * FROM payments WHERE provider = :provider AND session_id = :session_id")
 
+IS_LATER = f"{rank_of('known.status')} < {rank_of('excluded.status')}"
+# Each column only grows by itself, so that the facts may come in any order and number.
 RECORD_RECEIPT = text(
     "INSERT INTO provider_payments AS known (id, provider, reference, booking_id, payment_id,"  # noqa: S608
     " status, amount, currency, captured, refunded)"
     " VALUES (:id, :provider, :reference, :booking_id, :payment_id, :status, :amount, :currency,"
     " :captured, :refunded)"
-    " ON CONFLICT (provider, reference) DO UPDATE SET status = excluded.status,"
+    " ON CONFLICT (provider, reference) DO UPDATE SET"
+    f" status = CASE WHEN {IS_LATER} THEN excluded.status ELSE known.status END,"
     " amount = excluded.amount, currency = excluded.currency,"
     " captured = greatest(known.captured, excluded.captured),"
     " refunded = greatest(known.refunded, excluded.refunded), updated_at = clock_timestamp()"
-    f" WHERE {RANK.format(column='known.status')} < {RANK.format(column='excluded.status')}"
+    f" WHERE {IS_LATER} OR known.captured < excluded.captured"
     " OR known.refunded < excluded.refunded"
     " RETURNING *"
 )

@@ -1,0 +1,38 @@
+"""How far a payment has come: an order, so that facts may come in any order and number."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class PaymentStatus(StrEnum):
+    """A payment's statuses, ours and the provider's, each further on than the one before it.
+
+    An authorisation ends voided or captured, so those two never meet. A dispute lies beside the
+    money: it may come at any point after the capture and hides nothing, for what was captured
+    and refunded is kept as sums that only grow.
+    """
+
+    OPEN = "open"
+    PROCESSING = "processing"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    AUTHORISED = "authorised"
+    VOIDED = "voided"
+    CAPTURED = "captured"
+    REFUND_PENDING = "refund_pending"
+    REFUNDED = "refunded"
+    DISPUTED = "disputed"
+
+
+_RANKS = {status: rank for rank, status in enumerate(PaymentStatus)}
+
+
+def rank(status: PaymentStatus) -> int:
+    """The status's place in the order, from 0; the database compares by the same number."""
+    return _RANKS[status]
+
+
+def later_of(one: PaymentStatus, other: PaymentStatus) -> PaymentStatus:
+    """Join two facts about a payment: a later one raises its status, an earlier never lowers it."""
+    return max(one, other, key=rank)
