@@ -48,15 +48,17 @@ class InboxLoop:
         try:
             ours = await self._news.by_session(row.provider, session_id, request_id=row.request_id)
         except NotFound:
-            await self._quarantine(row, "the provider knows no such session")
+            await self._quarantine(row, "the provider knows no such session", session_id)
             return
         if not ours:
-            await self._quarantine(row, "no booking has this session")
+            await self._quarantine(row, "no booking has this session", session_id)
             return
         await self._work.finish_inbox(row.id, status="done")
         log.info("webhook_done", type=row.event_type)
 
-    async def _quarantine(self, row: InboxRow, reason: str) -> None:
+    async def _quarantine(self, row: InboxRow, reason: str, session_id: str | None = None) -> None:
+        # The case first: a repeat after a crash finds it there already.
+        await self._news.report_unknown(row, session_id)
         await self._work.finish_inbox(row.id, status="quarantined", reason=reason)
         log.warning("webhook_quarantined", type=row.event_type, reason=reason)
 

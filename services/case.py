@@ -12,6 +12,7 @@ from domain.case import Case, CaseKind, CaseStatus
 from domain.errors import Conflict, Invalid, NotFound
 from domain.money import format_money
 from services.ports import Receipt, Refund, Transaction
+from services.work import InboxRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,18 @@ def payment_uncertain(tx: Transaction, booking: Booking) -> None:
         summary="The booking ended before the provider said that its pay page is closed."
         f" {format_money(booking.total)} may still come in; it would be sent back.",
         booking_id=booking.id,
+    )
+
+
+def unknown_payment(tx: Transaction, row: InboxRow, session_id: str | None) -> None:
+    """Somebody may have paid for nothing that we know: one case for all events of a session."""
+    # Both are the provider's text, of any length; an index takes only so much.
+    known_by = (session_id or row.event_id)[:200]
+    tx.cases.open(
+        CaseKind.UNKNOWN_PAYMENT,
+        dedupe=f"unknown_payment:{row.provider}:{known_by}",
+        summary=f"{row.provider} told of {row.event_type[:100]} for {known_by},"
+        " which belongs to no booking. Look there whether it took money.",
     )
 
 
