@@ -70,10 +70,13 @@ async def bert(app: FastAPI, client: httpx2.AsyncClient, engine: AsyncEngine) ->
 
 
 async def open_case(
-    database: Database, kind: CaseKind = CaseKind.SEATS_LOST, booking_id: UUID | None = None
+    database: Database,
+    kind: CaseKind = CaseKind.SEATS_LOST,
+    booking_id: UUID | None = None,
+    dedupe: str | None = None,
 ) -> UUID:
-    """A case of its own; its id."""
-    dedupe = uuid4().hex
+    """A case, of its own unless ``dedupe`` says which; its id."""
+    dedupe = dedupe or uuid4().hex
     async with PostgresUnitOfWork(database)() as tx:
         tx.cases.open(kind, dedupe=dedupe, summary="Look at this.", booking_id=booking_id)
     async with database.statements() as session:
@@ -113,6 +116,18 @@ async def test_only_the_staff_gets_in(
     _, buyer = await register_user()
     assert_problem(await send(client, case_id, {**buyer, "If-Match": '"1"'}), 403, "forbidden")
     assert (await anna.read(case_id)).json()["status"] == "open"
+
+
+async def test_one_trouble_is_one_case_however_often_it_is_seen(
+    database: Database, anna: Staff
+) -> None:
+    for _ in range(3):
+        dedupe = uuid4().hex
+        seen = await asyncio.gather(*(open_case(database, dedupe=dedupe) for _ in range(8)))
+        assert len(set(seen)) == 1
+        await anna.change(seen[0], "resolve", {"reason": "looked at"}, If_Match='"1"')
+        assert await open_case(database, dedupe=dedupe) == seen[0]
+        assert (await anna.read(seen[0])).json()["status"] == "resolved"
 
 
 async def test_a_case_is_read_with_its_tag(database: Database, anna: Staff) -> None:
