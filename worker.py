@@ -24,6 +24,7 @@ from infra.memory import settle_memory
 from infra.notify.render import render
 from infra.notify.sms import HttpSmsSender
 from infra.notify.smtp import SmtpMailer
+from infra.postgres.case import PostgresWaitingCases
 from infra.postgres.database import Database
 from infra.postgres.guards import require_guards
 from infra.postgres.outbox import PostgresOutboxQueue
@@ -33,7 +34,8 @@ from infra.redis.client import create_redis
 from infra.redis.seat_claims import RedisSeatPreclaims
 from infra.settings import Settings
 from infra.temporal import TemporalBookingProcess, connect, register_search_attributes
-from loops import inbox, outbox, payment_poll, reaper, sweep
+from loops import case_alert, inbox, outbox, payment_poll, reaper, sweep
+from loops.case_alert import CaseAlertLoop
 from loops.edge import Loop, repeat
 from loops.inbox import InboxLoop
 from loops.outbox import OutboxLoop
@@ -124,19 +126,21 @@ def temporal_workers(parts: Parts) -> list[Worker]:
 
 
 async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
-    """Run inbox, polls, reaper and outbox until ``stop``; the pass in hand is finished."""
+    """Run inbox, polls, reaper, outbox and alerts until ``stop``; the pass in hand is finished."""
     settings = parts.settings
     work = PostgresWorkQueue(parts.database, settings.hold_limits)
     process = TemporalBookingProcess(parts.client)
     news = PaymentNews(parts.unit_of_work, parts.gateways, process, work)
     mailer, sms = SmtpMailer(settings), HttpSmsSender(settings)
     queue = PostgresOutboxQueue(parts.database)
+    waiting = PostgresWaitingCases(parts.database)
     passes: dict[str, tuple[Loop, int, float]] = {
         "inbox": (InboxLoop(work, news), inbox.BATCH, 0.1),
         "payment_poll": (PaymentPollLoop(work, news), payment_poll.BATCH, 1.0),
         "reaper": (ReaperLoop(work, process, news), reaper.BATCH, 2.0),
         "sweep": (SweepLoop(work), sweep.BATCH, 60.0),
         "outbox": (OutboxLoop(queue, mailer, sms, render), outbox.BATCH, 0.5),
+        "case_alert": (CaseAlertLoop(waiting), 1, case_alert.REST_SECONDS),
     }
     async with asyncio.TaskGroup() as group:
         for name, (loop, full, rest_seconds) in passes.items():

@@ -10,12 +10,13 @@ import structlog
 from fastapi import FastAPI
 
 from api import errors, openapi
-from api.commands import auth, bookings, webhooks
+from api.commands import auth, bookings, cases, webhooks
 from api.deps.state import AppState
 from api.middleware.body import BodyRules
 from api.middleware.frame import RequestFrame
 from api.middleware.metrics import Metrics
 from api.queries import bookings as booking_queries
+from api.queries import cases as case_queries
 from api.queries import catalogue, health, me, not_yet
 from infra.gateways.sandbox import SandboxGateway
 from infra.logging import configure_logging
@@ -48,6 +49,8 @@ ROUTERS = (
     auth.router,
     me.router,
     health.router,
+    cases.router,
+    case_queries.router,
     not_yet.router,
 )
 
@@ -119,6 +122,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
         yield AppState(
             settings=settings,
             database=database,
+            begin=begin,
             redis=redis,
             temporal=temporal,
             gateways=gateways,

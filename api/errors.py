@@ -42,7 +42,13 @@ STATUS_OF_CLASS: dict[type[SeatholdError], int] = {
     PaymentRequired: 402,
     Unavailable: 503,
 }
-STATUS_OF_CODE = {"malformed": 400, "invalid_idempotency_key": 400, "rate_limited": 429}
+STATUS_OF_CODE = {
+    "malformed": 400,
+    "invalid_idempotency_key": 400,
+    "precondition_failed": 412,
+    "precondition_required": 428,
+    "rate_limited": 429,
+}
 
 CODE_OF_STATUS = {
     404: ("not_found", "There is nothing at this address."),

@@ -26,3 +26,7 @@ def refund_id(provider_payment: UUID, reason: str) -> UUID:
 
 def ticket_id(booking: UUID, label: str) -> UUID:
     return uuid5(booking, f"ticket|{label}")
+
+
+def case_id(dedupe: str) -> UUID:
+    return uuid5(SEATHOLD, f"case|{dedupe}")

@@ -13,5 +13,8 @@ BEST_AVAILABLE_TRIES = 3
 LABEL_PATTERN = r"^[A-Z0-9-]{1,24}$"
 PAGE_DEFAULT = 20
 PAGE_MAX = 100
+# The promise: a person sees a case within a day.
+CASE_SECONDS = 24 * 3600
+CASE_ALERT_EVERY_SECONDS = 3600
 
 assert PRECLAIM_LEASE_SECONDS >= REQUEST_TTL_SECONDS, "a live request must still own its seats"

@@ -55,13 +55,15 @@ class InboxLoop:
         try:
             ours = await self._news.by_session(row.provider, session_id, request_id=row.request_id)
         except NotFound:
-            return await self._quarantine(row, "the provider knows no such session")
+            return await self._quarantine(row, "the provider knows no such session", session_id)
         if not ours:
-            return await self._quarantine(row, "no booking has this session")
+            return await self._quarantine(row, "no booking has this session", session_id)
         log.info("webhook_done", type=row.event_type)
         return True
 
-    async def _quarantine(self, row: InboxRow, reason: str) -> bool:
+    async def _quarantine(self, row: InboxRow, reason: str, session_id: str | None = None) -> bool:
+        # The case first: a repeat after a crash finds it there already.
+        await self._news.report_unknown(row, session_id)
         await self._work.quarantine_inbox(row.id, reason=reason)
         log.warning("webhook_quarantined", type=row.event_type, reason=reason)
         return False

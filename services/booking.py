@@ -25,6 +25,7 @@ from domain.steps import (
     HoldOutcome,
     StepOutcome,
 )
+from services import case
 from services.ports import HoldContext, Taken, Transaction
 
 
@@ -187,6 +188,7 @@ async def finish_close(tx: Transaction, step: FinishStep) -> StepOutcome:
         waited = (booking.now - booking.closing_since).total_seconds()
         if waited < step.grace_seconds:
             return StepOutcome(booking.state, seconds_left=step.grace_seconds - waited)
+        case.payment_uncertain(tx, booking)
     why = booking.close_reason or CloseReason.LAPSED
     return await end_hold(
         tx, booking, why, actor="system", request_id=step.request_id, uncertain=uncertain

@@ -16,6 +16,7 @@ from domain.events import Event, EventType
 from domain.payment import ProviderPayment, ProviderPaymentStatus, Verdict
 from domain.payment_policy import Step, capture_fact, decide
 from domain.steps import ConfirmRequest, StepOutcome
+from services import case
 from services.ports import Attempt, Receipt, Transaction
 
 
@@ -139,6 +140,8 @@ async def settle_refund(
         return
     if not await tx.payments.settle_refund(refund.id, status=status, reference=reference):
         return
+    if status == "failed":
+        case.refund_failed(tx, refund)
     if status != "succeeded":
         return
     if not await _is_confirming_attempt(tx, booking, receipt):
@@ -234,6 +237,8 @@ async def _send_back(
         refund_id=ids.refund_id(receipt.id, verdict),
         key=f"refund:{receipt.id}:{verdict}",
     )
+    if verdict is Verdict.MISMATCH:
+        case.wrong_amount(tx, booking, receipt, refund)
     if not await _is_confirming_attempt(tx, booking, receipt):
         tx.payments.set_status(receipt.payment_id, "refund_pending")
     tx.outbox.queue(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
-from services import payment, provider
+from services import case, payment, provider
 from services.gateway import PaymentGateway
 from services.payment import Recorded
 from services.ports import Attempt, UnitOfWork
 from services.process import BookingProcess
-from services.work import WorkQueue
+from services.work import InboxRow, WorkQueue
 
 
 class PaymentNews:
@@ -52,6 +52,11 @@ class PaymentNews:
             return False
         await self.read_again(attempt, request_id=request_id)
         return True
+
+    async def report_unknown(self, row: InboxRow, session_id: str | None) -> None:
+        """Open a case for an event that belongs to no booking."""
+        async with self._begin.alone() as tx:
+            case.unknown_payment(tx, row, session_id)
 
     async def tell_again(self, receipt_id: UUID) -> None:
         """Judge captured money that has no verdict yet, and tell whom it concerns."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from domain.booking import Booking, SeatPrice
+from domain.case import Case, CaseKind
 from domain.events import Event
 from domain.money import Money
 from domain.payment import ProviderPayment, Verdict
@@ -250,6 +251,53 @@ class Outbox(Protocol):
         ...
 
 
+class Cases(Protocol):
+    def open(
+        self,
+        kind: CaseKind,
+        *,
+        dedupe: str,
+        summary: str,
+        booking_id: UUID | None = None,
+        provider_payment_id: UUID | None = None,
+        refund_id: UUID | None = None,
+    ) -> None:
+        """Open a case, unless one with this ``dedupe`` was ever opened; its booking names it.
+
+        The caller holds the booking's lock. ``summary`` has ids and amounts, no person's data.
+        """
+        ...
+
+    async def find(self, case_id: UUID) -> Case | None: ...
+
+    async def is_staff(self, user_id: UUID) -> bool:
+        """Whether this account may be given cases."""
+        ...
+
+    async def assign(self, case: Case, assignee: UUID) -> bool:
+        """False: the version is not the one that was read, or the case is resolved."""
+        ...
+
+    async def resolve(self, case: Case, resolution: str) -> bool:
+        """As ``assign``; the booking then names its newest case that is not resolved, if any."""
+        ...
+
+
+class Audit(Protocol):
+    def note(
+        self,
+        action: str,
+        *,
+        target: str,
+        actor: str,
+        reason: str | None = None,
+        details: Mapping[str, Any] | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        """Write down who did what to what, and why; ``target`` is ``noun:id``."""
+        ...
+
+
 class Transaction(Protocol):
     """One open transaction; it commits when its ``async with`` block ends without an error.
 
@@ -265,6 +313,10 @@ class Transaction(Protocol):
     def payments(self) -> Payments: ...
     @property
     def outbox(self) -> Outbox: ...
+    @property
+    def cases(self) -> Cases: ...
+    @property
+    def audit(self) -> Audit: ...
 
 
 class UnitOfWork(Protocol):

@@ -18,6 +18,7 @@ from infra.settings import Settings
 from infra.tokens import TokenSigner
 from services.desk import BookingDesk
 from services.gateway import PaymentGateway
+from services.ports import UnitOfWork
 from services.reserve import Reserver
 from services.user import Accounts
 
@@ -26,6 +27,7 @@ from services.user import Accounts
 class AppState:
     settings: Settings
     database: Database
+    begin: UnitOfWork
     redis: Redis
     temporal: Client
     gateways: Mapping[str, PaymentGateway]

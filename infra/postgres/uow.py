@@ -7,7 +7,9 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 from infra.postgres import outbox
+from infra.postgres.audit import PostgresAudit
 from infra.postgres.booking import PostgresBookings
+from infra.postgres.case import PostgresCases
 from infra.postgres.database import Database, Session
 from infra.postgres.payment import PostgresPayments
 from infra.postgres.seat import PostgresSeatClaims
@@ -37,6 +39,8 @@ class PostgresTransaction:
         self.claims = PostgresSeatClaims(session)
         self.payments = PostgresPayments(session)
         self.outbox = PostgresOutbox(session)
+        self.cases = PostgresCases(session)
+        self.audit = PostgresAudit(session)
 
 
 class PostgresUnitOfWork:

@@ -718,9 +718,84 @@ def upgrade() -> None:
         postgresql_where=sa.text("status = 'pending'"),
     )
 
+    op.create_table(
+        "cases",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("dedupe", sa.Text(), nullable=False),
+        sa.Column("booking_id", sa.UUID(), nullable=True),
+        sa.Column("provider_payment_id", sa.UUID(), nullable=True),
+        sa.Column("refund_id", sa.UUID(), nullable=True),
+        sa.Column("summary", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), server_default="open", nullable=False),
+        sa.Column("assignee", sa.UUID(), nullable=True),
+        sa.Column("resolution", sa.Text(), nullable=True),
+        sa.Column(
+            "opened_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column("assigned_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("resolved_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("alerted_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.CheckConstraint(
+            "status IN ('open', 'assigned', 'resolved')", name=op.f("cases_status_check")
+        ),
+        sa.CheckConstraint(
+            "(status = 'resolved') = (resolved_at IS NOT NULL AND resolution IS NOT NULL)",
+            name=op.f("cases_resolution_check"),
+        ),
+        sa.CheckConstraint(
+            "status <> 'assigned' OR assignee IS NOT NULL", name=op.f("cases_assignee_check")
+        ),
+        sa.ForeignKeyConstraint(["assignee"], ["users.id"], name=op.f("cases_assignee_fkey")),
+        sa.ForeignKeyConstraint(
+            ["booking_id"], ["bookings.id"], name=op.f("cases_booking_id_fkey")
+        ),
+        sa.ForeignKeyConstraint(
+            ["provider_payment_id"],
+            ["provider_payments.id"],
+            name=op.f("cases_provider_payment_id_fkey"),
+        ),
+        sa.ForeignKeyConstraint(["refund_id"], ["refunds.id"], name=op.f("cases_refund_id_fkey")),
+        sa.PrimaryKeyConstraint("id", name=op.f("cases_pkey")),
+        sa.UniqueConstraint("dedupe", name=op.f("cases_dedupe_key")),
+    )
+    op.create_index("cases_status_idx", "cases", ["status", "opened_at", "id"], unique=False)
+    op.create_index("cases_kind_idx", "cases", ["kind", "status", "opened_at", "id"], unique=False)
+    op.create_index(
+        "cases_booking_idx",
+        "cases",
+        ["booking_id"],
+        unique=False,
+        postgresql_where=sa.text("booking_id IS NOT NULL"),
+    )
+    op.create_index(
+        "cases_unresolved_idx",
+        "cases",
+        ["opened_at"],
+        unique=False,
+        postgresql_where=sa.text("status <> 'resolved'"),
+    )
+
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
+    op.drop_index(
+        "cases_unresolved_idx",
+        table_name="cases",
+        postgresql_where=sa.text("status <> 'resolved'"),
+    )
+    op.drop_index(
+        "cases_booking_idx",
+        table_name="cases",
+        postgresql_where=sa.text("booking_id IS NOT NULL"),
+    )
+    op.drop_index("cases_kind_idx", table_name="cases")
+    op.drop_index("cases_status_idx", table_name="cases")
+    op.drop_table("cases")
     op.drop_index(
         "refunds_pending_idx", table_name="refunds", postgresql_where=sa.text("status = 'pending'")
     )

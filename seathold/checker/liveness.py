@@ -47,6 +47,11 @@ SELECT 'notification', id, state FROM notification_outbox
 WHERE state IN ('failed', 'suppressed') AND coalesce(trim(reason), '') = ''
 """
 
+UNSEEN_CASES = """
+SELECT id, kind, opened_at FROM cases
+WHERE status = 'open' AND opened_at < now() - interval '24 hours'
+"""
+
 
 def l1(world: World) -> Iterator[str]:
     """L1 Every hold ends: none is open past its end and the grace, none past its maximum."""
@@ -78,6 +83,11 @@ def l5(world: World) -> Iterator[str]:
     yield from world.found(DEAD_WITHOUT_REASON, "{what} {id} is {state} without a reason")
 
 
+def l6(world: World) -> Iterator[str]:
+    """L6 Every case is taken on by a person within 24 h."""
+    yield from world.found(UNSEEN_CASES, "case {id} ({kind}) of {opened_at} is nobody's yet")
+
+
 def _differences(world: World) -> set[str]:
     running = asyncio.run(_running(world))
     wanted = {f"booking-{row['id']}" for row in world.now(OPEN)}
@@ -98,4 +108,4 @@ async def _running(world: World) -> set[str]:
         raise NotRun(f"Temporal did not answer: {error}", unreachable=True) from error
 
 
-CHECKS = (l1, l2, l5)
+CHECKS = (l1, l2, l5, l6)

@@ -194,6 +194,7 @@ IN_THE_DATABASE: list[tuple[str, str, Spoil]] = [
         ),
     ),
     ("L5", "no reason", by("UPDATE webhook_inbox SET reason = NULL")),
+    ("L6", "unseen", by("UPDATE cases SET opened_at = now() - interval '25 hours'")),
     (
         "M2",
         "confirmed unpaid",

@@ -57,6 +57,14 @@ def build(db: Connection) -> None:
     insert(db, "webhook_inbox", {**inbox, "event_id": "evt_one", **done})
     quarantined = {"status": "quarantined", "reason": "no booking has this session"}
     insert(db, "webhook_inbox", {**inbox, "event_id": "evt_two", **done, **quarantined})
+    # One that is new, and one that somebody has been at for two days.
+    db.execute(
+        "INSERT INTO cases (id, kind, dedupe, summary, status, assignee, opened_at)"
+        " VALUES (gen_random_uuid(), 'unknown_payment', 'new', 'x', 'open', NULL, now()),"
+        " (gen_random_uuid(), 'unknown_payment', 'old', 'x', 'assigned', %s,"
+        " now() - interval '2 days')",
+        (id_of("ada"),),
+    )
 
 
 def add_confirmed(db: Connection) -> None:

@@ -26,7 +26,7 @@ from infra.postgres import payment, seat, users
 from infra.postgres.database import BEGIN, COMMIT
 from infra.postgres.tables import NOW as CLOCK
 from infra.settings import Settings
-from readmodel import bookings
+from readmodel import bookings, cases
 from tests.fixtures import servers
 
 ROWS = 3000
@@ -47,6 +47,7 @@ BIG = (
     "idempotency_keys",
     "users",
     "refresh_tokens",
+    "cases",
 )
 # The catalogue does not grow with the bookings; its own questions are asked in
 # tests/integration/readmodel/.
@@ -109,6 +110,8 @@ INSERT INTO notification_outbox (booking_id, user_id, channel, template, state, 
 SELECT id, user_id, 'email', 'confirmation', 'sent', NULL FROM bookings;
 INSERT INTO webhook_inbox (provider, event_id, event_type, body, status)
 SELECT 'sandbox', id::text, 'x', '', 'done' FROM bookings;
+INSERT INTO cases (id, kind, dedupe, booking_id, summary, status, resolution, resolved_at)
+SELECT id, 'wrong_amount', id::text, id, 'x', 'resolved', 'x', created_at FROM bookings;
 SET session_replication_role = origin;
 ALTER TABLE bookings ALTER show_id SET (n_distinct = -0.005), ALTER user_id SET (n_distinct = -0.2);
 ALTER TABLE seat_claims ALTER show_id SET (n_distinct = -0.005);
@@ -249,6 +252,9 @@ def test_no_big_table_is_read_whole(connection: psycopg.Connection, name: str, m
         (bookings.OF_USER, {"before_at", "before_id"}),
         (bookings.OF_USER, {"state", "before_at", "before_id"}),
         (seat.ACTIVE, {"labels"}),
+        (cases.LIST, {"status"}),
+        (cases.LIST, {"status", "before_at", "before_id"}),
+        (cases.LIST_OF_KIND, {"status", "before_at", "before_id"}),
     ],
 )
 def test_nor_where_a_question_is_left_open(

@@ -1,0 +1,32 @@
+"""Cases: what a machine may not decide alone, for a person to see within a day."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+
+class CaseKind(StrEnum):
+    UNKNOWN_PAYMENT = "unknown_payment"
+    WRONG_AMOUNT = "wrong_amount"
+    REFUND_FAILED = "refund_failed"
+    PAYMENT_UNCERTAIN = "payment_uncertain"
+    SEATS_LOST = "seats_lost"
+
+
+class CaseStatus(StrEnum):
+    OPEN = "open"
+    ASSIGNED = "assigned"
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a change of a case is judged by; ``version`` counts the changes."""
+
+    id: UUID
+    status: CaseStatus
+    version: int
+    booking_id: UUID | None
+    assignee: UUID | None
