@@ -24,6 +24,11 @@ def refund_id(provider_payment: UUID, reason: str) -> UUID:
     return uuid5(provider_payment, f"refund|{reason}")
 
 
+def posting_id(about: UUID, kind: str, key: str = "") -> UUID:
+    """Of the ledger's posting about a payment or a refund; ``key`` tells several of a kind apart."""
+    return uuid5(about, f"posting|{kind}|{key}")
+
+
 def ticket_id(booking: UUID, label: str) -> UUID:
     return uuid5(booking, f"ticket|{label}")
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.ids import booking_id, payment_id, provider_payment_id, refund_id, ticket_id
+from domain.ids import booking_id, payment_id, posting_id, provider_payment_id, refund_id, ticket_id
 
 USER, OTHER = UUID(int=1), UUID(int=2)
 
@@ -37,8 +37,16 @@ MAKERS: list[tuple[Made, list[Made]]] = [
         lambda: ticket_id(USER, "A1"),
         [lambda: ticket_id(USER, "A2"), lambda: ticket_id(OTHER, "A1")],
     ),
+    (
+        lambda: posting_id(USER, "fee"),
+        [
+            lambda: posting_id(USER, "fee", "2"),
+            lambda: posting_id(USER, "captured"),
+            lambda: posting_id(OTHER, "fee"),
+        ],
+    ),
 ]
-NAMES = ["booking", "payment", "provider payment", "refund", "ticket"]
+NAMES = ["booking", "payment", "provider payment", "refund", "ticket", "posting"]
 
 
 @pytest.mark.parametrize(("made", "others"), MAKERS, ids=NAMES)
@@ -50,7 +58,7 @@ def test_the_same_thing_has_the_same_id_and_every_other_another(
 
 
 def test_ids_of_different_kinds_never_meet() -> None:
-    found = [payment_id(USER, 1), refund_id(USER, "1"), ticket_id(USER, "1")]
+    found = [payment_id(USER, 1), refund_id(USER, "1"), ticket_id(USER, "1"), posting_id(USER, "1")]
     assert len(set(found)) == len(found)
 
 
