@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from domain import ids
+from domain import ids, ledger
 from domain.booking import Booking, BookingState, checkout_expiry
 from domain.errors import Conflict, Gone, NotFound
 from domain.events import Event, EventType
@@ -75,6 +75,8 @@ async def record_payment(
     if booking is None:
         raise LookupError(f"booking {attempt.booking_id} has no row")
     receipt, is_new = await tx.payments.record_receipt(attempt, attempt.provider, payment)
+    if is_new and receipt.paid.amount > 0:
+        tx.ledger.post(ledger.captured(_subject(booking, receipt), receipt.paid))
     if payment.status is ProviderPaymentStatus.CAPTURED:
         if is_new:
             await tx.payments.raise_status(attempt.id, "captured")
@@ -144,6 +146,8 @@ async def settle_refund(
         case.refund_failed(tx, refund)
     if status != "succeeded":
         return
+    subject = _subject(booking, receipt)
+    tx.ledger.post(ledger.refund_settled(subject, refund.id, refund.amount))
     if not await _is_confirming_attempt(tx, booking, receipt):
         tx.payments.set_status(receipt.payment_id, "refunded")
     settled = (
@@ -239,6 +243,8 @@ async def _send_back(
     )
     if verdict is Verdict.MISMATCH:
         case.wrong_amount(tx, booking, receipt, refund)
+    subject = _subject(booking, receipt)
+    tx.ledger.post(ledger.refund_requested(subject, refund.id, refund.amount))
     if not await _is_confirming_attempt(tx, booking, receipt):
         tx.payments.set_status(receipt.payment_id, "refund_pending")
     tx.outbox.queue(
@@ -279,6 +285,7 @@ def _confirm(
     tx.claims.sell(booking.id, count=booking.seat_count)
     if receipt is not None:
         tx.payments.decide(receipt.id, Verdict.CONFIRMS)
+        tx.ledger.post(ledger.confirmed(_subject(booking, receipt), receipt.paid))
     tx.outbox.queue(booking_id=booking.id, user_id=booking.user_id, template="confirmation")
     paid_by = str(receipt.id) if receipt else None
     booking = tx.bookings.record(
@@ -293,6 +300,10 @@ def _confirm(
         provider_payment_id=receipt.id if receipt else None,
     )
     return StepOutcome(booking.state)
+
+
+def _subject(booking: Booking, receipt: Receipt) -> ledger.Subject:
+    return ledger.Subject(booking.id, booking.show_id, receipt.provider, receipt.id)
 
 
 def _note(

@@ -12,6 +12,7 @@ from uuid import UUID
 from domain.booking import Booking, SeatPrice
 from domain.case import Case, CaseKind
 from domain.events import Event
+from domain.ledger import Balance, Posting
 from domain.money import Money
 from domain.payment import ProviderPayment, Verdict
 from domain.steps import BookingInput
@@ -245,6 +246,16 @@ class Payments(Protocol):
     def set_status(self, payment_id: UUID, status: str) -> None: ...
 
 
+class Ledger(Protocol):
+    def post(self, posting: Posting) -> None:
+        """Append the posting; one that is there already changes nothing."""
+        ...
+
+    async def balances(self, booking_id: UUID) -> list[Balance]:
+        """What the booking's rows come to, by currency, and its refunds under way."""
+        ...
+
+
 class Outbox(Protocol):
     def queue(self, *, booking_id: UUID, user_id: UUID, template: str, revision: int = 1) -> None:
         """Queue a message; the same revision of a template is sent once."""
@@ -311,6 +322,8 @@ class Transaction(Protocol):
     def claims(self) -> SeatClaims: ...
     @property
     def payments(self) -> Payments: ...
+    @property
+    def ledger(self) -> Ledger: ...
     @property
     def outbox(self) -> Outbox: ...
     @property

@@ -11,6 +11,7 @@ from infra.postgres.audit import PostgresAudit
 from infra.postgres.booking import PostgresBookings
 from infra.postgres.case import PostgresCases
 from infra.postgres.database import Database, Session
+from infra.postgres.ledger import PostgresLedger
 from infra.postgres.payment import PostgresPayments
 from infra.postgres.seat import PostgresSeatClaims
 
@@ -38,6 +39,7 @@ class PostgresTransaction:
         self.bookings = PostgresBookings(session)
         self.claims = PostgresSeatClaims(session)
         self.payments = PostgresPayments(session)
+        self.ledger = PostgresLedger(session)
         self.outbox = PostgresOutbox(session)
         self.cases = PostgresCases(session)
         self.audit = PostgresAudit(session)

@@ -11,6 +11,35 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+# What is posted stays, and each statement that posts must balance.
+LEDGER_GUARDS = (
+    """
+    CREATE FUNCTION ledger_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE EXCEPTION 'ledger_entries is append-only: post the opposite' USING ERRCODE = '55000';
+    END $$
+    """,
+    """
+    CREATE TRIGGER ledger_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_entries
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger_is_append_only()
+    """,
+    """
+    CREATE FUNCTION ledger_must_balance() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF EXISTS (SELECT FROM posted GROUP BY posting_id, currency
+                   HAVING sum(debit) <> sum(credit)) THEN
+            RAISE EXCEPTION 'a posting does not balance' USING ERRCODE = '23514';
+        END IF;
+        RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE TRIGGER ledger_must_balance AFTER INSERT ON ledger_entries
+    REFERENCING NEW TABLE AS posted
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger_must_balance()
+    """,
+)
+
 
 class Xid8(sa.types.UserDefinedType[str]):
     cache_ok = True
@@ -717,7 +746,48 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("status = 'pending'"),
     )
-
+    op.create_table(
+        "ledger_entries",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("posting_id", sa.UUID(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("booking_id", sa.UUID(), nullable=False),
+        sa.Column("show_id", sa.UUID(), nullable=False),
+        sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("provider_payment_id", sa.UUID(), nullable=False),
+        sa.Column("refund_id", sa.UUID(), nullable=True),
+        sa.Column("account", sa.Text(), nullable=False),
+        sa.Column("debit", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("credit", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column(
+            "posted_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.CheckConstraint(
+            "account IN ('provider', 'authorised', 'disputed', 'fees', 'buyer', 'revenue',"
+            " 'refunds_due')",
+            name=op.f("ledger_entries_account_check"),
+        ),
+        sa.CheckConstraint(
+            "debit >= 0 AND credit >= 0 AND (debit > 0) <> (credit > 0)",
+            name=op.f("ledger_entries_one_side_check"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("ledger_entries_pkey")),
+        sa.UniqueConstraint(
+            "posting_id", "account", name=op.f("ledger_entries_posting_id_account_key")
+        ),
+    )
+    op.create_index(
+        op.f("ledger_entries_booking_id_idx"), "ledger_entries", ["booking_id"], unique=False
+    )
+    op.create_index(
+        op.f("ledger_entries_posted_at_idx"), "ledger_entries", ["posted_at"], unique=False
+    )
+    for statement in LEDGER_GUARDS:
+        op.execute(statement)
     op.create_table(
         "cases",
         sa.Column("id", sa.UUID(), nullable=False),
@@ -783,6 +853,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
+    op.drop_table("ledger_entries")
+    op.execute("DROP FUNCTION ledger_is_append_only, ledger_must_balance")
     op.drop_index(
         "cases_unresolved_idx",
         table_name="cases",

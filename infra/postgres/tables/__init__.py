@@ -6,7 +6,7 @@ Money columns are integer minor units. Times are ``timestamptz`` written by the 
 from __future__ import annotations
 
 # Each module adds its tables to ``metadata``: one that is missing here is one that Alembic drops.
-from infra.postgres.tables import booking, case, catalogue, edge, payment, people, record
+from infra.postgres.tables import booking, case, catalogue, edge, ledger, payment, people, record
 from infra.postgres.tables.columns import NOW, Xid8, metadata
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "case",
     "catalogue",
     "edge",
+    "ledger",
     "metadata",
     "payment",
     "people",

@@ -41,6 +41,7 @@ BIG = (
     "payments",
     "provider_payments",
     "refunds",
+    "ledger_entries",
     "events",
     "notification_outbox",
     "webhook_inbox",
@@ -103,6 +104,12 @@ INSERT INTO refunds (id, booking_id, provider_payment_id, idempotency_key, reaso
                      currency)
 SELECT gen_random_uuid(), booking_id, id, id::text, 'late', 'succeeded', 100, 'EUR'
 FROM provider_payments;
+INSERT INTO ledger_entries (posting_id, kind, booking_id, show_id, provider, provider_payment_id,
+                            account, debit, credit, currency, posted_at)
+SELECT booking_id, 'captured', booking_id, show_id, 'sandbox', paid.id, account, debit, credit,
+       'EUR', now() - make_interval(mins => (row_number() OVER ())::int)
+FROM provider_payments AS paid JOIN bookings ON bookings.id = booking_id,
+     (VALUES ('provider', 100, 0), ('buyer', 0, 100)) AS two (account, debit, credit);
 INSERT INTO events (aggregate_id, sequence, event_type, payload, actor, version, previous_hash,
                     hash)
 SELECT id, 1, 'ReservationCreated', '{{}}', 'x', 1, '', '' FROM bookings;
@@ -115,6 +122,8 @@ SELECT id, 'wrong_amount', id::text, id, 'x', 'resolved', 'x', created_at FROM b
 SET session_replication_role = origin;
 ALTER TABLE bookings ALTER show_id SET (n_distinct = -0.005), ALTER user_id SET (n_distinct = -0.2);
 ALTER TABLE seat_claims ALTER show_id SET (n_distinct = -0.005);
+ALTER TABLE ledger_entries ALTER show_id SET (n_distinct = -0.00125),
+    ALTER booking_id SET (n_distinct = -0.25);
 ALTER TABLE events ALTER aggregate_id SET (n_distinct = -0.1);
 ALTER TABLE refresh_tokens ALTER family_id SET (n_distinct = -0.1);
 ALTER TABLE idempotency_keys ALTER user_id SET (n_distinct = -0.1);
@@ -143,6 +152,7 @@ SAMPLES = {
     "jsonb": "{}",
     "date": "2026-01-01",
     "timestamp with time zone": "2026-01-01T00:00:00Z",
+    "uuid[]": "{00000000-0000-4000-8000-000000000001}",
     "text[]": "{A1,x}",
     "integer[]": "{1}",
     "bigint[]": "{1}",
