@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -173,6 +174,20 @@ def check(
     from seathold import check as command
 
     raise typer.Exit(command.main(run_dir=run_dir, as_json=as_json))
+
+
+@app.command()
+def statement(
+    date: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day, in UTC.")],
+    as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV, in UTF-8.")] = False,
+) -> None:
+    """Print a day's money by show and provider."""
+    from infra.settings import Settings
+    from seathold import statement as command
+
+    day = date.date()
+    lines = asyncio.run(command.read(Settings(), day))
+    typer.echo(command.csv_of(day, lines) if as_csv else command.table_of(day, lines), nl=False)
 
 
 @app.command()

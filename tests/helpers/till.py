@@ -1,0 +1,74 @@
+"""Bookings that are held, paid and refunded by the services, one transaction a step, as told."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from domain.booking import CloseReason
+from domain.money import Money
+from domain.payment import ProviderPayment, ProviderPaymentStatus
+from domain.steps import BookingInput, CloseStep, ConfirmRequest, FinishStep
+from infra.postgres.database import Database
+from infra.postgres.uow import PostgresUnitOfWork
+from services import booking, payment
+from services.payment import Recorded
+from tests.factories import Hall
+
+
+class Till:
+    def __init__(self, database: Database, hall: Hall) -> None:
+        self.begin, self.hall = PostgresUnitOfWork(database), hall
+
+    async def hold(self, *labels: str) -> BookingInput:
+        """A hold with an open pay page."""
+        input = self.hall.input(*labels)
+        async with self.begin() as tx:
+            await tx.bookings.add_request(input, key_hash=None, body_hash=b"body")
+            await booking.hold(tx, input)
+        async with self.begin() as tx:
+            await payment.plan_checkout(
+                tx,
+                UUID(input.booking_id),
+                user_id=UUID(input.user_id),
+                provider="sandbox",
+                request_id=None,
+            )
+        return input
+
+    async def lapse(self, input: BookingInput) -> None:
+        async with self.begin() as tx:
+            await booking.begin_close(
+                tx, CloseStep(input.booking_id, CloseReason.RELEASED, actor="test")
+            )
+        async with self.begin() as tx:
+            await booking.finish_close(tx, FinishStep(input.booking_id, 0, False))
+
+    async def learn(
+        self,
+        input: BookingInput,
+        reference: str,
+        paid: Money,
+        *,
+        status: ProviderPaymentStatus = ProviderPaymentStatus.CAPTURED,
+        refunded: int = 0,
+    ) -> Recorded:
+        """The provider says that ``paid`` was captured."""
+        async with self.begin() as tx:
+            attempt = await tx.payments.latest_attempt(UUID(input.booking_id))
+            assert attempt is not None
+            told = ProviderPayment(
+                reference, "s", input.booking_id, status, paid, paid.amount, refunded
+            )
+            return await payment.record_payment(tx, attempt, told)
+
+    async def confirm(self, input: BookingInput, recorded: Recorded) -> str:
+        async with self.begin() as tx:
+            request = ConfirmRequest(input.booking_id, str(recorded.confirms))
+            return (await payment.confirm(tx, request)).state
+
+    async def settle(self, recorded: Recorded, status: str = "succeeded") -> None:
+        assert recorded.refunds is not None
+        async with self.begin() as tx:
+            await payment.settle_refund(
+                tx, recorded.refunds, status=status, reference="ref", request_id=None
+            )
