@@ -222,3 +222,33 @@ def add_notices(db: Connection, booking: str, template: str) -> None:
             "sent_at": datetime.now(UTC) - timedelta(minutes=49),
         }
         insert(db, "notification_outbox", notice)
+
+
+def add_posting(
+    db: Connection,
+    kind: str,
+    paid: dict[str, Any],
+    debit: str,
+    credit: str,
+    *,
+    refund_id: UUID | None = None,
+    name: str = "",
+) -> None:
+    """All that was captured of this payment moves, fifty minutes ago; ``name`` is in its id."""
+    db.execute(
+        "INSERT INTO ledger_entries (posting_id, kind, booking_id, show_id, provider,"
+        " provider_payment_id, refund_id, account, debit, credit, currency, posted_at)"
+        " SELECT %(posting)s, %(kind)s, %(booking_id)s, %(show)s, %(provider)s, %(id)s,"
+        " %(refund)s, account, sides.debit, sides.credit, %(currency)s, now() - interval '50 min'"
+        " FROM (VALUES (%(to)s, %(captured)s, 0), (%(from)s, 0, %(captured)s))"
+        " AS sides (account, debit, credit)",
+        {
+            **paid,
+            "posting": id_of(f"{kind}-{paid['id']}-{name}"),
+            "kind": kind,
+            "show": SHOW,
+            "refund": refund_id,
+            "to": debit,
+            "from": credit,
+        },
+    )

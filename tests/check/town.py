@@ -14,6 +14,7 @@ from tests.check.builders import (
     Connection,
     add_booking,
     add_notices,
+    add_posting,
     add_show,
     id_of,
     insert,
@@ -21,6 +22,10 @@ from tests.check.builders import (
 
 PAID, EXTRA, LATE = "pay_one", "pay_extra", "pay_late"
 EUR = "EUR"
+SENT_BACK = (
+    ("refund_requested", "buyer", "refunds_due"),
+    ("refund_settled", "refunds_due", "provider"),
+)
 
 
 def queued(template: str) -> tuple[str, dict[str, Any]]:
@@ -169,7 +174,10 @@ def add_provider_payment(
         "decision": decision,
     }
     insert(db, "provider_payments", paid)
-    if back:
+    add_posting(db, "captured", paid, "provider", "buyer")
+    if not back:
+        add_posting(db, "confirmed", paid, "buyer", "revenue")
+    else:
         refund = {
             "id": id_of(f"refund-{reference}"),
             "booking_id": id_of(booking),
@@ -183,6 +191,8 @@ def add_provider_payment(
             "settled_at": datetime.now(UTC) - timedelta(minutes=30),
         }
         insert(db, "refunds", refund)
+        for kind, debit, credit in SENT_BACK:
+            add_posting(db, kind, paid, debit, credit, refund_id=id_of(f"refund-{reference}"))
 
 
 def ledger() -> dict[str, Any]:
