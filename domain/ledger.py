@@ -113,8 +113,10 @@ def released(subject: Subject, amount: Money) -> Posting:
     return _post(Kind.RELEASED, subject, amount, Account.BUYER, Account.AUTHORISED)
 
 
-def captured(subject: Subject, amount: Money) -> Posting:
-    return _post(Kind.CAPTURED, subject, amount, Account.PROVIDER, Account.BUYER)
+def captured(subject: Subject, amount: Money, *, total: int = 0) -> Posting:
+    """``amount`` more was captured, which makes ``total`` of this payment (0: it is all)."""
+    key = str(total or amount.amount)
+    return _post(Kind.CAPTURED, subject, amount, Account.PROVIDER, Account.BUYER, key=key)
 
 
 def confirmed(subject: Subject, amount: Money) -> Posting:

@@ -13,6 +13,7 @@ from domain import ids, ledger
 from domain.booking import Booking, BookingState, checkout_expiry
 from domain.errors import Conflict, Gone, NotFound
 from domain.events import Event, EventType
+from domain.money import Money
 from domain.payment import ProviderPayment, ProviderPaymentStatus, Verdict
 from domain.payment_policy import Step, capture_fact, decide
 from domain.steps import ConfirmRequest, StepOutcome
@@ -75,8 +76,10 @@ async def record_payment(
     if booking is None:
         raise LookupError(f"booking {attempt.booking_id} has no row")
     receipt, is_new = await tx.payments.record_receipt(attempt, attempt.provider, payment)
-    if is_new and receipt.paid.amount > 0:
-        tx.ledger.post(ledger.captured(_subject(booking, receipt), receipt.paid))
+    if receipt.newly_captured > 0:
+        new = Money(receipt.newly_captured, receipt.paid.currency)
+        subject = _subject(booking, receipt)
+        tx.ledger.post(ledger.captured(subject, new, total=receipt.paid.amount))
     if payment.status is ProviderPaymentStatus.CAPTURED:
         if is_new:
             await tx.payments.raise_status(attempt.id, "captured")

@@ -86,7 +86,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A row of ``provider_payments``: what the provider says was paid, and our verdict."""
+    """A row of ``provider_payments``: what the provider says was paid, and our verdict.
+
+    ``newly_captured``: by how many minor units recording it just now raised what was captured.
+    """
 
     id: UUID
     booking_id: UUID
@@ -97,6 +100,7 @@ class Receipt:
     paid: Money
     refunded: int
     verdict: Verdict | None
+    newly_captured: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -59,7 +60,9 @@ BY_SESSION = text("SELECT * FROM payments WHERE provider = :provider AND session
 IS_LATER = f"{rank_of('known.status')} < {rank_of('excluded.status')}"
 # Each column only grows by itself, so that the facts may come in any order and number.
 RECORD_RECEIPT = text(
-    "INSERT INTO provider_payments AS known (id, provider, reference, booking_id, payment_id,"  # noqa: S608
+    "WITH before AS (SELECT captured FROM provider_payments"  # noqa: S608
+    " WHERE provider = :provider AND reference = :reference)"
+    " INSERT INTO provider_payments AS known (id, provider, reference, booking_id, payment_id,"
     " status, amount, currency, captured, refunded)"
     " VALUES (:id, :provider, :reference, :booking_id, :payment_id, :status, :amount, :currency,"
     " :captured, :refunded)"
@@ -70,7 +73,7 @@ RECORD_RECEIPT = text(
     " refunded = greatest(known.refunded, excluded.refunded), updated_at = clock_timestamp()"
     f" WHERE {IS_LATER} OR known.captured < excluded.captured"
     " OR known.refunded < excluded.refunded"
-    " RETURNING *"
+    " RETURNING *, captured - coalesce((SELECT captured FROM before), 0) AS newly_captured"
 )
 RECEIPT = text("SELECT * FROM provider_payments WHERE id = :id")
 RECEIPT_BY_REFERENCE = text(
@@ -164,7 +167,7 @@ class PostgresPayments:
             refunded=payment.refunded,
         )
         if row is not None:
-            return _receipt(row), True
+            return replace(_receipt(row), newly_captured=row.newly_captured), True
         row = await self._session.one(
             RECEIPT_BY_REFERENCE, provider=provider, reference=payment.reference
         )

@@ -118,6 +118,15 @@ async def test_facts_told_again_post_nothing(till: Till, engine: AsyncEngine) ->
     assert kinds == ["captured", "confirmed", "captured", "refund_requested", "refund_settled"]
 
 
+async def test_a_capture_that_grows_is_posted_by_what_is_new(
+    till: Till, engine: AsyncEngine
+) -> None:
+    input, reference = await till.hold("A1", "A2"), f"pay_{uuid4()}"
+    for paid in (ONE, ONE, TWO, ONE, TWO):
+        await till.learn(input, reference, paid, status=ProviderPaymentStatus.AUTHORISED)
+    assert await posted(engine, input) == [["captured", "provider", "buyer", str(PRICE)]] * 2
+
+
 async def test_undecided_money_leaves_a_booking_unsettled(till: Till) -> None:
     input = await till.hold("A1", "A2")
     assert await settled(till, input), "it took nothing yet"

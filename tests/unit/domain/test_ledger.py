@@ -138,7 +138,15 @@ def test_ids_tell_facts_apart() -> None:
     # The refund is one and the same, whichever payment or account it is said to come from.
     refunds = {FACTS[name](PAID, PRICE).id for name in ("requested", "settled", "failed")}
     assert {id_ for id_, count in made.items() if count > 1} == refunds
-    assert ledger.captured(PAID, PRICE).id == UUID("3e8e4309-89c3-5fd6-bc31-d52bc60bbd80")
+    assert ledger.captured(PAID, PRICE).id == UUID("db4efc61-0640-5831-9872-cc80c1ef4655")
+
+
+def test_each_growth_of_a_capture_is_a_fact_of_its_own() -> None:
+    half = Money(1200, "EUR")
+    parts = [ledger.captured(PAID, half), ledger.captured(PAID, half, total=2400)]
+    [balance] = ledger.balances(parts)
+    assert balance.accounts[Account.PROVIDER] == 2400
+    assert ledger.captured(PAID, PRICE) == ledger.captured(PAID, PRICE, total=2400)
 
 
 @pytest.mark.parametrize("amount", [0, -1])
