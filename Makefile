@@ -9,7 +9,7 @@ TESTS ?= tests
 TEST_PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test test-pg15 check lint types format bench openapi
+.PHONY: help setup dev demo test test-pg15 check lint types format bench openapi mutants
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -67,3 +67,6 @@ bench-%: setup ## Run one benchmark, such as bench-saga
 
 campaign-%: setup ## Run one long campaign, such as campaign-race; ROUNDS=N for more or less
 	@$(RUN) python -m bench campaign-$* $(if $(ROUNDS),--rounds $(ROUNDS))
+
+mutants: setup ## Break the money path in each known way; fails if the tests do not notice
+	@$(RUN) python -m bench.mutants $(MUTANTS)

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from domain.booking import Booking
 from domain.steps import BookingInput
 from infra.postgres.booking import PostgresBookings
-from infra.postgres.database import Database
+from infra.postgres.database import Database, UnexpectedCount
 from infra.postgres.uow import PostgresTransaction, PostgresUnitOfWork
 from infra.redis.seat_claims import RedisSeatPreclaims
 from services.ports import HoldContext
@@ -103,6 +103,34 @@ async def test_two_takeovers_of_one_hold_have_one_winner(
     assert [outcome.code for outcome in outcomes].count(None) == 1
     assert (await ledger.events(two.first)).count("BookingExpired") == 1
     await ledger.require_whole_orders(hall.show_id)
+
+
+@pytest.fixture
+async def lost(engine: AsyncEngine, office: Office, hall: Hall, two: Two) -> Two:
+    """The second buyer has taken over just the seats that the first had."""
+    await let_lapse(engine, two.first)
+    second = await office.held(replace(two.second, seats=two.first.seats))
+    return replace(two, second=second)
+
+
+async def test_who_lost_its_seats_cannot_free_them(
+    office: Office, ledger: Ledger, hall: Hall, lost: Two
+) -> None:
+    """A straggler of the first booking: its statement must not reach another's claims."""
+    async with office.begin() as tx:
+        assert await tx.claims.free(UUID(lost.first.booking_id)) == []
+    theirs = ("held", lost.second.booking_id)
+    assert await ledger.claims(hall.show_id) == {"A1": theirs, "A2": theirs}
+
+
+async def test_who_lost_its_seats_cannot_sell_them(
+    office: Office, ledger: Ledger, hall: Hall, lost: Two
+) -> None:
+    with pytest.raises(UnexpectedCount):
+        async with office.begin() as tx:
+            tx.claims.sell(UUID(lost.first.booking_id), count=2)
+    theirs = ("held", lost.second.booking_id)
+    assert await ledger.claims(hall.show_id) == {"A1": theirs, "A2": theirs}
 
 
 class ClockAloneBookings(PostgresBookings):

@@ -74,6 +74,51 @@ async def test_an_open_pay_page_is_closed_before_the_seats_go_free(
     assert events.index("BookingExpiring") < events.index("SeatReleased")
 
 
+async def test_seats_stay_held_until_the_provider_has_closed_the_page(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    """Seats that were free sooner could be sold again while this buyer still pays for them."""
+    input = hall.input(grace_seconds=60)
+    async with saga.worker():
+        await saga.reserve(input)
+        session_id = await saga.checkout(input)
+        provider.configure(error_rate=1.0)
+        try:
+            handle = saga.handle(input)
+            outcome = await handle.execute_update(BookingContract.cancel, CancelRequest("buyer"))
+            assert outcome.state == "cancelling"
+            assert await saga.claims(input) == {"A1": "held", "A2": "held"}
+        finally:
+            provider.configure(error_rate=None)
+        assert (await handle.result())["state"] == "cancelled"
+    assert provider.look({"id": session_id})["status"] == "expired"
+    assert await saga.claims(input) == {}
+
+
+async def test_a_notification_is_of_one_transaction_with_what_it_tells(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    """Neither can be lost without the other, wherever the process is killed."""
+    paid, lapsed = hall.input("A1"), hall.input("A2", hold_seconds=1)
+    async with saga.worker():
+        await saga.reserve(paid)
+        session_id = await saga.checkout(paid)
+        pay(provider, session_id)
+        await tell(saga, session_id)
+        assert (await saga.handle(paid).result())["state"] == "confirmed"
+        await saga.reserve(lapsed)
+        assert (await saga.handle(lapsed).result())["state"] == "expired"
+    for input, told in ((paid, "BookingConfirmed"), (lapsed, "BookingExpired")):
+        written_by = await saga.rows(
+            "SELECT xmin::text FROM events WHERE aggregate_id = :id AND event_type = :told"
+            " UNION ALL SELECT xmin::text FROM notification_outbox WHERE booking_id = :id",
+            id=UUID(input.booking_id),
+            told=told,
+        )
+        assert len(written_by) == 3, "one event, a mail and a text message"
+        assert len(set(written_by)) == 1
+
+
 async def test_money_seen_while_the_page_is_being_closed_is_on_time(
     saga: Saga, hall: Hall, provider: Sandbox
 ) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 from temporalio.client import WorkflowUpdateStage
 
@@ -9,8 +12,9 @@ from contracts.booking import BookingContract
 from domain.errors import Unavailable
 from domain.steps import CancelRequest
 from tests.factories import Hall
+from tests.helpers.eventually import eventually
 from tests.helpers.saga import SANDBOXED, Fault, Saga
-from tests.sandbox.process import Sandbox
+from tests.sandbox.process import NO_FAULTS, Sandbox
 from tests.workflows.test_booking_paths import pay, tell
 
 STEPS_OF_CLOSING = ["close_hold", "close_session", "finish_close"]
@@ -123,6 +127,44 @@ async def test_a_refund_is_sent_once_whatever_fails(
         "SELECT count(*) FROM refunds WHERE provider_payment_id = :id", id=receipt_id
     )
     assert refunds == 1
+
+
+async def test_a_refund_whose_answer_was_lost_is_found_by_its_key(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    """The money went back and nobody told us: asked again, the provider knows the same refund."""
+    input = hall.input(hold_seconds=1, hold_max_seconds=2)
+    async with saga.worker():
+        await saga.reserve(input)
+        session_id = await saga.checkout(input)
+        await saga.handle(input).result()
+    payment_id = pay(provider, session_id, force=True)
+    await tell(saga, session_id)
+    provider.configure(fail_after_effect=True, respond="429")
+
+    def refunds() -> list[dict[str, Any]]:
+        ledger = provider.get("/test/ledger").json()
+        return [one for one in ledger["refunds"] if one["payment_id"] == payment_id]
+
+    async def has_gone_back() -> bool:
+        return bool(refunds())
+
+    try:
+        async with saga.worker():
+            await eventually(has_gone_back, seconds=30)
+            provider.configure(**NO_FAULTS)
+            [[receipt_id]] = await saga.rows(
+                "SELECT id FROM provider_payments WHERE reference = :ref", ref=payment_id
+            )
+            late = saga.client.get_workflow_handle(f"late-payment-{receipt_id}")
+            async with asyncio.timeout(30):
+                await late.result()
+    finally:
+        provider.configure(**NO_FAULTS)
+    [refund] = refunds()
+    assert await saga.rows(
+        "SELECT status, reference FROM refunds WHERE provider_payment_id = :id", id=receipt_id
+    ) == [("succeeded", refund["id"])]
 
 
 @pytest.mark.parametrize("how", ["sandboxed", "no cache"])

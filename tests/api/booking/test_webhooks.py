@@ -10,14 +10,18 @@ from uuid import uuid4
 
 import httpx2
 import pytest
+from fastapi import FastAPI
+from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from standardwebhooks import Webhook
 
+from infra.postgres.database import Database
 from infra.settings import Settings
 from loops.inbox import InboxLoop
 from tests.api.booking.conftest import Buyer
 from tests.factories import Hall
+from tests.helpers.accounts import replaced_parts
 from tests.helpers.problems import assert_problem
 from tests.helpers.saga import Saga
 from tests.sandbox.process import Sandbox
@@ -66,6 +70,33 @@ async def test_stored_once_however_often_it_comes(
     headers = signed(settings, body, event_id=name)
     answers = await asyncio.gather(*(send(client, body, headers) for _ in range(20)))
     assert {answer.status_code for answer in answers} == {204}
+    assert len(await rows(engine, name)) == 1
+
+
+async def test_stored_once_even_if_redis_forgets_everything(
+    client: httpx2.AsyncClient, settings: Settings, engine: AsyncEngine, redis: Redis
+) -> None:
+    """A provider repeats for days; whatever lives shorter than the row cannot know the event."""
+    body, name = event(), f"evt_{uuid4().hex}"
+    headers = signed(settings, body, event_id=name)
+    for _ in range(2):
+        assert (await send(client, body, headers)).status_code == 204
+        await redis.flushdb()
+    assert len(await rows(engine, name)) == 1
+
+
+async def test_one_that_cannot_be_stored_is_not_acknowledged(
+    client: httpx2.AsyncClient, app: FastAPI, settings: Settings, engine: AsyncEngine
+) -> None:
+    """Acknowledged, it would never come again."""
+    url = type(settings.database_url)("postgresql://x:y@127.0.0.1:1/z")
+    away = Database(settings.model_copy(update={"database_url": url}))
+    body, name = event(), f"evt_{uuid4().hex}"
+    headers = signed(settings, body, event_id=name)
+    with replaced_parts(app, database=away):
+        assert_problem(await send(client, body, headers), 503, "unavailable")
+    await away.close()
+    assert (await send(client, body, headers)).status_code == 204
     assert len(await rows(engine, name)) == 1
 
 

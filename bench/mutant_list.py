@@ -1,0 +1,182 @@
+"""The money mutants: each a bug that other shops have had, as exact replacements in our code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PATHS = "tests/workflows/test_booking_paths.py"
+FAULTS = "tests/workflows/test_fault_matrix.py"
+WEBHOOKS = "tests/api/booking/test_webhooks.py"
+TAKEOVER = "tests/race/test_takeover.py"
+GATEWAY = "tests/ports/test_gateway.py"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Replace ``old`` by ``new`` in ``path``: a file, or the one Python file of a folder."""
+
+    path: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One bug. At least one of ``tests`` (pytest's node ids) must fail with it."""
+
+    name: str
+    edits: tuple[Edit, ...]
+    tests: tuple[str, ...]
+
+
+# Whoever has the seats: the label decides, and not the booking.
+OWNED = "SELECT show_id, label FROM seat_claims WHERE booking_id = :booking_id AND state = 'held'"
+UNOWNED = """SELECT show_id, label FROM seat_claims
+    WHERE state = 'held' AND (show_id, label) IN (
+        SELECT bookings.show_id, asked.label FROM bookings
+        JOIN booking_seats AS asked ON asked.booking_id = bookings.id
+        WHERE bookings.id = :booking_id)"""
+
+MUTANTS = (
+    Mutant(
+        "release-before-provider-cancel",
+        (
+            Edit(
+                "services/booking.py",
+                "        return _start_closing(tx, booking, step)\n    if",
+                "        await tx.claims.free(booking.id)\n"
+                "        return _start_closing(tx, booking, step)\n    if",
+            ),
+        ),
+        (f"{PATHS}::test_seats_stay_held_until_the_provider_has_closed_the_page",),
+    ),
+    Mutant(
+        "ack-before-inbox-commit",
+        (
+            Edit(
+                "api/commands/webhooks.py",
+                "    await inbox.store(\n        state.database,",
+                "    import asyncio\n\n"
+                "    (lambda database, **row: asyncio.ensure_future(inbox.store(database, **row)))(\n"
+                "        state.database,",
+            ),
+        ),
+        (f"{WEBHOOKS}::test_one_that_cannot_be_stored_is_not_acknowledged",),
+    ),
+    Mutant(
+        "dedupe-in-redis-only",
+        (
+            Edit(
+                "api/commands/webhooks.py",
+                "    await inbox.store(",
+                "    mark = f'webhook:{provider}:{event.event_id}'\n"
+                "    if not await state.redis.set(mark, 1, nx=True, ex=300):\n"
+                "        return Response(status_code=204)\n"
+                "    await inbox.store(",
+            ),
+            Edit(
+                "infra/postgres/inbox.py", "\nON CONFLICT (provider, event_id) DO NOTHING\n", "\n"
+            ),
+            # The constraint would stop the second row even so.
+            Edit(
+                "migrations/versions/0001_spine.py",
+                "        sa.UniqueConstraint(\n"
+                '            "provider", "event_id", '
+                'name=op.f("webhook_inbox_provider_event_id_key")\n        ),\n',
+                "",
+            ),
+        ),
+        (
+            f"{WEBHOOKS}::test_stored_once_however_often_it_comes",
+            f"{WEBHOOKS}::test_stored_once_even_if_redis_forgets_everything",
+        ),
+    ),
+    Mutant(
+        "skip-amount-check",
+        (Edit("domain", "if paid != expected:", "if paid.currency != expected.currency:"),),
+        (f"{PATHS}::test_a_wrong_amount_or_currency_never_confirms",),
+    ),
+    Mutant(
+        "skip-currency-check",
+        (Edit("domain", "if paid != expected:", "if paid.amount != expected.amount:"),),
+        (f"{PATHS}::test_a_wrong_amount_or_currency_never_confirms",),
+    ),
+    Mutant(
+        "refund-without-idempotency-key",
+        (
+            Edit(
+                "infra/gateways/sandbox.py",
+                '"/v1/refunds", key=key, body=body)',
+                '"/v1/refunds", body=body)',
+            ),
+        ),
+        (f"{GATEWAY}::test_the_same_key_refunds_once",),
+    ),
+    Mutant(
+        "refund-with-a-key-of-its-try",
+        (
+            Edit(
+                "services/provider.py",
+                "key=refund.idempotency_key",
+                "key=str(__import__('uuid').uuid4())",
+            ),
+        ),
+        (f"{FAULTS}::test_a_refund_whose_answer_was_lost_is_found_by_its_key",),
+    ),
+    Mutant(
+        "outbox-row-outside-the-transaction",
+        (
+            Edit(
+                "infra/postgres/uow.py",
+                "        async with self._database.transaction() as session:\n"
+                "            yield PostgresTransaction(session)\n",
+                "        begin = self._database.transaction\n"
+                # The last to be opened is the first to commit: the row comes after the state.
+                "        async with begin() as beside, begin() as session:\n"
+                "            tx = PostgresTransaction(session)\n"
+                "            tx.outbox = PostgresOutbox(beside)\n"
+                "            yield tx\n",
+            ),
+        ),
+        (f"{PATHS}::test_a_notification_is_of_one_transaction_with_what_it_tells",),
+    ),
+    Mutant(
+        "confirm-reads-the-cache",
+        (
+            Edit(
+                "activities/booking.py",
+                "                outcome = await payment.confirm(tx, request)\n",
+                "                show_id, labels = await tx.bookings.seats(UUID(request.booking_id))\n"
+                "                ours = await tx.bookings.lock(UUID(request.booking_id))\n"
+                "                marks = await self._preclaims.taken(show_id, labels)\n"
+                "                if marks == set(labels) and ours.state is BookingState.HELD:\n"
+                "                    outcome = payment._confirm(tx, ours, None, None)\n"
+                "                else:\n"
+                "                    outcome = await payment.confirm(tx, request)\n",
+            ),
+        ),
+        (f"{PATHS}::test_a_hand_sent_signal_confirms_nothing",),
+    ),
+    Mutant(
+        "no-owner-guard-in-release",
+        (
+            Edit(
+                "infra/postgres/seat.py",
+                f'FREE = text("""\nWITH mine AS MATERIALIZED (\n    {OWNED}',
+                f'FREE = text("""\nWITH mine AS MATERIALIZED (\n    {UNOWNED}',
+            ),
+        ),
+        (f"{TAKEOVER}::test_who_lost_its_seats_cannot_free_them",),
+    ),
+    Mutant(
+        "no-owner-guard-in-sale",
+        (
+            Edit(
+                "infra/postgres/seat.py",
+                f'SELL = text("""\nWITH mine AS MATERIALIZED (\n    {OWNED}',
+                f'SELL = text("""\nWITH mine AS MATERIALIZED (\n    {UNOWNED}',
+            ),
+        ),
+        (f"{TAKEOVER}::test_who_lost_its_seats_cannot_sell_them",),
+    ),
+)
