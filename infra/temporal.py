@@ -12,6 +12,7 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
+    WorkflowHandle,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
@@ -122,17 +123,13 @@ class TemporalBookingProcess:
             started.cancel()
 
     async def extend(self, booking_id: str, request: ExtendRequest) -> StepOutcome:
-        handle = self._client.get_workflow_handle_for(
-            BookingContract.run, booking_workflow_id(booking_id)
-        )
+        handle = self._handle(booking_id)
         return await _answer(
             handle.execute_update(BookingContract.extend, request, rpc_timeout=RPC_TIMEOUT)
         )
 
     async def cancel(self, booking_id: str, request: CancelRequest) -> StepOutcome:
-        handle = self._client.get_workflow_handle_for(
-            BookingContract.run, booking_workflow_id(booking_id)
-        )
+        handle = self._handle(booking_id)
         return await _answer(
             handle.execute_update(BookingContract.cancel, request, rpc_timeout=RPC_TIMEOUT)
         )
@@ -141,9 +138,7 @@ class TemporalBookingProcess:
         self, input: BookingInput, provider_payment_id: str | None, request_id: str | None
     ) -> None:
         message = PaymentSettled(provider_payment_id, request_id)
-        handle = self._client.get_workflow_handle_for(
-            BookingContract.run, booking_workflow_id(input.booking_id)
-        )
+        handle = self._handle(input.booking_id)
         try:
             await _answer(
                 handle.signal(BookingContract.payment_settled, message, rpc_timeout=RPC_TIMEOUT)
@@ -160,6 +155,9 @@ class TemporalBookingProcess:
                     rpc_timeout=RPC_TIMEOUT,
                 )
             )
+
+    def _handle(self, booking_id: str) -> WorkflowHandle[Any, Any]:
+        return self._client.get_workflow_handle(booking_workflow_id(booking_id))
 
     async def ensure_running(self, input: BookingInput) -> None:
         await _answer(
