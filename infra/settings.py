@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.work import HoldLimits
 
 DEV_JWT_SEED = "seathold-development-only-seed-0"
 DEV_WEBHOOK_SECRET = "whsec_c2VhdGhvbGQtZGV2ZWxvcG1lbnQtb25seS1zZWNyZXQ="
+
+
+# Set but empty is not set: compose files pass every variable on.
+OptionalSecret = Annotated[
+    SecretStr | None, BeforeValidator(lambda value: None if value == "" else value)
+]
 
 
 class Settings(BaseSettings):
@@ -22,7 +28,12 @@ class Settings(BaseSettings):
         ValueError: ``env`` is ``production`` and a development secret is in use.
     """
 
-    model_config = SettingsConfigDict(env_prefix="SEATHOLD_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="SEATHOLD_",
+        env_file=".env",
+        extra="ignore",
+        hide_input_in_errors=True,  # else a refusal at the start prints the secrets it was given
+    )
 
     env: Literal["dev", "production"] = "dev"
     database_url: SecretStr = SecretStr("postgresql://seathold:seathold@127.0.0.1:5433/seathold")
@@ -50,6 +61,7 @@ class Settings(BaseSettings):
 
     sandbox_url: str = "http://127.0.0.1:8090"
     webhook_secret: SecretStr = SecretStr(DEV_WEBHOOK_SECRET)
+    webhook_secret_previous: OptionalSecret = None
     jwt_seed: SecretStr = SecretStr(DEV_JWT_SEED)
 
     smtp_host: str = "127.0.0.1"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import orjson
 import structlog
@@ -41,11 +40,11 @@ class InboxLoop:
                 log.warning("webhook_put_back", seconds=seconds, reason=str(error))
 
     async def _act(self, row: InboxRow) -> None:
-        session_id = _session_id(row.body)
-        if session_id is None:
-            await self._quarantine(row, "the event names no session")
-            return
         try:
+            session_id = await self._news.session_id_of(row.provider, orjson.loads(row.body))
+            if session_id is None:
+                await self._quarantine(row, "the event names no session")
+                return
             ours = await self._news.by_session(row.provider, session_id, request_id=row.request_id)
         except NotFound:
             await self._quarantine(row, "the provider knows no such session")
@@ -59,10 +58,3 @@ class InboxLoop:
     async def _quarantine(self, row: InboxRow, reason: str) -> None:
         await self._work.finish_inbox(row.id, status="quarantined", reason=reason)
         log.warning("webhook_quarantined", type=row.event_type, reason=reason)
-
-
-def _session_id(body: bytes) -> str | None:
-    event: Any = orjson.loads(body)
-    data = event.get("data")
-    session_id = data.get("session_id") if isinstance(data, dict) else None
-    return session_id if isinstance(session_id, str) else None
