@@ -25,7 +25,8 @@ class Settings(BaseSettings):
     Durations are seconds. ``database_url`` is a libpq URL (``postgresql://``).
 
     Raises:
-        ValueError: ``env`` is ``production`` and a development secret is in use.
+        ValueError: ``env`` is ``production`` and a development secret is in use, or Stripe is on
+            and has no secret for its webhooks.
     """
 
     model_config = SettingsConfigDict(
@@ -62,6 +63,9 @@ class Settings(BaseSettings):
     sandbox_url: str = "http://127.0.0.1:8090"
     webhook_secret: SecretStr = SecretStr(DEV_WEBHOOK_SECRET)
     webhook_secret_previous: OptionalSecret = None
+    stripe_api_key: OptionalSecret = None
+    stripe_webhook_secret: OptionalSecret = None
+    stripe_webhook_secret_previous: OptionalSecret = None
     jwt_seed: SecretStr = SecretStr(DEV_JWT_SEED)
 
     smtp_host: str = "127.0.0.1"
@@ -80,6 +84,12 @@ class Settings(BaseSettings):
             raise ValueError("SEATHOLD_JWT_SEED is the development seed; set one of your own")
         if self.webhook_secret.get_secret_value() == DEV_WEBHOOK_SECRET:
             raise ValueError("SEATHOLD_WEBHOOK_SECRET is the development secret; set your own")
+        return self
+
+    @model_validator(mode="after")
+    def require_signed_webhooks(self) -> Self:
+        if self.stripe_api_key is not None and self.stripe_webhook_secret is None:
+            raise ValueError("SEATHOLD_STRIPE_API_KEY needs SEATHOLD_STRIPE_WEBHOOK_SECRET")
         return self
 
     @property

@@ -1,9 +1,12 @@
-"""The payment providers of a deployment, put together from its settings in one place."""
+"""The payment providers of a deployment, put together from its settings in one place.
+
+Stripe's library is imported only where Stripe is on: it costs memory and a slower start.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from pydantic import SecretStr
 
@@ -24,12 +27,22 @@ class Gateways(dict[str, PaymentGateway]):
 
 @asynccontextmanager
 async def open_gateways(settings: Settings) -> AsyncIterator[Gateways]:
-    """Every provider that the settings switch on; their connections are closed at the end."""
-    sandbox = SandboxGateway(settings.sandbox_url)
-    try:
-        yield Gateways({sandbox.name: sandbox})
-    finally:
-        await sandbox.aclose()
+    """Every provider that the settings switch on; their connections are closed at the end.
+
+    Raises:
+        ValueError: a provider's key cannot be used.
+    """
+    async with AsyncExitStack() as stack:
+        sandbox = SandboxGateway(settings.sandbox_url)
+        stack.push_async_callback(sandbox.aclose)
+        gateways = Gateways({sandbox.name: sandbox})
+        if settings.stripe_api_key is not None:
+            from infra.gateways.stripe import StripeGateway
+
+            stripe = StripeGateway(settings.stripe_api_key.get_secret_value())
+            stack.push_async_callback(stripe.aclose)
+            gateways[stripe.name] = stripe
+        yield gateways
 
 
 def webhook_verifiers(settings: Settings) -> dict[str, WebhookVerifier]:
@@ -39,7 +52,16 @@ def webhook_verifiers(settings: Settings) -> dict[str, WebhookVerifier]:
         ValueError: a secret cannot be used.
     """
     sandbox = _live(settings.webhook_secret, settings.webhook_secret_previous)
-    return {"sandbox": StandardWebhooks(sandbox)}
+    verifiers: dict[str, WebhookVerifier] = {"sandbox": StandardWebhooks(sandbox)}
+    if settings.stripe_api_key is not None:
+        from infra.gateways.stripe import is_live
+        from infra.gateways.stripe_webhooks import StripeWebhooks
+
+        verifiers["stripe"] = StripeWebhooks(
+            _live(settings.stripe_webhook_secret, settings.stripe_webhook_secret_previous),
+            live=is_live(settings.stripe_api_key.get_secret_value()),
+        )
+    return verifiers
 
 
 def _live(*secrets: SecretStr | None) -> list[str]:

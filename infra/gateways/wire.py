@@ -42,9 +42,12 @@ WebUrl = Annotated[str, Field(pattern=r"^[!-~]{1,2048}$"), AfterValidator(web_ur
 
 
 class Answer(BaseModel):
-    """An answer of the provider: known fields strictly, unknown ones not at all."""
+    """An answer of the provider: known fields strictly, unknown ones not at all.
 
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+    What does not fit is not repeated in the error: it may name a buyer.
+    """
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, hide_input_in_errors=True)
 
 
 Shape = TypeVar("Shape", bound=Answer)

@@ -12,6 +12,8 @@ from standardwebhooks import Webhook
 from domain.errors import Unauthenticated, Unavailable
 from infra.gateways.assembly import open_gateways, webhook_verifiers
 from infra.settings import Settings
+from tests.helpers.stripe_events import event
+from tests.helpers.stripe_events import signed as signed_by_stripe
 
 NEW = "whsec_" + base64.b64encode(b"the secret of today and tomorrow").decode()
 OLD = "whsec_" + base64.b64encode(b"the secret that is being retired").decode()
@@ -67,3 +69,57 @@ async def test_a_provider_that_is_switched_off_is_away() -> None:
         assert gateways["sandbox"].name == "sandbox"
         with pytest.raises(Unavailable):
             gateways["another"]
+
+
+STRIPE = {"stripe_api_key": "sk_test_abc", "stripe_webhook_secret": "whsec_any text at all"}
+
+
+async def test_stripe_is_on_with_its_key_and_takes_its_own_secrets() -> None:
+    on = settings(**STRIPE, stripe_webhook_secret_previous="whsec_old")
+    async with open_gateways(on) as gateways:
+        assert {name: gateway.name for name, gateway in gateways.items()} == {
+            "sandbox": "sandbox",
+            "stripe": "stripe",
+        }
+    verifiers = webhook_verifiers(on)
+    body = event("charge.refunded")
+    for secret in ("whsec_any text at all", "whsec_old"):
+        assert verifiers["stripe"].verify(signed_by_stripe(body, secret=secret), body).event_id
+    with pytest.raises(Unauthenticated):
+        verifiers["stripe"].verify(signed_by_stripe(body, secret=NEW), body)
+
+
+@pytest.mark.parametrize(
+    ("key", "quarantined"),
+    [("sk_test_abc", False), ("rk_test_abc", False), ("sk_live_abc", True), ("rk_live_abc", True)],
+)
+def test_the_key_says_which_mode_is_ours(key: str, quarantined: bool) -> None:
+    verifier = webhook_verifiers(settings(**{**STRIPE, "stripe_api_key": key}))["stripe"]
+    body = event("charge.refunded")
+    found = verifier.verify(signed_by_stripe(body, secret=STRIPE["stripe_webhook_secret"]), body)
+    assert (found.quarantine is not None) == quarantined
+
+
+async def test_an_empty_key_is_none() -> None:
+    off = settings(stripe_api_key="", stripe_webhook_secret="", stripe_webhook_secret_previous="")
+    assert set(webhook_verifiers(off)) == {"sandbox"}
+    async with open_gateways(off) as gateways:
+        assert set(gateways) == {"sandbox"}
+
+
+@pytest.mark.parametrize("secret", [{}, {"stripe_webhook_secret": ""}])
+def test_stripe_without_a_webhook_secret_is_refused_at_the_start(secret: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="SEATHOLD_STRIPE_WEBHOOK_SECRET") as refused:
+        settings(stripe_api_key="sk_live_abc", **secret)
+    assert "sk_live_abc" not in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["pk_test_abc", "abc", "sk_test_", "sk_test_a\nb", "sk_prod_abc"])
+async def test_what_is_no_secret_key_is_refused_at_the_start_and_not_repeated(key: str) -> None:
+    wrong = settings(**{**STRIPE, "stripe_api_key": key})
+    with pytest.raises(ValueError, match="the Stripe key must be") as refused:
+        async with open_gateways(wrong):
+            pass
+    assert key not in str(refused.value)
+    with pytest.raises(ValueError, match="the Stripe key must be"):
+        webhook_verifiers(wrong)
