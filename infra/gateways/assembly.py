@@ -32,10 +32,12 @@ async def open_gateways(settings: Settings) -> AsyncIterator[Gateways]:
     Raises:
         ValueError: a provider's key cannot be used.
     """
+    gateways = Gateways()
     async with AsyncExitStack() as stack:
-        sandbox = SandboxGateway(settings.sandbox_url)
-        stack.push_async_callback(sandbox.aclose)
-        gateways = Gateways({sandbox.name: sandbox})
+        if _plays(settings):
+            sandbox = SandboxGateway(settings.sandbox_url)
+            stack.push_async_callback(sandbox.aclose)
+            gateways[sandbox.name] = sandbox
         if settings.stripe_api_key is not None:
             from infra.gateways.stripe import StripeGateway
 
@@ -49,19 +51,27 @@ def webhook_verifiers(settings: Settings) -> dict[str, WebhookVerifier]:
     """Who verifies the webhooks of each provider, with its own secrets.
 
     Raises:
-        ValueError: a secret cannot be used.
+        ValueError: a secret or a key cannot be used.
     """
-    sandbox = _live(settings.webhook_secret, settings.webhook_secret_previous)
-    verifiers: dict[str, WebhookVerifier] = {"sandbox": StandardWebhooks(sandbox)}
+    verifiers: dict[str, WebhookVerifier] = {}
+    if _plays(settings):
+        live = _live(settings.webhook_secret, settings.webhook_secret_previous)
+        verifiers["sandbox"] = StandardWebhooks(live)
     if settings.stripe_api_key is not None:
-        from infra.gateways.stripe import is_live
         from infra.gateways.stripe_webhooks import StripeWebhooks
 
-        verifiers["stripe"] = StripeWebhooks(
-            _live(settings.stripe_webhook_secret, settings.stripe_webhook_secret_previous),
-            live=is_live(settings.stripe_api_key.get_secret_value()),
-        )
+        live = _live(settings.stripe_webhook_secret, settings.stripe_webhook_secret_previous)
+        verifiers["stripe"] = StripeWebhooks(live, live=not _plays(settings))
     return verifiers
+
+
+def _plays(settings: Settings) -> bool:
+    """Whether this is all play money: beside real money the sandbox would be a free ticket."""
+    if settings.stripe_api_key is None:
+        return True
+    from infra.gateways.stripe import is_live
+
+    return not is_live(settings.stripe_api_key.get_secret_value())
 
 
 def _live(*secrets: SecretStr | None) -> list[str]:

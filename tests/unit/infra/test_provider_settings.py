@@ -100,6 +100,14 @@ def test_the_key_says_which_mode_is_ours(key: str, quarantined: bool) -> None:
     assert (found.quarantine is not None) == quarantined
 
 
+@pytest.mark.parametrize("key", ["sk_live_abc", "rk_live_abc"])
+async def test_beside_real_money_there_is_no_play_money(key: str) -> None:
+    real = settings(**{**STRIPE, "stripe_api_key": key})
+    async with open_gateways(real) as gateways:
+        assert set(gateways) == {"stripe"}
+    assert set(webhook_verifiers(real)) == {"stripe"}
+
+
 async def test_an_empty_key_is_none() -> None:
     off = settings(stripe_api_key="", stripe_webhook_secret="", stripe_webhook_secret_previous="")
     assert set(webhook_verifiers(off)) == {"sandbox"}

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -18,8 +19,9 @@ from domain.money import Money
 from domain.payment import ProviderPaymentStatus, ProviderSession, SessionStatus
 from infra.gateways.stripe import API_VERSION, StripeGateway
 from infra.gateways.stripe_answers import from_stripe, to_stripe
+from seathold.stack.process import StackError
 from tests.helpers.stripe_events import KINDS, event
-from tests.helpers.stripe_mock import running_stripe_mock
+from tests.helpers.stripe_mock import NAMED, find, running_stripe_mock
 from tests.helpers.stripe_town import KEY, StripeTown, refusal
 
 PRICE = Money(2400, "EUR")
@@ -49,6 +51,16 @@ async def opened(
         return_url="https://shop.test/back",
         expires_at=datetime.now(UTC) + timedelta(minutes=minutes),
     )
+
+
+def test_without_stripe_mock_one_sentence_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(NAMED, raising=False)
+    with pytest.raises(StackError, match="need stripe-mock, and there is none: put it on PATH"):
+        find()
 
 
 def test_the_pinned_version_is_the_one_the_library_was_made_for() -> None:
