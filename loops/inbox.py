@@ -7,7 +7,7 @@ import asyncio
 import orjson
 import structlog
 
-from domain.errors import NotFound, Unavailable
+from domain.errors import Conflict, NotFound, Unavailable
 from services.payment_news import PaymentNews
 from services.process import ProcessAway, ProcessUnknown
 from services.work import InboxRow, WorkQueue
@@ -48,6 +48,11 @@ class InboxLoop:
             ours = await self._news.by_session(row.provider, session_id, request_id=row.request_id)
         except NotFound:
             await self._quarantine(row, "the provider knows no such session")
+            return
+        except Conflict as error:
+            if error.code != "provider_refused":
+                raise
+            await self._quarantine(row, error.detail)
             return
         if not ours:
             await self._quarantine(row, "no booking has this session")

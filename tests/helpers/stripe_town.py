@@ -111,6 +111,8 @@ class StripeTown(httpx2.AsyncBaseTransport):
                 return httpx2.Response(200, html="<h1>sorry</h1>")
             case "redirect":
                 return httpx2.Response(307, headers={"location": "http://elsewhere.test/"})
+            case "400":
+                return refusal(400, {"type": "invalid_request_error", "message": "no"})
             case "429":
                 return refusal(429, {"type": "invalid_request_error", "code": "rate_limit"})
         return None

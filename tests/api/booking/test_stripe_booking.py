@@ -231,6 +231,20 @@ async def test_an_event_about_none_of_our_pages_is_set_aside(
     assert reasons["charge.refunded"] == "the event names no session"
 
 
+async def test_an_event_that_stripe_refuses_to_explain_is_set_aside(
+    client: httpx2.AsyncClient, engine: AsyncEngine, town: StripeTown, saga: Saga
+) -> None:
+    body, name = named("charge.refunded")
+    await send(client, body)
+    town.configure(respond="400")
+    try:
+        await work_through(saga)
+    finally:
+        town.configure(respond=None)
+    found = await row(engine, name)
+    assert (found.status, found.reason) == ("quarantined", "The payment provider refused with 400.")
+
+
 async def test_while_stripe_is_away_the_event_waits(
     client: httpx2.AsyncClient, engine: AsyncEngine, town: StripeTown, saga: Saga
 ) -> None:
