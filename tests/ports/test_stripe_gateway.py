@@ -18,7 +18,6 @@ from domain.errors import Conflict, NotFound, Unavailable
 from domain.money import Money
 from domain.payment import ProviderPaymentStatus, ProviderSession, SessionStatus
 from infra.gateways.stripe import API_VERSION, StripeGateway
-from infra.gateways.stripe_answers import from_stripe, to_stripe
 from seathold.stack.process import StackError
 from tests.helpers.stripe_events import KINDS, event
 from tests.helpers.stripe_mock import NAMED, find, running_stripe_mock
@@ -378,26 +377,3 @@ async def test_no_error_shows_the_key(answer: Callable[[httpx2.Request], httpx2.
         await answering(answer).read_session("cs_test_1")
     shown = "".join(traceback.format_exception(refused.value)) + repr(refused.value.data)
     assert KEY not in shown
-
-
-@pytest.mark.parametrize(
-    ("ours", "stripes"),
-    [
-        (Money(2400, "EUR"), 2400),
-        (Money(3000, "JPY"), 3000),
-        (Money(5000, "KWD"), 5000),
-        (Money(1500, "ISK"), 150_000),
-        (Money(7000, "UGX"), 700_000),
-        (Money(50_000, "MGA"), 500),
-    ],
-)
-def test_money_is_counted_as_each_side_counts(ours: Money, stripes: int) -> None:
-    assert to_stripe(ours) == stripes
-    assert from_stripe(stripes, ours.currency.lower()) == ours
-
-
-def test_a_fraction_that_one_side_cannot_count_is_refused() -> None:
-    with pytest.raises(Conflict):
-        to_stripe(Money(50_001, "MGA"))
-    with pytest.raises(Unavailable):
-        from_stripe(150_001, "isk")
