@@ -18,7 +18,7 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRu
 from activities.booking import DatabaseBookingActivities
 from activities.session import GatewayActivities
 from contracts.booking import BOOKING_QUEUE, PAYMENT_QUEUE
-from infra.gateways.sandbox import SandboxGateway
+from infra.gateways.assembly import Gateways, open_gateways
 from infra.logging import configure_logging
 from infra.memory import settle_memory
 from infra.notify.render import render
@@ -42,7 +42,6 @@ from loops.outbox import OutboxLoop
 from loops.payment_poll import PaymentPollLoop
 from loops.reaper import ReaperLoop
 from loops.sweep import SweepLoop
-from services.gateway import PaymentGateway
 from services.payment_news import PaymentNews
 from services.preclaim import SeatPreclaims
 from workflows.booking import BookingWorkflow
@@ -66,7 +65,7 @@ class Parts:
     client: Client
     database: Database
     preclaims: SeatPreclaims
-    gateways: dict[str, PaymentGateway]
+    gateways: Gateways
 
     @property
     def unit_of_work(self) -> PostgresUnitOfWork:
@@ -81,10 +80,9 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         stack.push_async_callback(database.close)
         redis = create_redis(settings)
         stack.push_async_callback(redis.aclose)
-        sandbox = SandboxGateway(settings.sandbox_url)
-        stack.push_async_callback(sandbox.aclose)
+        gateways = await stack.enter_async_context(open_gateways(settings))
         client = await connect()
-        yield Parts(settings, client, database, RedisSeatPreclaims(redis), {sandbox.name: sandbox})
+        yield Parts(settings, client, database, RedisSeatPreclaims(redis), gateways)
 
 
 def temporal_workers(parts: Parts) -> list[Worker]:

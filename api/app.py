@@ -18,7 +18,7 @@ from api.middleware.metrics import Metrics
 from api.queries import bookings as booking_queries
 from api.queries import cases as case_queries
 from api.queries import catalogue, health, me, not_yet
-from infra.gateways.sandbox import SandboxGateway
+from infra.gateways.assembly import open_gateways, webhook_verifiers
 from infra.logging import configure_logging
 from infra.memory import settle_memory
 from infra.passwords import Argon2Passwords
@@ -35,7 +35,6 @@ from infra.settings import Settings
 from infra.temporal import TemporalBookingProcess, connect
 from infra.tokens import TokenSigner
 from services.desk import BookingDesk
-from services.gateway import PaymentGateway
 from services.payment_news import PaymentNews
 from services.reserve import Reserver
 from services.user import Accounts
@@ -105,8 +104,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
         await require_guards(database)
         redis = create_redis(settings)
         stack.push_async_callback(redis.aclose)
-        sandbox = SandboxGateway(settings.sandbox_url)
-        stack.push_async_callback(sandbox.aclose)
+        gateways = await stack.enter_async_context(open_gateways(settings))
         passwords = Argon2Passwords()
         stack.callback(passwords.close)
         temporal = await connect(lazy=True)
@@ -115,7 +113,6 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
         process = TemporalBookingProcess(temporal)
         limits = settings.hold_limits
         work = PostgresWorkQueue(database, limits)
-        gateways: dict[str, PaymentGateway] = {sandbox.name: sandbox}
         signer = TokenSigner(
             settings.jwt_seed.get_secret_value(), access_seconds=settings.access_token_seconds
         )
@@ -126,6 +123,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
             redis=redis,
             temporal=temporal,
             gateways=gateways,
+            webhooks=webhook_verifiers(settings),
             signer=signer,
             accounts=Accounts(
                 PostgresAccounts(database),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.work import HoldLimits
@@ -13,16 +13,28 @@ DEV_JWT_SEED = "seathold-development-only-seed-0"
 DEV_WEBHOOK_SECRET = "whsec_c2VhdGhvbGQtZGV2ZWxvcG1lbnQtb25seS1zZWNyZXQ="
 
 
+# Set but empty is not set: compose files pass every variable on.
+OptionalSecret = Annotated[
+    SecretStr | None, BeforeValidator(lambda value: None if value == "" else value)
+]
+
+
 class Settings(BaseSettings):
     """Everything a process needs to know about its surroundings.
 
     Durations are seconds. ``database_url`` is a libpq URL (``postgresql://``).
 
     Raises:
-        ValueError: ``env`` is ``production`` and a development secret is in use.
+        ValueError: ``env`` is ``production`` and a development secret is in use, or Stripe is on
+            and has no secret for its webhooks.
     """
 
-    model_config = SettingsConfigDict(env_prefix="SEATHOLD_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="SEATHOLD_",
+        env_file=".env",
+        extra="ignore",
+        hide_input_in_errors=True,  # else a refusal at the start prints the secrets it was given
+    )
 
     env: Literal["dev", "production"] = "dev"
     database_url: SecretStr = SecretStr("postgresql://seathold:seathold@127.0.0.1:5433/seathold")
@@ -50,6 +62,10 @@ class Settings(BaseSettings):
 
     sandbox_url: str = "http://127.0.0.1:8090"
     webhook_secret: SecretStr = SecretStr(DEV_WEBHOOK_SECRET)
+    webhook_secret_previous: OptionalSecret = None
+    stripe_api_key: OptionalSecret = None
+    stripe_webhook_secret: OptionalSecret = None
+    stripe_webhook_secret_previous: OptionalSecret = None
     jwt_seed: SecretStr = SecretStr(DEV_JWT_SEED)
 
     smtp_host: str = "127.0.0.1"
@@ -68,6 +84,12 @@ class Settings(BaseSettings):
             raise ValueError("SEATHOLD_JWT_SEED is the development seed; set one of your own")
         if self.webhook_secret.get_secret_value() == DEV_WEBHOOK_SECRET:
             raise ValueError("SEATHOLD_WEBHOOK_SECRET is the development secret; set your own")
+        return self
+
+    @model_validator(mode="after")
+    def require_signed_webhooks(self) -> Self:
+        if self.stripe_api_key is not None and self.stripe_webhook_secret is None:
+            raise ValueError("SEATHOLD_STRIPE_API_KEY needs SEATHOLD_STRIPE_WEBHOOK_SECRET")
         return self
 
     @property

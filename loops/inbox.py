@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import orjson
 import structlog
 
-from domain.errors import NotFound, Unavailable
+from domain.errors import Conflict, NotFound, Unavailable
 from services.payment_news import PaymentNews
 from services.process import ProcessAway, ProcessUnknown
 from services.work import InboxRow, WorkQueue
@@ -49,13 +48,18 @@ class InboxLoop:
                 return False
 
     async def _act(self, row: InboxRow) -> bool:
-        session_id = _session_id(row.body)
-        if session_id is None:
-            return await self._quarantine(row, "the event names no session")
+        session_id = None
         try:
+            session_id = await self._news.session_id_of(row.provider, orjson.loads(row.body))
+            if session_id is None:
+                return await self._quarantine(row, "the event names no session")
             ours = await self._news.by_session(row.provider, session_id, request_id=row.request_id)
         except NotFound:
             return await self._quarantine(row, "the provider knows no such session", session_id)
+        except Conflict as error:
+            if error.code != "provider_refused":
+                raise
+            return await self._quarantine(row, error.detail, session_id)
         if not ours:
             return await self._quarantine(row, "no booking has this session", session_id)
         log.info("webhook_done", type=row.event_type)
@@ -67,10 +71,3 @@ class InboxLoop:
         await self._work.quarantine_inbox(row.id, reason=reason)
         log.warning("webhook_quarantined", type=row.event_type, reason=reason)
         return False
-
-
-def _session_id(body: bytes) -> str | None:
-    event: Any = orjson.loads(body)
-    data = event.get("data")
-    session_id = data.get("session_id") if isinstance(data, dict) else None
-    return session_id if isinstance(session_id, str) else None

@@ -111,13 +111,12 @@ class BookingDesk:
                     booking_id,
                     user_id=caller.user_id,
                     provider=provider_name,
+                    return_url=return_url,
                     request_id=caller.request_id,
                 )
             if plan.attempt is not None:
                 is_new = plan.attempt.session_id is None
-                opened = await provider.open_session(
-                    self._begin, self._gateways, plan.attempt, return_url=return_url
-                )
+                opened = await provider.open_session(self._begin, self._gateways, plan.attempt)
                 return opened, is_new
             closed, captured = await provider.close_sessions(
                 self._begin, self._gateways, booking_id, request_id=caller.request_id

@@ -1,12 +1,30 @@
-"""The port to a payment provider; the sandbox is one adapter, Stripe will be another."""
+"""The port to a payment provider; the sandbox is one adapter, Stripe another."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from domain.money import Money
 from domain.payment import ProviderPayment, ProviderRefund, ProviderSession
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a provider can do, declared by its adapter.
+
+    ``can_void``: authorised money can be let go without a refund. ``min_session_seconds``: the
+    shortest life it gives a pay page; our hold may end before, and then closes the page.
+    ``settles_later``: a buyer can be done while the money is still on its way.
+    ``manual_capture``: it can authorise first and capture later.
+    """
+
+    can_void: bool
+    min_session_seconds: int
+    settles_later: bool
+    manual_capture: bool
 
 
 class PaymentGateway(Protocol):
@@ -22,10 +40,17 @@ class PaymentGateway(Protocol):
         """The name in paths and rows, such as ``sandbox``."""
         ...
 
+    @property
+    def abilities(self) -> Abilities: ...
+
     async def open_session(
         self, *, key: str, booking_id: str, amount: Money, return_url: str, expires_at: datetime
     ) -> ProviderSession:
-        """Open a pay page; the same ``key`` answers with the same session."""
+        """Open a pay page; the same ``key`` answers with the same session.
+
+        A repeat must ask for exactly the same: providers refuse a key that comes with another
+        wish. The page may live longer than ``expires_at``, never shorter.
+        """
         ...
 
     async def read_session(self, session_id: str) -> ProviderSession: ...
@@ -38,4 +63,11 @@ class PaymentGateway(Protocol):
 
     async def refund(self, reference: str, *, key: str, amount: Money) -> ProviderRefund:
         """Give ``amount`` back; the same ``key`` never gives it back twice."""
+        ...
+
+    async def session_id_of(self, event: Mapping[str, Any]) -> str | None:
+        """The session that a webhook's body, read as JSON, is about; None when about none.
+
+        A provider whose events do not always name it is asked.
+        """
         ...

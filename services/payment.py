@@ -42,7 +42,13 @@ class Recorded:
 
 
 async def plan_checkout(
-    tx: Transaction, booking_id: UUID, *, user_id: UUID, provider: str, request_id: str | None
+    tx: Transaction,
+    booking_id: UUID,
+    *,
+    user_id: UUID,
+    provider: str,
+    return_url: str,
+    request_id: str | None,
 ) -> CheckoutPlan:
     """Record the attempt and make the claim non-lapsing, before the provider hears of it.
 
@@ -62,7 +68,7 @@ async def plan_checkout(
     if still_open := tuple(attempt for attempt in attempts if attempt.session_open):
         return CheckoutPlan(None, still_open)
     number = len(attempts) + 1
-    return CheckoutPlan(_start_attempt(tx, booking, number, provider, request_id))
+    return CheckoutPlan(_start_attempt(tx, booking, number, provider, return_url, request_id))
 
 
 async def record_payment(
@@ -174,7 +180,12 @@ def _require_payable(booking: Booking) -> None:
 
 
 def _start_attempt(
-    tx: Transaction, booking: Booking, number: int, provider: str, request_id: str | None
+    tx: Transaction,
+    booking: Booking,
+    number: int,
+    provider: str,
+    return_url: str,
+    request_id: str | None,
 ) -> Attempt:
     # Only the first page stretches the hold, so that paying cannot be a way to hold for ever.
     expires_at = checkout_expiry(booking) if booking.lapses else booking.hold_expires_at
@@ -187,6 +198,7 @@ def _start_attempt(
         status="open",
         amount=booking.total,
         checkout_url=None,
+        return_url=return_url,
         expires_at=expires_at,
         session_open=True,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from services import case, payment, provider
@@ -41,6 +42,10 @@ class PaymentNews:
             self._begin, attempt, session, request_id=request_id
         ):
             await self._tell(news, request_id)
+
+    async def session_id_of(self, provider_name: str, event: Mapping[str, Any]) -> str | None:
+        """The session a webhook is about, in its provider's own shape of events."""
+        return await self._gateways[provider_name].session_id_of(event)
 
     async def by_session(
         self, provider_name: str, session_id: str, *, request_id: str | None

@@ -75,6 +75,7 @@ class Attempt:
     status: str
     amount: Money
     checkout_url: str | None
+    return_url: str
     expires_at: datetime
     session_open: bool
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
-from domain.errors import Unavailable
+from domain.errors import Conflict, Unavailable
 from domain.payment import ProviderSession, SessionStatus
 from services import payment
 from services.gateway import PaymentGateway
@@ -15,9 +15,7 @@ from services.ports import Attempt, UnitOfWork
 Gateways = Mapping[str, PaymentGateway]
 
 
-async def open_session(
-    begin: UnitOfWork, gateways: Gateways, attempt: Attempt, *, return_url: str
-) -> Attempt:
+async def open_session(begin: UnitOfWork, gateways: Gateways, attempt: Attempt) -> Attempt:
     """Open the attempt's pay page; a repeat, also after a crash, gets the same page.
 
     Raises:
@@ -29,7 +27,7 @@ async def open_session(
         key=str(attempt.id),
         booking_id=str(attempt.booking_id),
         amount=attempt.amount,
-        return_url=return_url,
+        return_url=attempt.return_url,
         expires_at=attempt.expires_at,
     )
     async with begin.alone() as tx:
@@ -53,6 +51,10 @@ async def close_sessions(
             session = await _expire(begin, gateways, attempt)
         except Unavailable:
             closed = False
+            continue
+        if session is None:
+            async with begin() as tx:
+                tx.payments.close_session(attempt.id)
             continue
         for recorded in await record_session(begin, attempt, session, request_id=request_id):
             if recorded.confirms is not None:
@@ -101,9 +103,17 @@ async def send_refund(
     return answer.status
 
 
-async def _expire(begin: UnitOfWork, gateways: Gateways, attempt: Attempt) -> ProviderSession:
-    """A page whose id never reached us is asked for again by its key, then closed."""
-    known = await open_session(begin, gateways, attempt, return_url="about:blank")
+async def _expire(
+    begin: UnitOfWork, gateways: Gateways, attempt: Attempt
+) -> ProviderSession | None:
+    """A page whose id never reached us is asked for again by its key, then closed.
+
+    None when there is no page: it is refused now, and one opened before had been given again.
+    """
+    try:
+        known = await open_session(begin, gateways, attempt)
+    except Conflict:
+        return None
     assert known.session_id is not None, "open_session stored it"
     return await gateways[attempt.provider].expire_session(
         known.session_id, key=f"cancel:{attempt.id}"

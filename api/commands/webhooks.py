@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import structlog
 from fastapi import APIRouter, Path, Request, Response
 
 from api.deps.state import State
 from api.deps.write import RequestId
 from domain.errors import NotFound
-from infra.gateways.webhooks import verify_webhook
 from infra.postgres import inbox
 
+log = structlog.get_logger(__name__)
 router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
 
 
@@ -23,11 +24,11 @@ async def receive(
     request_id: RequestId,
 ) -> Response:
     """Store a signed event; a duplicate is acknowledged too."""
-    if provider not in state.gateways:
+    verifier = state.webhooks.get(provider)
+    if verifier is None:
         raise NotFound(f"There is no provider {provider}.")
     body = await request.body()
-    secrets = [state.settings.webhook_secret.get_secret_value()]
-    event = verify_webhook(secrets, request.headers, body)
+    event = verifier.verify(request.headers, body)
     await inbox.store(
         state.database,
         provider=provider,
@@ -35,5 +36,8 @@ async def receive(
         event_type=event.event_type,
         body=body,
         request_id=request_id,
+        quarantine=event.quarantine,
     )
+    if event.quarantine is not None:
+        log.warning("webhook_quarantined", type=event.event_type, reason=event.quarantine)
     return Response(status_code=204)

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from starlette.requests import Request
 from temporalio.client import Client
 
+from infra.gateways.events import WebhookVerifier
 from infra.postgres.database import Database
 from infra.postgres.idempotency import PostgresIdempotency
 from infra.postgres.show import ShowCache
@@ -31,6 +32,7 @@ class AppState:
     redis: Redis
     temporal: Client
     gateways: Mapping[str, PaymentGateway]
+    webhooks: Mapping[str, WebhookVerifier]
     signer: TokenSigner
     accounts: Accounts
     idempotency: PostgresIdempotency

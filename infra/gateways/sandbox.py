@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self, TypeVar
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal, Self
 
 import httpx2
 import orjson
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AwareDatetime, Field, model_validator
 
-from domain.errors import Conflict, NotFound, Unavailable
 from domain.money import Money
 from domain.payment import (
     ProviderPayment,
@@ -29,38 +18,22 @@ from domain.payment import (
     ProviderSession,
     SessionStatus,
 )
+from infra.gateways.wire import (
+    TIMEOUTS,
+    Amount,
+    Answer,
+    Id,
+    Shape,
+    WebUrl,
+    checked_id,
+    exchange,
+    require_success,
+    understand,
+    unusable,
+)
+from services.gateway import Abilities
 
-CONNECT_SECONDS = 2.0
-TOTAL_SECONDS = 5.0
-TIMEOUT = httpx2.Timeout(TOTAL_SECONDS, connect=CONNECT_SECONDS)
-MAX_ANSWER_BYTES = 1024 * 1024
-MAX_RETRY_AFTER_SECONDS = 60
-
-ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
-
-
-def web_url(value: str) -> str:
-    """``value`` if a buyer's browser may be sent there.
-
-    Raises:
-        ValueError: it is not an absolute http or https URL of visible ASCII.
-    """
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("not an absolute http or https URL")
-    return value
-
-
-Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
-Amount = Annotated[int, Field(ge=0, le=10**12)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
-WebUrl = Annotated[str, Field(pattern=r"^[!-~]{1,2048}$"), AfterValidator(web_url)]
-
-
-class Answer(BaseModel):
-    """An answer of the provider: known fields strictly, unknown ones not at all."""
-
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
 
 class PaymentAnswer(Answer):
@@ -119,7 +92,7 @@ class RefundAnswer(Answer):
     status: Literal["pending", "succeeded", "failed"]
 
 
-Shape = TypeVar("Shape", bound=Answer)
+ABILITIES = Abilities(can_void=True, min_session_seconds=0, settles_later=True, manual_capture=True)
 
 
 class SandboxGateway:
@@ -137,6 +110,10 @@ class SandboxGateway:
     @property
     def name(self) -> str:
         return "sandbox"
+
+    @property
+    def abilities(self) -> Abilities:
+        return ABILITIES
 
     async def aclose(self) -> None:
         await self._transport.aclose()
@@ -187,6 +164,11 @@ class SandboxGateway:
             raise unusable("the refund is not the one that was asked for")
         return ProviderRefund(reference=answer.id, status=answer.status)
 
+    async def session_id_of(self, event: Mapping[str, Any]) -> str | None:
+        data = event.get("data")
+        session_id = data.get("session_id") if isinstance(data, dict) else None
+        return session_id if isinstance(session_id, str) else None
+
     def _same_session(self, session_id: str, answer: SessionAnswer) -> ProviderSession:
         foreign = any(payment.session_id != answer.id for payment in answer.payments)
         if answer.id != session_id or foreign:
@@ -210,87 +192,8 @@ class SandboxGateway:
             headers["content-type"] = "application/json"
             content = orjson.dumps(body)
         request = httpx2.Request(
-            method,
-            self._base_url + path,
-            headers=headers,
-            content=content,
-            extensions={"timeout": TIMEOUT.as_dict()},
+            method, self._base_url + path, headers=headers, content=content, extensions=TIMEOUTS
         )
-        try:
-            async with asyncio.timeout(TOTAL_SECONDS):
-                answer, received = await self._exchange(request)
-        except (httpx2.HTTPError, TimeoutError) as error:
-            raise unusable(f"no answer ({type(error).__name__})") from error
-        return understand(shape, answer, received)
-
-    async def _exchange(self, request: httpx2.Request) -> tuple[httpx2.Response, bytes]:
-        answer = await self._transport.handle_async_request(request)
-        try:
-            received = bytearray()
-            async for chunk in answer.aiter_bytes():
-                received += chunk
-                if len(received) > MAX_ANSWER_BYTES:
-                    raise unusable("the answer is too long")
-            return answer, bytes(received)
-        finally:
-            await answer.aclose()
-
-
-def understand(shape: type[Shape], answer: httpx2.Response, body: bytes) -> Shape:
-    """The body as ``shape``.
-
-    Raises:
-        NotFound: the provider says so itself, in JSON.
-        Conflict: ``provider_refused``.
-        Unavailable: anything that is not an answer the provider documents.
-    """
-    status = answer.status_code
-    if status == 429 or status >= 500 or 300 <= status < 400:
-        raise unusable(f"it answered {status}", retry_after=retry_after(answer))
-    media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise unusable("the answer is not JSON")
-    if status == 404:
-        raise NotFound("The payment provider knows no such thing.")
-    if status >= 400:
-        raise Conflict(
-            f"The payment provider refused with {status}.",
-            code="provider_refused",
-            provider_code=error_code(body),
-        )
-    try:
-        return shape.model_validate_json(body)
-    except ValidationError as error:
-        raise unusable("the answer is not what it documents") from error
-
-
-def checked_id(value: str) -> str:
-    """``value`` if it can be an id of the provider, and so a part of a path.
-
-    Raises:
-        NotFound: it cannot, so the provider knows no such thing.
-    """
-    if not ID.fullmatch(value):
-        raise NotFound("The payment provider knows no such thing.")
-    return value
-
-
-def error_code(body: bytes) -> str | None:
-    """The provider's name for a refusal, where it gives a readable one."""
-    try:
-        code = orjson.loads(body)["error"]["code"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return None
-    return code if isinstance(code, str) and ID.fullmatch(code) else None
-
-
-def retry_after(answer: httpx2.Response) -> int:
-    """The wait the provider asks for, in seconds, within reason."""
-    asked = answer.headers.get("retry-after", "")
-    if asked.isascii() and asked.isdigit():
-        return min(max(int(asked[:6]), 1), MAX_RETRY_AFTER_SECONDS)
-    return 2
-
-
-def unusable(what: str, *, retry_after: int = 2) -> Unavailable:
-    return Unavailable(f"The payment provider is not usable: {what}.", retry_after=retry_after)
+        answer, received = await exchange(self._transport, request)
+        require_success(answer, received)
+        return understand(shape, received)

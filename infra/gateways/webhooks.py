@@ -4,31 +4,42 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-import orjson
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from domain.errors import Invalid, Unauthenticated
+from infra.gateways.events import (
+    EVENT_ID,
+    EVENT_TYPE,
+    VerifiedEvent,
+    header,
+    malformed,
+    read_object,
+    read_text,
+    unsigned,
+)
 
-EVENT_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 TIMESTAMP = re.compile(r"[1-9][0-9]{0,11}")
 SIGNATURES = re.compile(r"[!-~]{1,16},[!-~]{1,512}(?: [!-~]{1,16},[!-~]{1,512}){0,15}")
 # 32 bytes have exactly one proper base64 spelling; the library's decoder would take others too.
 SIGNATURE = re.compile(r"v1,[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
-EVENT_TYPE = re.compile(r"[!-~]{1,100}")
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedEvent:
-    """What a provider said and signed. ``data`` is as sent: a hint, to be re-read there."""
+class StandardWebhooks:
+    """:class:`infra.gateways.events.WebhookVerifier` for Standard Webhooks.
 
-    event_id: str
-    event_type: str
-    data: dict[str, Any]
+    Raises:
+        ValueError: a secret is empty or not base64.
+    """
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        for secret in secrets:
+            verifier(secret)
+        self._secrets = tuple(secrets)
+
+    def verify(self, headers: Mapping[str, str], body: bytes) -> VerifiedEvent:
+        return verify_webhook(self._secrets, headers, body)
 
 
 def verify_webhook(
@@ -48,10 +59,7 @@ def verify_webhook(
     event_id = header(lowered, "webhook-id", EVENT_ID)
     timestamp = header(lowered, "webhook-timestamp", TIMESTAMP)
     signatures = header(lowered, "webhook-signature", SIGNATURES)
-    try:
-        text = body.decode()
-    except UnicodeDecodeError as error:
-        raise malformed("the body is not UTF-8") from error
+    text = read_text(body)
     proper = [one for one in signatures.split(" ") if SIGNATURE.fullmatch(one)]
     signed = {
         "webhook-id": event_id,
@@ -61,10 +69,7 @@ def verify_webhook(
     # Each secret is tried, so that the time it takes does not tell which of them fits.
     fits = [fits_secret(secret, text, signed) for secret in secrets]
     if not any(fits):
-        raise Unauthenticated(
-            "The signature does not fit, or its timestamp is too far from now.",
-            code="invalid_signature",
-        )
+        raise unsigned()
     return read_event(event_id, body)
 
 
@@ -98,29 +103,8 @@ def read_event(event_id: str, body: bytes) -> VerifiedEvent:
     Raises:
         Invalid: ``malformed``.
     """
-    try:
-        event = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise malformed("the body is not JSON") from error
-    if not isinstance(event, dict):
-        raise malformed("the body is not a JSON object")
+    event = read_object(body)
     kind, data = event.get("type"), event.get("data")
     if not isinstance(kind, str) or not EVENT_TYPE.fullmatch(kind) or not isinstance(data, dict):
         raise malformed("the body has no type and data")
     return VerifiedEvent(event_id=event_id, event_type=kind, data=data)
-
-
-def header(headers: Mapping[str, str], name: str, shape: re.Pattern[str]) -> str:
-    """The header's value.
-
-    Raises:
-        Invalid: ``malformed``: it is missing or not of that shape.
-    """
-    value = headers.get(name, "")
-    if not shape.fullmatch(value):
-        raise malformed(f"the header {name} is missing or unreadable")
-    return value
-
-
-def malformed(what: str) -> Invalid:
-    return Invalid(f"Not a webhook: {what}.", code="malformed")

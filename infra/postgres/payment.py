@@ -32,8 +32,10 @@ UPDATE payments SET last_read_at = clock_timestamp() WHERE id = :id
 AND (last_read_at IS NULL OR last_read_at < clock_timestamp() - interval '1 second')
 """)
 ADD_ATTEMPT = text("""
-INSERT INTO payments (id, booking_id, attempt, provider, status, amount, currency, expires_at)
-VALUES (:id, :booking_id, :attempt, :provider, :status, :amount, :currency, :expires_at)
+INSERT INTO payments (id, booking_id, attempt, provider, status, amount, currency, return_url,
+                      expires_at)
+VALUES (:id, :booking_id, :attempt, :provider, :status, :amount, :currency, :return_url,
+        :expires_at)
 """)
 # First poll after 30 seconds: by then a webhook that will come has mostly come.
 SET_SESSION = text("""
@@ -126,6 +128,7 @@ class PostgresPayments:
             status=attempt.status,
             amount=attempt.amount.amount,
             currency=attempt.amount.currency,
+            return_url=attempt.return_url,
             expires_at=attempt.expires_at,
         )
 
@@ -221,6 +224,7 @@ def as_attempt(row: Any) -> Attempt:
         status=row.status,
         amount=Money(row.amount, row.currency),
         checkout_url=row.checkout_url,
+        return_url=row.return_url,
         expires_at=row.expires_at,
         session_open=row.session_open,
     )

@@ -597,6 +597,7 @@ def upgrade() -> None:
         sa.Column("amount", sa.BigInteger(), nullable=False),
         sa.Column("currency", sa.Text(), nullable=False),
         sa.Column("checkout_url", sa.Text(), nullable=True),
+        sa.Column("return_url", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
         sa.Column(
             "created_at",

@@ -61,7 +61,12 @@ class Desk:
             attempt = await tx.payments.latest_attempt(id_)
             if attempt is None:
                 plan = await payment.plan_checkout(
-                    tx, id_, user_id=UUID(input.user_id), provider="sandbox", request_id=None
+                    tx,
+                    id_,
+                    user_id=UUID(input.user_id),
+                    provider="sandbox",
+                    return_url="http://shop.test/back",
+                    request_id=None,
                 )
                 attempt = plan.attempt
         assert attempt is not None

@@ -31,6 +31,7 @@ class Till:
                 UUID(input.booking_id),
                 user_id=UUID(input.user_id),
                 provider="sandbox",
+                return_url="http://shop.test/back",
                 request_id=None,
             )
         return input

@@ -78,6 +78,7 @@ class Office:
                 UUID(input.booking_id),
                 user_id=UUID(input.user_id),
                 provider="sandbox",
+                return_url="http://shop.test/back",
                 request_id=None,
             )
             assert plan.attempt is not None

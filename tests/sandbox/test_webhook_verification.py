@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from domain.errors import Invalid, Unauthenticated
-from infra.gateways.webhooks import VerifiedEvent, verify_webhook
+from infra.gateways.events import VerifiedEvent
+from infra.gateways.webhooks import verify_webhook
 
 SECRET = "whsec_" + base64.b64encode(b"the current secret of the tests!").decode()
 OLD_SECRET = "whsec_" + base64.b64encode(b"the secret before the rotation!!").decode()

@@ -19,6 +19,8 @@ payments = Table(
     c.big("amount"),
     c.string("currency"),
     c.string("checkout_url", nullable=True),
+    # Where the page sends the buyer: a provider's key must come with the same wish each time.
+    c.string("return_url", default=""),
     c.at("expires_at"),
     c.at("created_at", now=True),
     c.at("updated_at", now=True),

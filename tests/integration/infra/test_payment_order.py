@@ -42,6 +42,7 @@ async def attempt(engine: AsyncEngine, database: Database) -> Attempt:
             UUID(input.booking_id),
             user_id=hall.user_id,
             provider="sandbox",
+            return_url="http://shop.test/back",
             request_id=None,
         )
     assert plan.attempt is not None

@@ -1,0 +1,196 @@
+"""Stripe's answers, checked like user input, and what they mean in the port's words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from domain.errors import Conflict
+from domain.money import MINOR_DIGITS, Money
+from domain.payment import ProviderPayment, ProviderPaymentStatus, ProviderSession, SessionStatus
+from infra.gateways.wire import Amount, Answer, Id, WebUrl, unusable
+
+# Stripe counts like ISO 4217 (JPY in whole yen, KWD in thousandths) but for these three.
+DIGITS_AT_STRIPE = {"ISK": 2, "UGX": 2, "MGA": 0}
+
+Currency = Annotated[str, Field(pattern=r"^[a-z]{3}$")]
+
+
+def to_stripe(money: Money) -> int:
+    """Minor units as Stripe counts them.
+
+    Raises:
+        Conflict: ``provider_refused``: the amount is finer than Stripe can charge.
+    """
+    shift = _shift(money.currency)
+    if shift >= 0:
+        return int(money.amount * 10**shift)
+    amount, rest = divmod(money.amount, 10**-shift)
+    if rest:
+        raise Conflict(
+            f"Stripe takes no fractions of {money.currency}.",
+            code="provider_refused",
+            provider_code="invalid_amount",
+        )
+    return int(amount)
+
+
+def from_stripe(amount: int, currency: str) -> Money:
+    """What Stripe says, in our minor units.
+
+    Raises:
+        Unavailable: it is a fraction of a unit that has none.
+    """
+    code = currency.upper()
+    shift = _shift(code)
+    ours, rest = divmod(amount, 10**shift) if shift >= 0 else (amount * 10**-shift, 0)
+    if rest:
+        raise unusable(f"the amount is a fraction of {code}")
+    return Money(int(ours), code)
+
+
+def _shift(currency: str) -> int:
+    ours = MINOR_DIGITS.get(currency, 2)
+    return DIGITS_AT_STRIPE.get(currency, ours) - ours
+
+
+class ChargeAnswer(Answer):
+    id: Id
+    status: Literal["succeeded", "pending", "failed"]
+    amount_captured: Amount
+    amount_refunded: Amount
+
+
+class IntentAnswer(Answer):
+    """A PaymentIntent with its last charge: only that one can have succeeded."""
+
+    id: Id
+    status: Literal[
+        "requires_payment_method",
+        "requires_confirmation",
+        "requires_action",
+        "processing",
+        "requires_capture",
+        "canceled",
+        "succeeded",
+    ]
+    amount: Amount
+    currency: Currency
+    latest_charge: ChargeAnswer | None
+    last_payment_error: dict[str, Any] | None
+    metadata: dict[str, str]
+
+    def as_payment(self, session_id: str) -> ProviderPayment | None:
+        """None when nobody has tried to pay yet."""
+        status = self._status()
+        if status is None:
+            return None
+        captured = refunded = 0
+        amount = from_stripe(self.amount, self.currency)
+        if self.status == "succeeded":
+            charge = self._captured_charge()
+            # What was paid, not what was asked: part of an authorised amount can be captured.
+            amount = from_stripe(charge.amount_captured, self.currency)
+            captured = amount.amount
+            refunded = from_stripe(charge.amount_refunded, self.currency).amount
+        return ProviderPayment(
+            reference=self.id,
+            session_id=session_id,
+            booking_reference=self.metadata.get("booking_id", ""),
+            status=status,
+            amount=amount,
+            captured=captured,
+            refunded=refunded,
+        )
+
+    def _status(self) -> ProviderPaymentStatus | None:
+        match self.status:
+            case "succeeded":
+                charge = self._captured_charge()
+                if charge.amount_refunded == charge.amount_captured:
+                    return ProviderPaymentStatus.REFUNDED
+                return ProviderPaymentStatus.CAPTURED
+            case "processing":
+                return ProviderPaymentStatus.PROCESSING
+            case "requires_capture":
+                return ProviderPaymentStatus.AUTHORISED
+            case "canceled" if self.latest_charge and self.latest_charge.status != "failed":
+                return ProviderPaymentStatus.VOIDED
+        tried = self.latest_charge is not None or self.last_payment_error is not None
+        return ProviderPaymentStatus.FAILED if tried else None
+
+    def _captured_charge(self) -> ChargeAnswer:
+        charge = self.latest_charge
+        if charge is None or not 0 < charge.amount_captured >= charge.amount_refunded:
+            raise unusable("a payment that succeeded has no sound charge")
+        return charge
+
+
+class SessionAnswer(Answer):
+    """A Checkout Session; ``payment_intent`` is expanded, or an id where that was not asked."""
+
+    id: Id
+    status: Literal["open", "complete", "expired"]
+    payment_status: Literal["paid", "unpaid", "no_payment_required"]
+    amount_total: Amount | None
+    currency: Currency | None
+    client_reference_id: Annotated[str, Field(max_length=255)] | None
+    url: WebUrl | None
+    expires_at: Annotated[int, Field(ge=0, le=10**11)]
+    payment_intent: IntentAnswer | Id | None
+
+    @property
+    def intent(self) -> IntentAnswer | None:
+        return self.payment_intent if isinstance(self.payment_intent, IntentAnswer) else None
+
+    def as_session(self) -> ProviderSession:
+        """``checkout_url`` is empty once the page is closed."""
+        payment = self.intent.as_payment(self.id) if self.intent else None
+        return ProviderSession(
+            session_id=self.id,
+            status=self._status(),
+            checkout_url=self.url or "",
+            expires_at=datetime.fromtimestamp(self.expires_at, UTC),
+            payments=(payment,) if payment else (),
+        )
+
+    def _status(self) -> SessionStatus:
+        if self.status != "complete":
+            return SessionStatus(self.status)
+        if self.payment_status != "unpaid":
+            return SessionStatus.PAID
+        match self.intent.status if self.intent else "processing":
+            case "processing":
+                return SessionStatus.PROCESSING
+            case "requires_capture" | "succeeded":
+                return SessionStatus.PAID
+        # The buyer was done, then the bank said no: the page will not take money again.
+        return SessionStatus.EXPIRED
+
+
+class SessionOfIntent(Answer):
+    id: Id
+
+
+class SessionList(Answer):
+    data: Annotated[list[SessionOfIntent], Field(max_length=100)]
+
+
+class RefundAnswer(Answer):
+    id: Id
+    payment_intent: Id
+    amount: Amount
+    currency: Currency
+    status: Literal["pending", "requires_action", "succeeded", "failed", "canceled"]
+
+    @property
+    def outcome(self) -> str:
+        """In the port's words; one that waits for the buyer's bank details is pending."""
+        match self.status:
+            case "succeeded":
+                return "succeeded"
+            case "failed" | "canceled":
+                return "failed"
+        return "pending"

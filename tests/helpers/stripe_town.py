@@ -1,0 +1,232 @@
+"""Stripe with a memory: stripe-mock judges each request and gives the documented shape of the
+answer; over it is laid what was opened, paid and refunded here."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+import httpx2
+import orjson
+
+from infra.gateways.stripe import API_VERSION
+
+KEY = "sk_test_townTownTown"
+Json = dict[str, Any]
+
+INTENT = {
+    "captured": "succeeded",
+    "authorised": "requires_capture",
+    "processing": "processing",
+    "failed": "requires_payment_method",
+}
+
+
+class Refused(Exception):
+    def __init__(self, status: int, message: str, **error: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error = {"type": "invalid_request_error", "message": message, **error}
+
+
+@dataclass
+class StripeTown(httpx2.AsyncBaseTransport):
+    """The transport of a gateway whose base URL is ``mock_url``, and the acts of the tests."""
+
+    mock_url: str
+    mock: httpx2.AsyncBaseTransport = field(default_factory=httpx2.AsyncHTTPTransport)
+    requests: list[httpx2.Request] = field(default_factory=list)
+    faults: Json = field(default_factory=dict)
+    sessions: dict[str, Json] = field(default_factory=dict)
+    intents: dict[str, Json] = field(default_factory=dict)
+    refunds: dict[str, Json] = field(default_factory=dict)
+    keys: dict[str, tuple[tuple[str, bytes], Json]] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def configure(self, **faults: Any) -> None:
+        self.faults |= faults
+
+    def pay(
+        self,
+        session: Json,
+        outcome: str = "captured",
+        *,
+        amount: int | None = None,
+        currency: str | None = None,
+        force: bool = False,
+    ) -> str:
+        """Pay as a buyer; the PaymentIntent's id."""
+        page = self.sessions[session["id"]]
+        assert force or page["status"] == "open"
+        paid = page["amount_total"] if amount is None else amount
+        charge = {
+            "id": f"ch_{next(self._numbers)}",
+            "status": {"failed": "failed", "processing": "pending"}.get(outcome, "succeeded"),
+            "amount_captured": paid if outcome == "captured" else 0,
+            "amount_refunded": 0,
+        }
+        intent = {
+            "id": f"pi_{next(self._numbers)}",
+            "status": INTENT[outcome],
+            "amount": paid,
+            "currency": (currency or page["currency"]).lower(),
+            "metadata": page["metadata"],
+            "latest_charge": charge,
+            "last_payment_error": {"type": "card_error"} if outcome == "failed" else None,
+        }
+        self.intents[intent["id"]] = intent
+        page["payment_intent"] = intent["id"]
+        if outcome != "failed":
+            page |= {"status": "complete", "url": None}
+            page["payment_status"] = "paid" if outcome == "captured" else "unpaid"
+        return str(intent["id"])
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        self.requests.append(request)
+        if hang_ms := self.faults.get("hang_ms"):
+            await asyncio.sleep(hang_ms / 1000)  # the behaviour under test, not a wait
+        fault = self._fault()
+        late = self.faults.get("fail_after_effect")
+        if fault is not None and not late:
+            return fault
+        answer = await self._answer(request)
+        return fault if fault is not None and request.method == "POST" else answer
+
+    async def aclose(self) -> None:
+        """The tests share it; :meth:`close` ends it."""
+
+    async def close(self) -> None:
+        await self.mock.aclose()
+
+    def _fault(self) -> httpx2.Response | None:
+        if self.faults.get("error_rate"):
+            return refusal(500, {"type": "api_error", "message": "sorry"})
+        match self.faults.get("respond"):
+            case "html":
+                return httpx2.Response(200, html="<h1>sorry</h1>")
+            case "redirect":
+                return httpx2.Response(307, headers={"location": "http://elsewhere.test/"})
+            case "400":
+                return refusal(400, {"type": "invalid_request_error", "message": "no"})
+            case "429":
+                return refusal(429, {"type": "invalid_request_error", "code": "rate_limit"})
+        return None
+
+    async def _answer(self, request: httpx2.Request) -> httpx2.Response:
+        assert request.headers["stripe-version"] == API_VERSION
+        if request.headers["authorization"] != f"Bearer {KEY}":
+            return refusal(401, {"type": "invalid_request_error", "message": "Invalid API Key"})
+        judged = await self.mock.handle_async_request(request)
+        shape = orjson.loads(await judged.aread())
+        await judged.aclose()
+        if judged.status_code != 200:
+            return httpx2.Response(judged.status_code, json=shape)
+        key = request.headers.get("idempotency-key")
+        asked = (request.url.path, request.content)
+        headers = {}
+        try:
+            if key in self.keys:
+                first, answer = self.keys[key]
+                if first != asked:
+                    raise Refused(400, "Keys for idempotent requests", type="idempotency_error")
+                headers["idempotent-replayed"] = "true"
+            else:
+                answer = merged(shape, self._act(request))
+                if key is not None:
+                    self.keys[key] = (asked, answer)
+        except Refused as refused:
+            return refusal(refused.status, refused.error)
+        return httpx2.Response(200, json=answer, headers=headers)
+
+    def _act(self, request: httpx2.Request) -> Json:
+        wish = dict(parse_qsl(request.content.decode() or request.url.query.decode()))
+        expand = "payment_intent.latest_charge" in wish.values()
+        match (request.method, *request.url.path.split("/")[2:]):
+            case ("POST", "checkout", "sessions"):
+                return self._open(wish)
+            case ("GET", "checkout", "sessions"):
+                asked = wish["payment_intent"]
+                found = [one for one in self.sessions.values() if one["payment_intent"] == asked]
+                return {"data": found}
+            case ("GET", "checkout", "sessions", id_):
+                return self._page(id_, expand)
+            case ("POST", "checkout", "sessions", id_, "expire"):
+                page = known(self.sessions, id_)
+                if page["status"] != "open":
+                    raise Refused(400, 'Only Checkout Sessions with a status in ["open"]')
+                page |= {"status": "expired", "url": None}
+                return self._page(id_, expand)
+            case ("GET", "payment_intents", id_):
+                return known(self.intents, id_)
+            case ("POST", "refunds"):
+                return self._refund(wish)
+            case ("GET", "refunds", id_):
+                return known(self.refunds, id_)
+        raise AssertionError(f"the town has no {request.method} {request.url.path}")
+
+    def _open(self, wish: dict[str, str]) -> Json:
+        if int(wish["expires_at"]) < time.time() + 1800:
+            raise Refused(400, "must be at least 30 minutes from now", param="expires_at")
+        id_ = f"cs_test_{next(self._numbers)}"
+        self.sessions[id_] = {
+            "id": id_,
+            "status": "open",
+            "payment_status": "unpaid",
+            "amount_total": int(wish["line_items[0][price_data][unit_amount]"]),
+            "currency": wish["line_items[0][price_data][currency]"],
+            "client_reference_id": wish["client_reference_id"],
+            "metadata": {"booking_id": wish["payment_intent_data[metadata][booking_id]"]},
+            "url": f"https://checkout.stripe.com/c/pay/{id_}",
+            "expires_at": int(wish["expires_at"]),
+            "payment_intent": None,
+        }
+        return dict(self.sessions[id_])
+
+    def _page(self, id_: str, expand: bool) -> Json:
+        page = dict(known(self.sessions, id_))
+        if expand and page["payment_intent"] is not None:
+            page["payment_intent"] = self.intents[page["payment_intent"]]
+        return page
+
+    def _refund(self, wish: dict[str, str]) -> Json:
+        intent = known(self.intents, wish["payment_intent"])
+        charge, amount = intent["latest_charge"], int(wish["amount"])
+        if charge["amount_refunded"] + amount > charge["amount_captured"]:
+            raise Refused(400, "Refund amount is greater than charge amount", param="amount")
+        status = self.faults.get("refund_outcome") or "succeeded"
+        if status == "succeeded":
+            charge["amount_refunded"] += amount
+        id_ = f"re_{next(self._numbers)}"
+        self.refunds[id_] = {
+            "id": id_,
+            "payment_intent": intent["id"],
+            "amount": amount,
+            "currency": intent["currency"],
+            "status": status,
+        }
+        return dict(self.refunds[id_])
+
+
+def known(things: dict[str, Json], id_: str) -> Json:
+    if id_ not in things:
+        raise Refused(404, f"No such thing: '{id_}'", code="resource_missing")
+    return things[id_]
+
+
+def merged(shape: Json, state: Json) -> Json:
+    """``state`` laid over ``shape``, also inside."""
+    deeper = {
+        name: merged(shape[name], value)
+        for name, value in state.items()
+        if isinstance(value, dict) and isinstance(shape.get(name), dict)
+    }
+    return {**shape, **state, **deeper}
+
+
+def refusal(status: int, error: Json) -> httpx2.Response:
+    return httpx2.Response(status, json={"error": error})
