@@ -11,12 +11,14 @@ from fastapi import FastAPI
 
 from api import errors, openapi
 from api.commands import auth, bookings, webhooks
+from api.commands import refunds as refund_commands
 from api.deps.state import AppState
 from api.middleware.body import BodyRules
 from api.middleware.frame import RequestFrame
 from api.middleware.metrics import Metrics
 from api.queries import bookings as booking_queries
 from api.queries import catalogue, health, me, not_yet
+from api.queries import refunds as refund_queries
 from infra.gateways.sandbox import SandboxGateway
 from infra.logging import configure_logging
 from infra.memory import settle_memory
@@ -36,6 +38,7 @@ from infra.tokens import TokenSigner
 from services.desk import BookingDesk
 from services.gateway import PaymentGateway
 from services.payment_news import PaymentNews
+from services.refund_desk import RefundDesk
 from services.reserve import Reserver
 from services.user import Accounts
 
@@ -47,6 +50,8 @@ ROUTERS = (
     webhooks.router,
     auth.router,
     me.router,
+    refund_commands.router,
+    refund_queries.router,
     health.router,
     not_yet.router,
 )
@@ -140,4 +145,5 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
                 gateways,
                 limits,
             ),
+            refunds=RefundDesk(begin, process),
         )

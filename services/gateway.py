@@ -39,3 +39,7 @@ class PaymentGateway(Protocol):
     async def refund(self, reference: str, *, key: str, amount: Money) -> ProviderRefund:
         """Give ``amount`` back; the same ``key`` never gives it back twice."""
         ...
+
+    async def read_refund(self, reference: str) -> ProviderRefund:
+        """A refund by the id that ``refund`` answered with: how it stands now."""
+        ...

@@ -18,6 +18,7 @@ from infra.settings import Settings
 from infra.tokens import TokenSigner
 from services.desk import BookingDesk
 from services.gateway import PaymentGateway
+from services.refund_desk import RefundDesk
 from services.reserve import Reserver
 from services.user import Accounts
 
@@ -35,6 +36,7 @@ class AppState:
     shows: ShowCache
     reserver: Reserver
     desk: BookingDesk
+    refunds: RefundDesk
 
 
 async def app_state(request: Request) -> AppState:

@@ -187,6 +187,13 @@ class SandboxGateway:
             raise unusable("the refund is not the one that was asked for")
         return ProviderRefund(reference=answer.id, status=answer.status)
 
+    async def read_refund(self, reference: str) -> ProviderRefund:
+        path = f"/v1/refunds/{checked_id(reference)}"
+        answer = await self._call(RefundAnswer, "GET", path)
+        if answer.id != reference:
+            raise unusable("the refund is not the one that was asked for")
+        return ProviderRefund(reference=answer.id, status=answer.status)
+
     def _same_session(self, session_id: str, answer: SessionAnswer) -> ProviderSession:
         foreign = any(payment.session_id != answer.id for payment in answer.payments)
         if answer.id != session_id or foreign:

@@ -10,6 +10,7 @@ from infra.postgres import outbox
 from infra.postgres.booking import PostgresBookings
 from infra.postgres.database import Database, Session
 from infra.postgres.payment import PostgresPayments
+from infra.postgres.refund import PostgresRefunds
 from infra.postgres.seat import PostgresSeatClaims
 
 
@@ -36,6 +37,7 @@ class PostgresTransaction:
         self.bookings = PostgresBookings(session)
         self.claims = PostgresSeatClaims(session)
         self.payments = PostgresPayments(session)
+        self.refunds = PostgresRefunds(session)
         self.outbox = PostgresOutbox(session)
 
 
