@@ -74,7 +74,8 @@ async def record_payment(
         raise LookupError(f"booking {attempt.booking_id} has no row")
     receipt, is_new = await tx.payments.record_receipt(attempt, attempt.provider, payment)
     if payment.status is ProviderPaymentStatus.CAPTURED:
-        if is_new:
+        # Decided money that changes again is being refunded; it was verified before.
+        if is_new and receipt.verdict is None:
             await tx.payments.raise_status(attempt.id, "captured")
             booking = _note(tx, booking, EventType.PAYMENT_VERIFIED, receipt, request_id)
         return await _judge(tx, booking, receipt, request_id)

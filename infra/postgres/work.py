@@ -95,11 +95,13 @@ WHERE status = 'pending' AND number IS NULL
 ORDER BY created_at LIMIT :limit
 """)
 
+# Those that wait only for the bank come last: however many, they keep no other from its start.
 ASKED_REFUNDS = text("""
-SELECT DISTINCT booking_id, number FROM refunds
+SELECT booking_id, number FROM refunds
 WHERE status = 'pending' AND number IS NOT NULL
   AND created_at < now() - make_interval(secs => :seconds)
-LIMIT :limit
+GROUP BY booking_id, number
+ORDER BY bool_and(accepted_at IS NOT NULL), min(created_at) LIMIT :limit
 """)
 
 SWEEP_KEYS = text("""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -134,6 +135,25 @@ async def test_a_refund_of_one_seat_keeps_the_others(
 
 
 @pytest.mark.usefixtures("worker")
+async def test_what_the_provider_tells_of_it_afterwards_changes_nothing(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    input = hall.input()
+    await sold(saga, input, provider)
+    [[session_id]] = await saga.rows(
+        "SELECT session_id FROM payments WHERE booking_id = :id", id=UUID(input.booking_id)
+    )
+    for seats, state in ((("A1",), "confirmed"), ((), "refunded")):
+        await result(saga, input, await ask(saga, input, *seats))
+        told = await saga.events(input)
+        await tell(saga, session_id)
+        assert await saga.events(input) == told
+        assert await saga.state(input) == state
+    assert told.count("PaymentVerified") == 1
+    assert [row[1:3] for row in await refunds(saga, input)] == [("succeeded", 1200)] * 2
+
+
+@pytest.mark.usefixtures("worker")
 async def test_close_to_the_show_half_goes_back_and_the_rest_is_kept(
     saga: Saga, engine: AsyncEngine, provider: Sandbox
 ) -> None:
@@ -221,6 +241,47 @@ async def test_a_refund_is_sent_once_whatever_fails(
     assert await saga.claims(input) == {}
     events = await saga.events(input)
     assert [events.count(one) for one in ("RefundAccepted", "RefundSettled")] == [1, 1]
+
+
+async def test_every_step_run_twice_changes_things_once(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    input = hall.input()
+    async with saga.worker(Fault(repeat=2)):
+        reference = await sold(saga, input, provider)
+        assert await result(saga, input, await ask(saga, input, "A1")) == "succeeded"
+    assert provider.payment(reference)["refunded"] == 1200
+    assert await saga.claims(input) == {"A2": "sold"}
+    events = await saga.events(input)
+    once = ("RefundAccepted", "SeatReleased", "RefundSettled")
+    assert [events.count(one) for one in once] == [1, 1, 1]
+
+
+@pytest.mark.usefixtures("worker")
+async def test_many_at_once_are_one_refund(saga: Saga, hall: Hall, provider: Sandbox) -> None:
+    input = hall.input()
+    reference = await sold(saga, input, provider)
+    numbers = await asyncio.gather(*(ask(saga, input) for _ in range(5)), return_exceptions=True)
+    # One who comes when all is over meets a refunded booking.
+    assert {one for one in numbers if not isinstance(one, Conflict)} == {1}
+    assert await result(saga, input) == "succeeded"
+    assert provider.payment(reference)["refunded"] == 2400
+    assert len(await refunds(saga, input)) == 1
+
+
+@pytest.mark.usefixtures("worker")
+async def test_cancelling_the_workflow_does_not_lose_the_money(
+    saga: Saga, hall: Hall, faulty: Sandbox
+) -> None:
+    input = hall.input()
+    await sold(saga, input, faulty)
+    faulty.configure(refund_outcome="pending")
+    number = await ask(saga, input)
+    handle = saga.client.get_workflow_handle(refund_workflow_id(input.booking_id, number))
+    await handle.cancel()
+    await settle_at_the_bank(saga, input, faulty, "succeeded")
+    assert await result(saga, input) == "succeeded"
+    assert await saga.state(input) == "refunded"
 
 
 @pytest.mark.parametrize("after_effect", [False, True])
