@@ -16,6 +16,7 @@ from temporalio.client import Client
 from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker
 
 from activities.booking import DatabaseBookingActivities
+from activities.refund import RefundActivities
 from activities.session import GatewayActivities
 from contracts.booking import BOOKING_QUEUE, PAYMENT_QUEUE
 from infra.gateways.assembly import Gateways, open_gateways
@@ -46,6 +47,7 @@ from services.payment_news import PaymentNews
 from services.preclaim import SeatPreclaims
 from workflows.booking import BookingWorkflow
 from workflows.late_payment import LatePaymentWorkflow
+from workflows.refund import RefundWorkflow
 
 Role = Literal["all", "booking", "loops"]
 log = structlog.get_logger("worker")
@@ -89,6 +91,7 @@ def temporal_workers(parts: Parts) -> list[Worker]:
     """One worker for workflow tasks with their local steps, one for calls to the outside."""
     steps = DatabaseBookingActivities(parts.unit_of_work, parts.preclaims)
     provider = GatewayActivities(parts.unit_of_work, parts.gateways)
+    refunds = RefundActivities(parts.unit_of_work, parts.gateways, parts.preclaims)
     local: list[Callable[..., Any]] = [
         steps.hold_seats,
         steps.extend_hold,
@@ -99,7 +102,7 @@ def temporal_workers(parts: Parts) -> list[Worker]:
     booking = Worker(
         parts.client,
         task_queue=BOOKING_QUEUE,
-        workflows=[BookingWorkflow, LatePaymentWorkflow],
+        workflows=[BookingWorkflow, LatePaymentWorkflow, RefundWorkflow],
         activities=local,
         no_remote_activities=True,
         # The sandbox imports the workflows anew for each run, a fifth of this process's CPU. The
@@ -116,7 +119,13 @@ def temporal_workers(parts: Parts) -> list[Worker]:
     payments = Worker(
         parts.client,
         task_queue=PAYMENT_QUEUE,
-        activities=[*local, steps.release_marks, provider.close_session, provider.send_refund],
+        activities=[
+            *local,
+            steps.release_marks,
+            provider.close_session,
+            provider.send_refund,
+            *refunds.steps,
+        ],
         max_concurrent_activities=20,
         graceful_shutdown_timeout=DRAIN,
     )

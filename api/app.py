@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from api import errors, openapi
 from api.commands import auth, bookings, cases, webhooks
+from api.commands import refunds as refund_commands
 from api.deps.state import AppState
 from api.middleware.body import BodyRules
 from api.middleware.frame import RequestFrame
@@ -18,6 +19,7 @@ from api.middleware.metrics import Metrics
 from api.queries import bookings as booking_queries
 from api.queries import cases as case_queries
 from api.queries import catalogue, health, me, not_yet
+from api.queries import refunds as refund_queries
 from infra.gateways.assembly import open_gateways, webhook_verifiers
 from infra.logging import configure_logging
 from infra.memory import settle_memory
@@ -36,6 +38,7 @@ from infra.temporal import TemporalBookingProcess, connect
 from infra.tokens import TokenSigner
 from services.desk import BookingDesk
 from services.payment_news import PaymentNews
+from services.refund_desk import RefundDesk
 from services.reserve import Reserver
 from services.user import Accounts
 
@@ -47,6 +50,8 @@ ROUTERS = (
     webhooks.router,
     auth.router,
     me.router,
+    refund_commands.router,
+    refund_queries.router,
     health.router,
     cases.router,
     case_queries.router,
@@ -142,4 +147,5 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
                 gateways,
                 limits,
             ),
+            refunds=RefundDesk(begin, process),
         )

@@ -29,6 +29,15 @@ def posting_id(about: UUID, kind: str, key: str = "") -> UUID:
     return uuid5(about, f"posting|{kind}|{key}")
 
 
+def asked_refund_id(booking: UUID, number: int, part: int) -> UUID:
+    return uuid5(booking, f"refund|{number}|{part}")
+
+
+def refund_request_key(booking: UUID, user_id: UUID, key: str, body_hash: bytes) -> UUID:
+    """What a repeat of the same request for a refund is known by."""
+    return uuid5(booking, f"refund-request|{user_id}|{key}|{body_hash.hex()}")
+
+
 def ticket_id(booking: UUID, label: str) -> UUID:
     return uuid5(booking, f"ticket|{label}")
 

@@ -31,6 +31,7 @@ class Kind(StrEnum):
     REFUND_REQUESTED = "refund_requested"
     REFUND_SETTLED = "refund_settled"
     REFUND_FAILED = "refund_failed"
+    REFUND_WITHDRAWN = "refund_withdrawn"
     FEE = "fee"
     DISPUTE_OPENED = "dispute_opened"
     DISPUTE_WON = "dispute_won"
@@ -142,6 +143,12 @@ def refund_failed(subject: Subject, refund_id: UUID, amount: Money) -> Posting:
     """
     due = Account.REFUNDS_DUE
     return _post(Kind.REFUND_FAILED, subject, amount, Account.PROVIDER, due, refund_id)
+
+
+def refund_withdrawn(subject: Subject, refund_id: UUID, amount: Money) -> Posting:
+    """The provider refused a refund of a sale before anything moved: the seats stay sold."""
+    due = Account.REFUNDS_DUE
+    return _post(Kind.REFUND_WITHDRAWN, subject, amount, due, Account.REVENUE, refund_id)
 
 
 def fee(subject: Subject, amount: Money, *, key: str = "") -> Posting:

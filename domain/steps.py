@@ -156,6 +156,22 @@ class LatePaymentInput:
 
 
 @dataclass(frozen=True)
+class RefundInput:
+    """Refund ``number`` of the booking, as it was reserved in PostgreSQL."""
+
+    booking_id: str
+    number: int
+    request_id: str | None = None
+
+
+@dataclass(frozen=True)
+class RefundResult:
+    """``succeeded``, or ``failed`` when any part of the money did not go back."""
+
+    outcome: str
+
+
+@dataclass(frozen=True)
 class LatePaymentResult:
     """``nothing_due``: no refund was decided for it; else how the refund ended."""
 

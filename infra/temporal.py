@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
+from uuid import UUID
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
@@ -38,6 +39,7 @@ from contracts.booking import (
     booking_workflow_id,
 )
 from contracts.late_payment import LatePaymentContract, late_payment_workflow_id
+from contracts.refund import RefundContract, refund_workflow_id
 from domain.booking import BookingState
 from domain.errors import Conflict
 from domain.steps import (
@@ -47,6 +49,7 @@ from domain.steps import (
     HoldOutcome,
     LatePaymentInput,
     PaymentSettled,
+    RefundInput,
     StepOutcome,
 )
 from services.process import ProcessAway, ProcessOver, ProcessUnknown
@@ -179,6 +182,20 @@ class TemporalBookingProcess:
                 task_queue=BOOKING_QUEUE,
                 task_timeout=TASK_TIMEOUT,
                 static_summary="Send back money that buys no seat",
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                rpc_timeout=RPC_TIMEOUT,
+            )
+        )
+
+    async def refund(self, booking_id: UUID, number: int, request_id: str | None) -> None:
+        await _answer(
+            self._client.start_workflow(
+                RefundContract.run,
+                RefundInput(str(booking_id), number, request_id),
+                id=refund_workflow_id(str(booking_id), number),
+                task_queue=BOOKING_QUEUE,
+                task_timeout=TASK_TIMEOUT,
+                static_summary=f"Refund {number} of booking {booking_id}",
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 rpc_timeout=RPC_TIMEOUT,
             )

@@ -21,13 +21,15 @@ SELECT bookings.id, bookings.state, bookings.user_id, bookings.show_id, bookings
        movies.title AS movie, theatres.name AS theatre, theatres.timezone,
        auditoriums.name AS auditorium, shows.starts_at,
        (SELECT json_agg(json_build_object('label', label, 'price_class', price_class,
-                   'ticket_type', ticket_type, 'amount', amount) ORDER BY label)
+                   'ticket_type', ticket_type, 'amount', amount,
+                   'released', released_at IS NOT NULL) ORDER BY label)
         FROM booking_seats WHERE booking_id = bookings.id) AS seats,
        (SELECT row_to_json(latest) FROM (
             SELECT id, provider, session_id, status, amount, currency, checkout_url, expires_at
             FROM payments WHERE booking_id = bookings.id ORDER BY attempt DESC LIMIT 1
         ) AS latest) AS payment,
        (SELECT json_agg(json_build_object('id', id, 'status', status, 'reason', reason,
+                   'number', number, 'seats', seats,
                    'amount', json_build_object('amount', amount, 'currency', currency))
                    ORDER BY created_at)
         FROM refunds WHERE booking_id = bookings.id) AS refunds
@@ -191,6 +193,7 @@ def _seats(seats: Sequence[Mapping[str, Any]], currency: str) -> list[Json]:
             "price_class": seat["price_class"],
             "ticket_type": seat["ticket_type"],
             "price": money(seat["amount"], currency),
+            "released": seat.get("released", False),
         }
         for seat in seats
     ]
@@ -225,6 +228,12 @@ SENTENCES = {
     "SeatReleased": "Seats {labels} went back on sale.",
     "RefundRequested": "The money is going back: {reason}.",
     "RefundSettled": "The money was sent back.",
+    "RefundReserved": "A refund was asked for.",
+    "RefundAccepted": "The provider is sending the money back.",
+    "RefundFailed": "The refund failed.",
+    "BookingRefunding": "The whole booking is being refunded.",
+    "BookingRestored": "The booking stands again.",
+    "BookingRefunded": "The booking was refunded; it holds no seat any more.",
     "LatePaymentRefunded": "A payment that came too late was sent back whole.",
     "NotificationQueued": "A message was queued: {template}.",
 }

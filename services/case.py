@@ -10,7 +10,7 @@ from uuid import UUID
 from domain.booking import Booking
 from domain.case import Case, CaseKind, CaseStatus
 from domain.errors import Conflict, Invalid, NotFound
-from domain.money import format_money
+from domain.money import Money, format_money
 from services.ports import Receipt, Refund, Transaction
 from services.work import InboxRow
 
@@ -100,15 +100,23 @@ def wrong_amount(tx: Transaction, booking: Booking, receipt: Receipt, refund: Re
     )
 
 
-def refund_failed(tx: Transaction, refund: Refund) -> None:
-    """The provider would not send money back; it is asked again and again meanwhile."""
+def refund_failed(
+    tx: Transaction,
+    *,
+    booking_id: UUID,
+    provider_payment_id: UUID,
+    refund_id: UUID,
+    provider: str,
+    amount: Money,
+) -> None:
+    """The provider would not send money back that is due."""
     tx.cases.open(
         CaseKind.REFUND_FAILED,
-        dedupe=f"refund_failed:{refund.id}",
-        summary=f"{refund.provider} says that a refund of {format_money(refund.amount)} failed.",
-        booking_id=refund.booking_id,
-        provider_payment_id=refund.provider_payment_id,
-        refund_id=refund.id,
+        dedupe=f"refund_failed:{refund_id}",
+        summary=f"{provider} says that a refund of {format_money(amount)} failed.",
+        booking_id=booking_id,
+        provider_payment_id=provider_payment_id,
+        refund_id=refund_id,
     )
 
 

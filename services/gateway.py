@@ -71,3 +71,7 @@ class PaymentGateway(Protocol):
         A provider whose events do not always name it is asked.
         """
         ...
+
+    async def read_refund(self, reference: str) -> ProviderRefund:
+        """A refund by the id that ``refund`` answered with: how it stands now."""
+        ...

@@ -87,7 +87,8 @@ async def record_payment(
         subject = _subject(booking, receipt)
         tx.ledger.post(ledger.captured(subject, new, total=receipt.paid.amount))
     if payment.status is ProviderPaymentStatus.CAPTURED:
-        if is_new:
+        # Decided money that changes again is being refunded; it was verified before.
+        if is_new and receipt.verdict is None:
             await tx.payments.raise_status(attempt.id, "captured")
             booking = _note(tx, booking, EventType.PAYMENT_VERIFIED, receipt, request_id)
         return await _judge(tx, booking, receipt, request_id)
@@ -152,7 +153,14 @@ async def settle_refund(
     if not await tx.payments.settle_refund(refund.id, status=status, reference=reference):
         return
     if status == "failed":
-        case.refund_failed(tx, refund)
+        case.refund_failed(
+            tx,
+            booking_id=booking.id,
+            provider_payment_id=receipt.id,
+            refund_id=refund.id,
+            provider=refund.provider,
+            amount=refund.amount,
+        )
     if status != "succeeded":
         return
     subject = _subject(booking, receipt)

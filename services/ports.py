@@ -15,6 +15,7 @@ from domain.events import Event
 from domain.ledger import Balance, Posting
 from domain.money import Money
 from domain.payment import ProviderPayment, Verdict
+from domain.refund import RefundPart, Standing
 from domain.steps import BookingInput
 from services.preclaim import ActiveClaim
 
@@ -261,6 +262,36 @@ class Ledger(Protocol):
         ...
 
 
+class Refunds(Protocol):
+    """Refunds that somebody asked for; every call is under the booking's lock but ``parts``."""
+
+    async def standing(self, booking_id: UUID) -> Standing | None:
+        """Seats, payments and refunds of a booking; None when there is no such booking."""
+        ...
+
+    async def parts(self, booking_id: UUID, number: int) -> Sequence[RefundPart]: ...
+
+    async def add(self, booking_id: UUID, parts: Sequence[RefundPart], **told: Any) -> None:
+        """Insert the parts, each out of its payment; ``told`` are ``reason`` and ``note``."""
+        ...
+
+    async def accept(self, refund_id: UUID, reference: str) -> bool:
+        """Write the provider's id of a pending part; False when it is known already."""
+        ...
+
+    async def settle(self, refund_id: UUID, status: str) -> bool:
+        """End a pending part; False when it has ended."""
+        ...
+
+    async def release(self, booking_id: UUID, labels: Sequence[str]) -> list[str]:
+        """Put sold seats of the booking back on sale; their labels."""
+        ...
+
+    async def place(self, refund_id: UUID) -> int:
+        """The refund's place among all of its booking's refunds, from 1."""
+        ...
+
+
 class Outbox(Protocol):
     def queue(self, *, booking_id: UUID, user_id: UUID, template: str, revision: int = 1) -> None:
         """Queue a message; the same revision of a template is sent once."""
@@ -329,6 +360,8 @@ class Transaction(Protocol):
     def payments(self) -> Payments: ...
     @property
     def ledger(self) -> Ledger: ...
+    @property
+    def refunds(self) -> Refunds: ...
     @property
     def outbox(self) -> Outbox: ...
     @property

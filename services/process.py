@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Protocol
+from uuid import UUID
 
 from domain.steps import BookingInput, CancelRequest, ExtendRequest, HoldOutcome, StepOutcome
 
@@ -46,4 +47,8 @@ class BookingProcess(Protocol):
 
     async def send_money_back(self, provider_payment_id: str, request_id: str | None) -> None:
         """Start the refund's own process, once for each payment."""
+        ...
+
+    async def refund(self, booking_id: UUID, number: int, request_id: str | None) -> None:
+        """Start the process of a refund that was asked for, or join it."""
         ...

@@ -74,5 +74,9 @@ class WorkQueue(Protocol):
         ...
 
     async def pending_refunds(self, *, seconds: float, limit: int) -> Sequence[UUID]:
-        """Provider payments whose refund was asked for that long ago and is not settled."""
+        """Provider payments whose refund was decided that long ago and is not settled."""
+        ...
+
+    async def asked_refunds(self, *, seconds: float, limit: int) -> Sequence[tuple[UUID, int]]:
+        """Bookings and numbers of refunds asked for that long ago and not settled."""
         ...

@@ -20,6 +20,7 @@ from infra.tokens import TokenSigner
 from services.desk import BookingDesk
 from services.gateway import PaymentGateway
 from services.ports import UnitOfWork
+from services.refund_desk import RefundDesk
 from services.reserve import Reserver
 from services.user import Accounts
 
@@ -39,6 +40,7 @@ class AppState:
     shows: ShowCache
     reserver: Reserver
     desk: BookingDesk
+    refunds: RefundDesk
 
 
 async def app_state(request: Request) -> AppState:

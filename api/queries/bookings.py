@@ -46,6 +46,8 @@ async def tickets(
         raise Conflict("Tickets come with the confirmation.")
     items = []
     for seat in booking["seats"]:
+        if seat["released"]:
+            continue
         ticket = str(ids.ticket_id(booking_id, seat["label"]))
         content = {
             "t": ticket,

@@ -18,8 +18,6 @@ NOT_YET = (
     ("GET", "/api/queue/{ticket}", "Your place in the waiting room"),
     ("GET", "/api/queue/{ticket}/stream", "Your place as it changes"),
     ("GET", "/api/booking/{booking_id}/tickets.pdf", "The tickets to print"),
-    ("GET", "/api/booking/{booking_id}/refund-quote", "What a refund would give back"),
-    ("POST", "/api/booking/{booking_id}/refund", "Ask for a refund"),
 )
 ADMIN_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 

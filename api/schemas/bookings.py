@@ -101,12 +101,14 @@ class SeatOut(BaseModel):
         price_class="standard",
         ticket_type="standard",
         price={"amount": 1200, "currency": "EUR"},
+        released=False,
     )
 
     label: str
     price_class: str
     ticket_type: str
     price: MoneyOut
+    released: Annotated[bool, Field(description="Given up for a refund; on sale again.")]
 
 
 class HoldOut(BaseModel):
@@ -185,7 +187,9 @@ class BookingOut(BaseModel):
                     {
                         "id": "c7d5e3f1-2b4a-4c6d-9e8f-0a1b2c3d4e5f",
                         "status": "succeeded",
-                        "reason": "late",
+                        "reason": "requested",
+                        "number": 1,
+                        "seats": ["C12", "C13"],
                         "amount": {"amount": 2400, "currency": "EUR"},
                     }
                 ]

@@ -169,6 +169,13 @@ class SandboxGateway:
         session_id = data.get("session_id") if isinstance(data, dict) else None
         return session_id if isinstance(session_id, str) else None
 
+    async def read_refund(self, reference: str) -> ProviderRefund:
+        path = f"/v1/refunds/{checked_id(reference)}"
+        answer = await self._call(RefundAnswer, "GET", path)
+        if answer.id != reference:
+            raise unusable("the refund is not the one that was asked for")
+        return ProviderRefund(reference=answer.id, status=answer.status)
+
     def _same_session(self, session_id: str, answer: SessionAnswer) -> ProviderSession:
         foreign = any(payment.session_id != answer.id for payment in answer.payments)
         if answer.id != session_id or foreign:

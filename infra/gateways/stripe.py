@@ -201,6 +201,14 @@ class StripeGateway:
             raise unusable("the refund is not the one that was asked for")
         return ProviderRefund(reference=answer.id, status=answer.outcome)
 
+    async def read_refund(self, reference: str) -> ProviderRefund:
+        answer, _ = await self._ask(
+            RefundAnswer, self._refunds.retrieve_async(checked_id(reference))
+        )
+        if answer.id != reference:
+            raise unusable("the refund is not the one that was asked for")
+        return ProviderRefund(reference=answer.id, status=answer.outcome)
+
     async def session_id_of(self, event: Mapping[str, Any]) -> str | None:
         """As the port says. Events of charges, refunds and disputes name only the PaymentIntent."""
         data = event.get("data")

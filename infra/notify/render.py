@@ -33,6 +33,8 @@ REASONS = {
     "duplicate": "This booking had been paid already.",
     "mismatch": "The amount paid was not the amount due.",
     "cancelled": "The booking had been cancelled.",
+    "requested": "This is the refund you asked for.",
+    "goodwill": "This is a refund from the theatre.",
 }
 ANY_REASON = "We could not use this payment."
 SMS_NAME_LENGTH = 32

@@ -47,7 +47,7 @@ SELECT
     (
         SELECT coalesce(sum(seat_count), 0) FROM bookings
         WHERE user_id = :user_id AND show_id = :show_id
-          AND state IN ('held', 'expiring', 'cancelling', 'confirmed')
+          AND state IN ('held', 'expiring', 'cancelling', 'confirmed', 'refund_pending')
           AND NOT (state = 'held' AND lapses AND hold_expires_at <= clock_timestamp())
     ) AS seats_of_user,
     (
@@ -127,6 +127,7 @@ WITH changed AS (
         closing_since = coalesce(:closing_since, closing_since),
         close_reason = coalesce(:close_reason, close_reason),
         payment_uncertain = coalesce(:payment_uncertain, payment_uncertain),
+        seat_count = coalesce(:seat_count, seat_count),
         provider_payment_id = coalesce(:provider_payment_id, provider_payment_id)
     WHERE id = :id AND version = :version
     RETURNING id, version
@@ -150,6 +151,7 @@ NO_CHANGES: Mapping[str, Any] = dict.fromkeys(
         "closing_since",
         "close_reason",
         "payment_uncertain",
+        "seat_count",
         "provider_payment_id",
     )
 )

@@ -45,6 +45,7 @@ SELECT claimed.*, bookings.state AS booking_state, bookings.currency, bookings.t
     ARRAY(
         SELECT booked.label FROM booking_seats AS booked
         WHERE booked.booking_id = bookings.id
+          AND (booked.released_at IS NULL OR bookings.state <> 'confirmed')
         ORDER BY (
             SELECT position FROM seats
             WHERE seats.seat_map_id = shows.seat_map_id AND seats.label = booked.label
@@ -53,6 +54,7 @@ SELECT claimed.*, bookings.state AS booking_state, bookings.currency, bookings.t
     (
         SELECT jsonb_agg(jsonb_build_array(amount, currency, reason) ORDER BY created_at, id)
         FROM refunds WHERE booking_id = bookings.id AND status <> 'failed'
+          AND (number IS NULL OR status = 'succeeded')
     ) AS refunds
 FROM claimed
 JOIN bookings ON bookings.id = claimed.booking_id

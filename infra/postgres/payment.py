@@ -95,7 +95,7 @@ COUNT_REFUNDS = text("SELECT count(*) FROM refunds WHERE booking_id = :id")
 REFUND_OF = text("""
 SELECT refunds.*, provider_payments.reference AS paid_reference, provider_payments.provider
 FROM refunds JOIN provider_payments ON provider_payments.id = refunds.provider_payment_id
-WHERE refunds.provider_payment_id = :id ORDER BY refunds.created_at LIMIT 1
+WHERE refunds.provider_payment_id = :id AND number IS NULL ORDER BY refunds.created_at LIMIT 1
 """)
 SETTLE_REFUND = text("""
 UPDATE refunds SET status = :status, reference = :reference,

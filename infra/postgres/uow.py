@@ -13,6 +13,7 @@ from infra.postgres.case import PostgresCases
 from infra.postgres.database import Database, Session
 from infra.postgres.ledger import PostgresLedger
 from infra.postgres.payment import PostgresPayments
+from infra.postgres.refund import PostgresRefunds
 from infra.postgres.seat import PostgresSeatClaims
 
 
@@ -40,6 +41,7 @@ class PostgresTransaction:
         self.claims = PostgresSeatClaims(session)
         self.payments = PostgresPayments(session)
         self.ledger = PostgresLedger(session)
+        self.refunds = PostgresRefunds(session)
         self.outbox = PostgresOutbox(session)
         self.cases = PostgresCases(session)
         self.audit = PostgresAudit(session)

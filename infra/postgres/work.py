@@ -90,8 +90,18 @@ ORDER BY created_at LIMIT :limit
 
 PENDING_REFUNDS = text("""
 SELECT provider_payment_id FROM refunds
-WHERE status = 'pending' AND created_at < now() - make_interval(secs => :seconds)
+WHERE status = 'pending' AND number IS NULL
+  AND created_at < now() - make_interval(secs => :seconds)
 ORDER BY created_at LIMIT :limit
+""")
+
+# Those that wait only for the bank come last: however many, they keep no other from its start.
+ASKED_REFUNDS = text("""
+SELECT booking_id, number FROM refunds
+WHERE status = 'pending' AND number IS NOT NULL
+  AND created_at < now() - make_interval(secs => :seconds)
+GROUP BY booking_id, number
+ORDER BY bool_and(accepted_at IS NOT NULL), min(created_at) LIMIT :limit
 """)
 
 SWEEP_KEYS = text("""
@@ -191,3 +201,7 @@ class PostgresWorkQueue:
     async def pending_refunds(self, *, seconds: float, limit: int) -> Sequence[UUID]:
         rows = await self._rows(PENDING_REFUNDS, seconds=seconds, limit=limit)
         return [row.provider_payment_id for row in rows]
+
+    async def asked_refunds(self, *, seconds: float, limit: int) -> Sequence[tuple[UUID, int]]:
+        rows = await self._rows(ASKED_REFUNDS, seconds=seconds, limit=limit)
+        return [(row.booking_id, row.number) for row in rows]

@@ -527,6 +527,7 @@ def upgrade() -> None:
         sa.Column("price_class", sa.Text(), nullable=False),
         sa.Column("ticket_type", sa.Text(), server_default="standard", nullable=False),
         sa.Column("amount", sa.BigInteger(), nullable=False),
+        sa.Column("released_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["booking_id"], ["bookings.id"], name=op.f("booking_seats_booking_id_fkey")
         ),
@@ -714,12 +715,23 @@ def upgrade() -> None:
         sa.Column("amount", sa.BigInteger(), nullable=False),
         sa.Column("currency", sa.Text(), nullable=False),
         sa.Column("reference", sa.Text(), nullable=True),
+        sa.Column("number", sa.Integer(), nullable=True),
+        sa.Column("part", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column(
+            "seats",
+            postgresql.ARRAY(sa.Text()),
+            server_default=sa.text("'{}'::text[]"),
+            nullable=False,
+        ),
+        sa.Column("note", sa.Text(), nullable=True),
+        sa.Column("request_key", sa.UUID(), nullable=True),
         sa.Column(
             "created_at",
             postgresql.TIMESTAMP(timezone=True),
             server_default=sa.text("clock_timestamp()"),
             nullable=False,
         ),
+        sa.Column("accepted_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("settled_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.CheckConstraint(
             "status IN ('pending', 'succeeded', 'failed')", name=op.f("refunds_status_check")
@@ -739,6 +751,13 @@ def upgrade() -> None:
     op.create_index(op.f("refunds_booking_id_idx"), "refunds", ["booking_id"], unique=False)
     op.create_index(
         op.f("refunds_provider_payment_id_idx"), "refunds", ["provider_payment_id"], unique=False
+    )
+    op.create_index(
+        "refunds_asked_key",
+        "refunds",
+        ["booking_id", "number", "part"],
+        unique=True,
+        postgresql_where=sa.text("number IS NOT NULL"),
     )
     op.create_index(
         "refunds_pending_idx",
@@ -871,6 +890,9 @@ def downgrade() -> None:
     op.drop_table("cases")
     op.drop_index(
         "refunds_pending_idx", table_name="refunds", postgresql_where=sa.text("status = 'pending'")
+    )
+    op.drop_index(
+        "refunds_asked_key", table_name="refunds", postgresql_where=sa.text("number IS NOT NULL")
     )
     op.drop_index(op.f("refunds_provider_payment_id_idx"), table_name="refunds")
     op.drop_index(op.f("refunds_booking_id_idx"), table_name="refunds")

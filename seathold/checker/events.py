@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from seathold.checker.streams import Fact, Stream
-from seathold.checker.transitions import TERMINAL, TRANSITIONS
+from seathold.checker.transitions import LEADS_ON, SOLD, TERMINAL, TRANSITIONS
 from seathold.checker.world import World
 
 MISSING = object()
@@ -62,11 +62,13 @@ def e4(stream: Stream) -> Iterator[str]:
 
 
 def e5(stream: Stream) -> Iterator[str]:
-    """E5 Terminal states absorb: nothing leads out of confirmed, expired or cancelled."""
+    """E5 Terminal states absorb: nothing leads out of expired, cancelled or refunded, and only a
+    refund out of confirmed.
+    """
     state: str | None = None
     for fact in stream.facts:
         to = TRANSITIONS.get(fact.event_type, (None, None))[1]
-        if to is not None and state in TERMINAL:
+        if to is not None and state in TERMINAL and (state, to) not in LEADS_ON:
             yield f"booking {stream.id} went from {state} to {to} (no. {fact.sequence})"
         state = to or state
 
@@ -142,6 +144,8 @@ def _apply(row: dict[str, Any], event_type: str, told: dict[str, Any]) -> None:
             }
         case "SeatLocked":
             row["seat_count"] = len(told["seats"])
+        case "SeatReleased" if row["state"] in SOLD:
+            row["seat_count"] -= len(told["labels"])
         case "HoldExtended":
             row["hold_expires_at"] = _time(told["hold_expires_at"])
             row["extensions_left"] = told["extensions_left"]

@@ -51,6 +51,10 @@ WITH lives AS (
                 ELSE max((payload ->> 'hold_expires_at')::timestamptz) END AS lapses
     FROM events GROUP BY aggregate_id
     HAVING bool_or(event_type = 'ReservationCreated')
+), given_up AS (
+    SELECT user_id, show_id, created_at AS at, jsonb_array_length(payload -> 'labels') AS seats
+    FROM events JOIN lives ON booking_id = aggregate_id
+    WHERE event_type = 'SeatReleased' AND confirmed IS NOT NULL
 ), steps AS (
     SELECT 'live holds' AS what, user_id, NULL AS show_id, since AS at, 1 AS step FROM lives
     UNION ALL
@@ -61,6 +65,8 @@ WITH lives AS (
     SELECT 'seats of the show', user_id, show_id,
            CASE WHEN confirmed IS NULL THEN least(closed, lapses) ELSE 'infinity' END, -seats
     FROM lives
+    UNION ALL
+    SELECT 'seats of the show', user_id, show_id, at, -seats FROM given_up
 ), counted AS (
     SELECT *, sum(step) OVER (PARTITION BY what, user_id, show_id ORDER BY at, step
                               ROWS UNBOUNDED PRECEDING) AS had

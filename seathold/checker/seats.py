@@ -37,7 +37,8 @@ SELECT * FROM placed WHERE taken_until > since
 CONFIRMED_TWICE = """
 SELECT show_id, label, count(*) AS bookings, min(id::text) AS one
 FROM bookings JOIN booking_seats ON booking_id = id
-WHERE state = 'confirmed' GROUP BY show_id, label HAVING count(*) > 1
+WHERE state IN ('confirmed', 'refund_pending') AND released_at IS NULL
+GROUP BY show_id, label HAVING count(*) > 1
 """
 
 CLAIMED_TWICE = """
@@ -48,7 +49,8 @@ GROUP BY show_id, label HAVING count(*) > 1
 WANTED_TWICE = """
 SELECT show_id, label, count(*) AS bookings, string_agg(id::text, ', ' ORDER BY id) AS ids
 FROM bookings JOIN booking_seats ON booking_id = id
-WHERE state IN ('held', 'expiring', 'cancelling', 'confirmed')
+WHERE state IN ('held', 'expiring', 'cancelling', 'confirmed', 'refund_pending')
+  AND released_at IS NULL
 GROUP BY show_id, label HAVING count(*) > 1
 """
 
@@ -59,19 +61,21 @@ FROM seat_claims AS claim LEFT JOIN bookings ON bookings.id = claim.booking_id
 LEFT JOIN booking_seats AS seat ON seat.booking_id = claim.booking_id AND seat.label = claim.label
 WHERE CASE claim.state
     WHEN 'held' THEN (bookings.state IN ('held', 'expiring', 'cancelling')) IS NOT TRUE
-    WHEN 'sold' THEN bookings.state IS DISTINCT FROM 'confirmed'
+    WHEN 'sold' THEN (bookings.state IN ('confirmed', 'refund_pending')) IS NOT TRUE
     ELSE claim.booking_id IS NOT NULL END
   OR claim.state IN ('held', 'sold')
-     AND (seat.label IS NULL OR claim.show_id IS DISTINCT FROM bookings.show_id)
+     AND (seat.label IS NULL OR seat.released_at IS NOT NULL OR claim.show_id IS DISTINCT FROM bookings.show_id)
 """
 
 BOOKING_WITHOUT_CLAIM = """
 SELECT bookings.id, bookings.state, seat.label, coalesce(claim.state, 'missing') AS claim_state
 FROM bookings JOIN booking_seats AS seat ON seat.booking_id = bookings.id
 LEFT JOIN seat_claims AS claim ON claim.show_id = bookings.show_id AND claim.label = seat.label
-WHERE bookings.state IN ('held', 'expiring', 'cancelling', 'confirmed')
+WHERE bookings.state IN ('held', 'expiring', 'cancelling', 'confirmed', 'refund_pending')
+  AND seat.released_at IS NULL
   AND (claim.booking_id IS DISTINCT FROM bookings.id
-       OR claim.state <> CASE bookings.state WHEN 'confirmed' THEN 'sold' ELSE 'held' END)
+       OR claim.state <> CASE WHEN bookings.state IN ('confirmed', 'refund_pending')
+           THEN 'sold' ELSE 'held' END)
 """
 
 CAPACITY = """
@@ -107,14 +111,37 @@ WITH claimed AS (
     SELECT booking_id, count(*) AS claims FROM seat_claims
     WHERE booking_id IS NOT NULL GROUP BY booking_id
 ), seated AS (
-    SELECT booking_id, count(*) AS seats FROM booking_seats GROUP BY booking_id
+    SELECT booking_id, count(*) AS seats FROM booking_seats WHERE released_at IS NULL
+    GROUP BY booking_id
 ), counted AS (
     SELECT id, state, seat_count, coalesce(claims, 0) AS claims, coalesce(seats, 0) AS seats
     FROM bookings LEFT JOIN claimed ON claimed.booking_id = id
     LEFT JOIN seated ON seated.booking_id = id
 )
 SELECT * FROM counted WHERE seats <> seat_count OR claims <> CASE
-    WHEN state IN ('held', 'expiring', 'cancelling', 'confirmed') THEN seat_count ELSE 0 END
+    WHEN state IN ('held', 'expiring', 'cancelling', 'confirmed', 'refund_pending')
+    THEN seat_count ELSE 0 END
+"""
+
+# A seat that was sold goes back on sale once: by a refund that was accepted, and with its event.
+GIVEN_UP = """
+WITH said AS (
+    SELECT aggregate_id AS booking_id, label, 'told' AS by FROM events
+    CROSS JOIN jsonb_array_elements_text(payload -> 'labels') AS label
+    WHERE event_type = 'SeatReleased' AND EXISTS (
+        SELECT FROM events AS sold
+        WHERE sold.aggregate_id = events.aggregate_id AND sold.event_type = 'BookingConfirmed'
+    )
+    UNION ALL
+    SELECT booking_id, unnest(seats), 'refunded' FROM refunds WHERE accepted_at IS NOT NULL
+    UNION ALL
+    SELECT booking_id, label, 'released' FROM booking_seats WHERE released_at IS NOT NULL
+)
+SELECT booking_id, label, count(*) FILTER (WHERE by = 'told') AS told,
+       count(*) FILTER (WHERE by = 'refunded') AS refunded,
+       count(*) FILTER (WHERE by = 'released') AS released
+FROM said GROUP BY booking_id, label
+HAVING count(DISTINCT by) <> 3 OR count(*) <> 3
 """
 
 # Freeing a seat raises its fence too, so only the last holder's own claim carries his.
@@ -195,6 +222,11 @@ def s5(world: World) -> Iterator[str]:
     yield from world.found(
         ALL_OR_NOTHING,
         "booking {id} is {state} with {claims} claims and {seats} seats of {seat_count}",
+    )
+    yield from world.found(
+        GIVEN_UP,
+        "seat {label} of booking {booking_id} was given up in {told} events, {refunded} refunds"
+        " and {released} rows",
     )
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 OPEN = frozenset({"held", "expiring", "cancelling"})
-TERMINAL = frozenset({"confirmed", "expired", "cancelled"})
-EXISTS = OPEN | TERMINAL
+# Seats are sold; what a refund that was asked for may still turn into one another.
+SOLD = frozenset({"confirmed", "refund_pending"})
+TERMINAL = frozenset({"confirmed", "expired", "cancelled", "refunded"})
+LEADS_ON = frozenset({("confirmed", "refund_pending")})
+EXISTS = OPEN | SOLD | TERMINAL
 NOTHING: frozenset[str | None] = frozenset({None})
 
 # Event: the states it may meet, and the state it leads to (None: it changes none).
@@ -18,9 +21,15 @@ TRANSITIONS: dict[str, tuple[frozenset[str | None], str | None]] = {
     "BookingExpiring": (frozenset({"held"}), "expiring"),
     "BookingCancelling": (frozenset({"held", "expiring"}), "cancelling"),
     "BookingConfirmed": (frozenset({"held", "expiring"}), "confirmed"),
+    "BookingRefunding": (frozenset({"confirmed"}), "refund_pending"),
+    "BookingRestored": (frozenset({"refund_pending"}), "confirmed"),
+    "BookingRefunded": (frozenset({"refund_pending"}), "refunded"),
     "BookingExpired": (frozenset({"held", "expiring"}), "expired"),
     "BookingCancelled": (frozenset({"held", "cancelling"}), "cancelled"),
-    "SeatReleased": (frozenset({"expired", "cancelled"}), None),
+    "SeatReleased": (frozenset({"expired", "cancelled"}) | SOLD, None),
+    "RefundReserved": (frozenset({"confirmed"}), None),
+    "RefundAccepted": (SOLD, None),
+    "RefundFailed": (SOLD, None),
     "RefundRequested": (EXISTS, None),
     "RefundSettled": (EXISTS, None),
     "LatePaymentRefunded": (EXISTS, None),

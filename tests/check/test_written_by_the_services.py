@@ -22,7 +22,8 @@ from infra.postgres.database import Database
 from infra.postgres.engine import create_engine
 from infra.postgres.uow import PostgresUnitOfWork
 from infra.settings import Settings
-from services import booking, payment
+from services import booking, payment, refund
+from services.refund import RefundWish
 from tests.check.builders import Connection
 from tests.check.conftest import Checker, settings_for
 from tests.factories import PRICE, Hall, create_hall
@@ -87,12 +88,29 @@ class Desk:
             told = recorded.confirms or recorded.refunds
             await payment.confirm(tx, ConfirmRequest(input.booking_id, str(told)))
 
+    async def refund(self, input: BookingInput, *seats: str, end: str = "succeeded") -> None:
+        """Ask for a refund and let the provider do as ``end`` says; ``refused`` is no at once."""
+        id_ = UUID(input.booking_id)
+        wish = RefundWish(seats or None, None, None, "", uuid4(), input.user_id, None)
+        async with self.begin() as tx:
+            number = await refund.reserve(tx, id_, wish)
+        async with self.begin() as tx:
+            [part] = await tx.refunds.parts(id_, number)
+            if end == "refused":
+                await refund.withdraw(tx, id_, number, request_id=None)
+                return
+            await refund.accept(tx, id_, part, f"ref_{part.id}", request_id=None)
+        async with self.begin() as tx:
+            [part] = await tx.refunds.parts(id_, number)
+            if end != "pending":
+                await refund.record_end(tx, id_, part, end, request_id=None)
+
 
 @pytest.fixture
 async def desk(settings: Settings, database_url: str) -> AsyncIterator[Desk]:
     own = settings_for(settings, database_url)
     engine, database = create_engine(own), Database(own)
-    yield Desk(database, await create_hall(engine, seats=12))
+    yield Desk(database, await create_hall(engine, seats=12, starts_in_hours=48))
     await database.close()
     await engine.dispose()
 
@@ -136,3 +154,23 @@ async def test_every_path_of_the_services_is_right(
     assert set(found) == {"E1"}, found
     assert len(found["E1"]) == 1, "only the hold whose end this test moved"
     assert lapsed.booking_id in found["E1"][0]
+
+
+async def test_refunds_of_every_kind_are_right(
+    desk: Desk, checker: Checker, db: Connection
+) -> None:
+    ends = {"succeeded": "refunded", "failed": "refund_pending", "pending": "refund_pending"}
+    for end, state in {**ends, "refused": "confirmed"}.items():
+        bought = await desk.hold("A1", "A2")
+        await desk.pay(bought, amount=2 * PRICE)
+        await desk.refund(bought, "A1")
+        await desk.refund(bought, end=end)
+        row = db.execute("SELECT state FROM bookings WHERE id = %s", (bought.booking_id,))
+        assert row.fetchone() == (state,)
+    kept = db.execute(
+        "SELECT label FROM seat_claims WHERE state = 'sold' AND show_id = %s", (desk.hall.show_id,)
+    ).fetchall()
+    assert kept == [("A2",)]
+
+    checker.run(SEATHOLD_SANDBOX_URL="", SEATHOLD_MAIL_URL="")
+    assert checker.with_status("BREACH") == set()

@@ -24,6 +24,7 @@ from temporalio.worker import (
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.booking import DatabaseBookingActivities
+from activities.refund import RefundActivities
 from activities.session import GatewayActivities
 from contracts.booking import BOOKING_QUEUE, PAYMENT_QUEUE, booking_workflow_id
 from domain.steps import BookingInput
@@ -40,6 +41,7 @@ from services.work import HoldLimits
 from tests.helpers.eventually import eventually
 from workflows.booking import BookingWorkflow
 from workflows.late_payment import LatePaymentWorkflow
+from workflows.refund import RefundWorkflow
 
 LIMITS = HoldLimits(600, 1800, 2, 0.2, 20, 3)
 SANDBOXED = SandboxedWorkflowRunner(
@@ -119,6 +121,7 @@ class Saga:
         """Temporal's workers for both queues, as ``worker.py`` puts them together."""
         steps = DatabaseBookingActivities(self.begin, self.preclaims)
         sessions = GatewayActivities(self.begin, self.gateways)
+        refunds = RefundActivities(self.begin, self.gateways, self.preclaims)
         local: list[Callable[..., Any]] = [
             steps.hold_seats,
             steps.extend_hold,
@@ -131,7 +134,7 @@ class Saga:
             Worker(
                 self.client,
                 task_queue=BOOKING_QUEUE,
-                workflows=[BookingWorkflow, LatePaymentWorkflow],
+                workflows=[BookingWorkflow, LatePaymentWorkflow, RefundWorkflow],
                 activities=local,
                 no_remote_activities=True,
                 interceptors=interceptors,
@@ -146,6 +149,7 @@ class Saga:
                     steps.release_marks,
                     sessions.close_session,
                     sessions.send_refund,
+                    *refunds.steps,
                 ],
                 interceptors=interceptors,
             ),

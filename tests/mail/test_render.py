@@ -50,6 +50,8 @@ def test_a_lapse_says_that_nothing_was_charged() -> None:
         ("duplicate", "had been paid already"),
         ("mismatch", "was not the amount due"),
         ("cancelled", "had been cancelled"),
+        ("requested", "the refund you asked for"),
+        ("goodwill", "a refund from the theatre"),
         ("a reason of later days", "could not use this payment"),
     ],
 )

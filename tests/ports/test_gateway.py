@@ -176,6 +176,18 @@ async def test_a_refund_that_is_not_through_says_so(
     provider.configure(refund_outcome=outcome)
     refund = await gateway.refund(payment_id, key=f"back-{outcome}", amount=PRICE)
     assert refund.status == outcome
+    assert await gateway.read_refund(refund.reference) == refund
+
+
+async def test_a_refund_is_read_as_it_stands_not_as_it_was_answered(
+    gateway: PaymentGateway, provider: Sandbox
+) -> None:
+    payment_id = pay(provider, await opened(gateway, "refund-later"))
+    provider.configure(refund_outcome="pending")
+    asked = await gateway.refund(payment_id, key="back-later", amount=PRICE)
+    provider.post(f"/test/refunds/{asked.reference}/settle", {"outcome": "succeeded"})
+    assert (await gateway.refund(payment_id, key="back-later", amount=PRICE)).status == "pending"
+    assert (await gateway.read_refund(asked.reference)).status == "succeeded"
 
 
 @pytest.mark.parametrize("amount", [Money(2401, "EUR"), Money(1, "USD")])
@@ -198,6 +210,7 @@ async def test_an_unknown_or_impossible_id_is_not_found(
         gateway.read_session(unknown),
         gateway.expire_session(unknown, key="k-unknown"),
         gateway.read_payment(unknown),
+        gateway.read_refund(unknown),
         gateway.refund(unknown, key="k-refund", amount=PRICE),
     ):
         with pytest.raises(NotFound):

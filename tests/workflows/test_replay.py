@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio import workflow
@@ -19,6 +20,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
 
 from contracts.booking import BookingContract
+from contracts.refund import refund_workflow_id
 from domain.errors import Conflict
 from domain.steps import BookingInput, BookingResult, CancelRequest, ExtendRequest
 from tests.factories import Hall
@@ -26,8 +28,10 @@ from tests.helpers.eventually import eventually
 from tests.helpers.saga import SANDBOXED, Saga
 from tests.sandbox.process import Sandbox
 from tests.workflows.test_booking_paths import pay, tell
+from tests.workflows.test_refunds import ask, result, sold
 from workflows.booking import BookingWorkflow
 from workflows.late_payment import LatePaymentWorkflow
+from workflows.refund import RefundWorkflow
 
 HISTORIES = Path(__file__).parents[1] / "histories"
 RECORDING = bool(os.environ.get("RECORD_HISTORIES"))
@@ -137,6 +141,26 @@ async def late_payment(saga: Saga, hall: Hall, provider: Sandbox) -> str:
     return workflow_id
 
 
+async def refunded(saga: Saga, hall: Hall, provider: Sandbox) -> str:
+    input = hall.input()
+    async with saga.worker():
+        await sold(saga, input, provider)
+        number = await ask(saga, input)
+        assert await result(saga, input, number) == "succeeded"
+    return refund_workflow_id(input.booking_id, number)
+
+
+async def refund_refused(saga: Saga, hall: Hall, provider: Sandbox) -> str:
+    """The undo: the money is disputed, so the provider sends nothing back."""
+    input = hall.input()
+    async with saga.worker():
+        reference = await sold(saga, input, provider)
+        provider.post(f"/test/payments/{reference}/dispute", {"outcome": "opened"})
+        number = await ask(saga, input)
+        assert await result(saga, input, number) == "failed"
+    return refund_workflow_id(input.booking_id, number)
+
+
 PATHS: list[Path_] = [
     confirmed,
     lapsed,
@@ -146,6 +170,8 @@ PATHS: list[Path_] = [
     extended,
     worker_killed_mid_hold,
     late_payment,
+    refunded,
+    refund_refused,
 ]
 
 
@@ -155,8 +181,14 @@ async def test_record(path: Path_, saga: Saga, hall: Hall, provider: Sandbox) ->
     workflow_id = await path(saga, hall, provider)
     history = await saga.client.get_workflow_handle(workflow_id).fetch_history()
     HISTORIES.mkdir(exist_ok=True)
-    text = json.dumps(json.loads(history.to_json()), indent=1)
+    text = json.dumps(json.loads(history.to_json(), object_hook=without_traces), indent=1)
     (HISTORIES / f"{path.__name__}.json").write_text(text + "\n")
+
+
+def without_traces(part: dict[str, Any]) -> dict[str, Any]:
+    """A failure without its stack trace, which names the recording machine's folders."""
+    part.pop("stackTrace", None)
+    return part
 
 
 def recorded(name: str) -> WorkflowHistory:
@@ -169,7 +201,7 @@ def recorded(name: str) -> WorkflowHistory:
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.__name__)
 async def test_todays_code_replays_what_ran_before(path: Path_, runner: WorkflowRunner) -> None:
     replayer = Replayer(
-        workflows=[BookingWorkflow, LatePaymentWorkflow],
+        workflows=[BookingWorkflow, LatePaymentWorkflow, RefundWorkflow],
         workflow_runner=runner,
         data_converter=pydantic_data_converter,
     )
@@ -187,7 +219,7 @@ async def test_a_worker_that_starts_in_the_middle_goes_on_from_there(path: Path_
     ]
     assert cuts
     replayer = Replayer(
-        workflows=[BookingWorkflow, LatePaymentWorkflow],
+        workflows=[BookingWorkflow, LatePaymentWorkflow, RefundWorkflow],
         workflow_runner=UnsandboxedWorkflowRunner(),
         data_converter=pydantic_data_converter,
     )

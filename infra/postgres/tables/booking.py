@@ -90,6 +90,8 @@ booking_seats = Table(
     c.string("price_class"),
     c.string("ticket_type", default="standard"),
     c.big("amount"),
+    # Given up for a refund: the seat went back on sale, its price stands for what was paid.
+    c.at("released_at", nullable=True),
 )
 
 seat_claims = Table(

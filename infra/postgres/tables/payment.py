@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy import Index, Table, text
+from sqlalchemy import Column, Index, Table, text
+from sqlalchemy.dialects import postgresql as pg
 
 from infra.postgres.tables import columns as c
 
@@ -103,12 +104,28 @@ refunds = Table(
     c.big("amount"),
     c.string("currency"),
     c.string("reference", nullable=True),
+    # Of a refund that somebody asked for; NULL when a verdict on a payment sends the money back.
+    c.integer("number", nullable=True),
+    # A refund takes its money out of several payments if need be: one part, one row, for each.
+    c.integer("part", default="1"),
+    Column("seats", pg.ARRAY(sa.Text), nullable=False, server_default=text("'{}'::text[]")),
+    c.string("note", nullable=True),
+    c.uuid("request_key", nullable=True),
     c.at("created_at", now=True),
+    c.at("accepted_at", nullable=True),
     c.at("settled_at", nullable=True),
     c.one_of("status", "pending", "succeeded", "failed"),
     sa.CheckConstraint("amount > 0", name="amount"),
     sa.UniqueConstraint("idempotency_key"),
     Index(None, "booking_id"),
     Index(None, "provider_payment_id"),
+    Index(
+        "refunds_asked_key",
+        "booking_id",
+        "number",
+        "part",
+        unique=True,
+        postgresql_where=text("number IS NOT NULL"),
+    ),
     Index("refunds_pending_idx", "created_at", postgresql_where=text("status = 'pending'")),
 )

@@ -1,0 +1,67 @@
+"""Asking for a refund: written down at once, sent by a process of its own."""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid4
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from api.commands.bookings import PENDING_RETRY_SECONDS
+from api.commands.idempotency import canonical_hash, idempotent
+from api.deps.read import PathId
+from api.deps.write import Call, Command
+from api.schemas.bookings import BookingOut
+from api.schemas.refunds import MoneyIn, RefundBody
+from domain import ids
+from domain.errors import NotFound
+from domain.money import Money
+from readmodel import bookings as readmodel
+from services.refund import RefundWish
+
+router = APIRouter(prefix="/api/booking", tags=["bookings"])
+
+
+@router.post("/{booking_id}/refund", status_code=202, response_model=BookingOut)
+async def refund(
+    booking_id: PathId,
+    request: Request,
+    call: Command,
+    body: RefundBody | None = None,
+) -> Response:
+    """Give up seats for their money back; the answer is the booking with the refund under way."""
+    raw = await request.body()
+    wish = _wish(call, booking_id, body or RefundBody(), raw)
+
+    async def run() -> Response:
+        await call.state.refunds.refund(
+            booking_id, wish, user_id=call.user.user_id, is_staff=call.user.role == "admin"
+        )
+        async with call.state.database.statements() as session:
+            booking = await readmodel.read(session, booking_id)
+        if booking is None:
+            raise NotFound("There is no such booking.")
+        headers = {"Retry-After": str(PENDING_RETRY_SECONDS)}
+        return Response(orjson.dumps(booking), 202, headers, "application/json")
+
+    route = f"POST /api/booking/{booking_id}/refund"
+    return await idempotent(call.state, call.user, route, call.key, raw, run)
+
+
+def _wish(call: Call, booking_id: UUID, body: RefundBody, raw: bytes) -> RefundWish:
+    user_id = call.user.user_id
+    return RefundWish(
+        seats=tuple(body.seats) if body.seats is not None else None,
+        amount=_money(body.amount),
+        expected=_money(body.expected),
+        note=body.reason,
+        request_key=ids.refund_request_key(booking_id, user_id, call.key, canonical_hash(raw))
+        if call.key
+        else uuid4(),
+        actor=str(user_id),
+        request_id=call.request_id,
+    )
+
+
+def _money(asked: MoneyIn | None) -> Money | None:
+    return Money(asked.amount, asked.currency) if asked is not None else None

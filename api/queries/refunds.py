@@ -1,0 +1,36 @@
+"""What a refund would give back, before anybody asks for it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Query, Response
+
+from api.deps.read import CurrentUser, PathId, ReadConnection
+from api.schemas.refunds import QuoteOut
+from domain.booking import BookingState
+from domain.errors import Conflict, NotFound
+from domain.refund import quote
+from infra.postgres.refund import PostgresRefunds
+from readmodel import bookings as readmodel
+
+router = APIRouter(prefix="/api/booking", tags=["bookings"])
+
+
+@router.get("/{booking_id}/refund-quote", response_model=QuoteOut)
+async def refund_quote(
+    booking_id: PathId,
+    user: CurrentUser,
+    connection: ReadConnection,
+    seats: Annotated[str | None, Query(max_length=4000, examples=["C12,C13"])] = None,
+) -> Response:
+    """What giving up these seats, or all that are left, pays back now."""
+    booking = await readmodel.read(connection, booking_id)
+    if booking is None or (booking["user_id"] != str(user.user_id) and user.role != "admin"):
+        raise NotFound("There is no such booking.")
+    standing = await PostgresRefunds(connection).standing(booking_id)
+    if standing is None or standing.state is not BookingState.CONFIRMED:
+        raise Conflict(f"The booking is {booking['state']}; there is nothing to refund.")
+    told = quote(standing, seats.split(",") if seats is not None else None)
+    return Response(orjson.dumps(told.as_json()), media_type="application/json")

@@ -1,0 +1,351 @@
+"""Refunds that somebody asks for: reserved, accepted, settled or withdrawn, a transaction each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from uuid import UUID
+
+from domain import ids, ledger
+from domain.booking import Booking, BookingState
+from domain.errors import Conflict, NotFound, Unavailable
+from domain.events import Event, EventType
+from domain.ledger import Account, Posting, Subject
+from domain.money import Money
+from domain.refund import Quote, RefundPart, Standing, quote, quote_sum, split, state_of
+from services import case
+from services.gateway import PaymentGateway
+from services.ports import Transaction, UnitOfWork
+
+SYSTEM = "system"
+# What the booking's state makes of the payment that confirmed it.
+PAYMENT_STATUS = {
+    BookingState.CONFIRMED: "captured",
+    BookingState.REFUND_PENDING: "refund_pending",
+    BookingState.REFUNDED: "refunded",
+}
+TURNS = {
+    BookingState.CONFIRMED: EventType.BOOKING_RESTORED,
+    BookingState.REFUND_PENDING: EventType.BOOKING_REFUNDING,
+    BookingState.REFUNDED: EventType.BOOKING_REFUNDED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RefundWish:
+    """What is asked for. ``seats`` None: all that are left, or with ``amount``, none.
+
+    ``amount`` is a sum that staff name; ``expected`` is the quote that the asker has seen;
+    ``request_key`` is the same for every repeat of the request.
+    """
+
+    seats: tuple[str, ...] | None
+    amount: Money | None
+    expected: Money | None
+    note: str
+    request_key: UUID
+    actor: str
+    request_id: str | None
+
+
+async def reserve(tx: Transaction, booking_id: UUID, wish: RefundWish) -> int:
+    """Write the refund down before anybody is asked for money; its number.
+
+    A repeat, by its key or for the seats of a refund that is under way, finds the first one.
+
+    Raises:
+        Conflict: ``invalid_state``, ``quote_changed`` (with the ``quote``),
+            ``nothing_to_refund``, and what ``quote`` and ``quote_sum`` raise.
+    """
+    booking, standing = await _locked(tx, booking_id)
+    if (known := _same(standing, wish)) is not None:
+        return known
+    if booking.state is not BookingState.CONFIRMED:
+        raise Conflict(f"The booking is {booking.state}; there is nothing to refund.")
+    told = judge(standing, wish)
+    parts = _parts(booking, standing, told, wish.request_key)
+    await tx.refunds.add(
+        booking.id,
+        parts,
+        reason="goodwill" if wish.amount else "requested",
+        note=wish.note,
+    )
+    payload = {
+        "number": parts[0].number,
+        "amount": told.amount.amount,
+        "currency": told.amount.currency,
+        "percent": told.percent,
+        "labels": list(told.seats),
+        "refunds": [
+            {
+                "refund_id": str(part.id),
+                "provider_payment_id": str(part.provider_payment_id),
+                "amount": part.amount,
+            }
+            for part in parts
+        ],
+    }
+    for part in parts:
+        await _post(tx, booking, part, partial(ledger.refund_requested, source=Account.REVENUE))
+    events = [Event(EventType.REFUND_RESERVED, payload)]
+    await _record(tx, booking, events, actor=wish.actor, request_id=wish.request_id)
+    return parts[0].number
+
+
+def judge(standing: Standing, wish: RefundWish) -> Quote:
+    """What the wish is worth now; raises as ``reserve`` says."""
+    if wish.amount is not None:
+        told = quote_sum(standing, wish.amount, wish.seats)
+    else:
+        told = quote(standing, wish.seats)
+    if wish.expected is not None and wish.expected != told.amount:
+        raise Conflict(
+            "The refund is another sum by now; look at the quote and ask again.",
+            code="quote_changed",
+            quote=told.as_json(),
+        )
+    if told.amount.amount == 0:
+        raise Conflict("Nothing would go back.", code="nothing_to_refund", quote=told.as_json())
+    return told
+
+
+async def ask(
+    begin: UnitOfWork,
+    gateways: Mapping[str, PaymentGateway],
+    booking_id: UUID,
+    number: int,
+    *,
+    request_id: str | None,
+) -> None:
+    """Ask the provider for each part that it has not accepted yet, under the part's own key.
+
+    Raises:
+        Unavailable: the outcome is not known; ask again.
+        Conflict, NotFound: the provider's clear no.
+    """
+    async with begin.alone() as tx:
+        parts = await tx.refunds.parts(booking_id, number)
+        known = await tx.refunds.standing(booking_id)
+    assert known is not None, "its refund has rows"
+    for part in parts:
+        if not part.is_pending or part.reference is not None:
+            continue
+        answer = await gateways[part.provider].refund(
+            part.paid_reference, key=part.key, amount=Money(part.amount, known.currency)
+        )
+        if answer.status == "failed":
+            raise Conflict("The provider says the refund failed.", code="provider_refused")
+        async with begin() as tx:
+            await accept(tx, booking_id, part, answer.reference, request_id=request_id)
+
+
+async def accept(
+    tx: Transaction, booking_id: UUID, part: RefundPart, reference: str, *, request_id: str | None
+) -> None:
+    """The provider will pay this part: its seats go back on sale in the same transaction."""
+    booking, _ = await _locked(tx, booking_id)
+    if not await tx.refunds.accept(part.id, reference):
+        return
+    told = {"number": part.number, "refund_id": str(part.id), "amount": part.amount}
+    events = [Event(EventType.REFUND_ACCEPTED, told)]
+    if part.seats:
+        labels = await tx.refunds.release(booking_id, part.seats)
+        if labels != sorted(part.seats):
+            raise LookupError(f"of {part.seats} of booking {booking_id} only {labels} were sold")
+        events.append(Event(EventType.SEAT_RELEASED, {"labels": labels}))
+    await _record(
+        tx,
+        booking,
+        events,
+        actor=f"provider:{part.provider}",
+        request_id=request_id,
+        released=len(part.seats),
+    )
+
+
+async def withdraw(
+    tx: Transaction, booking_id: UUID, number: int, *, request_id: str | None
+) -> None:
+    """Fail what the provider never accepted; seats that were not given up stay sold.
+
+    Without such parts it changes nothing.
+    """
+    booking, standing = await _locked(tx, booking_id)
+    ended = [
+        part
+        for part in standing.of(number)
+        if part.is_pending and part.reference is None and await tx.refunds.settle(part.id, "failed")
+    ]
+    for part in ended:
+        await _post(tx, booking, part, ledger.refund_withdrawn)
+    if ended:
+        await _told_failed(tx, booking, ended, request_id=request_id)
+
+
+async def settle(
+    begin: UnitOfWork,
+    gateways: Mapping[str, PaymentGateway],
+    booking_id: UUID,
+    number: int,
+    *,
+    request_id: str | None,
+) -> str:
+    """Read the accepted parts at the provider and record how they ended; the refund's outcome.
+
+    Raises:
+        Unavailable: a part is not settled yet, or the provider did not answer; ask again.
+    """
+    async with begin.alone() as tx:
+        parts = await tx.refunds.parts(booking_id, number)
+    for part in parts:
+        if not part.is_pending or part.reference is None:
+            continue
+        answer = await gateways[part.provider].read_refund(part.reference)
+        if answer.status == "pending":
+            raise Unavailable("The provider has not settled the refund yet.")
+        async with begin() as tx:
+            await record_end(tx, booking_id, part, answer.status, request_id=request_id)
+    async with begin.alone() as tx:
+        ends = {part.status for part in await tx.refunds.parts(booking_id, number)}
+    return "succeeded" if ends == {"succeeded"} else "failed"
+
+
+async def record_end(
+    tx: Transaction, booking_id: UUID, part: RefundPart, status: str, *, request_id: str | None
+) -> None:
+    """Write how an accepted part ended; the last one to arrive tells the buyer."""
+    booking, _ = await _locked(tx, booking_id)
+    if not await tx.refunds.settle(part.id, status):
+        return
+    if status != "succeeded":
+        case.refund_failed(
+            tx,
+            booking_id=booking.id,
+            provider_payment_id=part.provider_payment_id,
+            refund_id=part.id,
+            provider=part.provider,
+            amount=Money(part.amount, booking.total.currency),
+        )
+        await _told_failed(tx, booking, [part], request_id=request_id)
+        return
+    await _post(tx, booking, part, ledger.refund_settled)
+    told = {"number": part.number, "refund_id": str(part.id), "amount": part.amount}
+    tx.outbox.queue(
+        booking_id=booking.id,
+        user_id=booking.user_id,
+        template="refund",
+        revision=await tx.refunds.place(part.id),
+    )
+    events = [
+        Event(EventType.REFUND_SETTLED, told),
+        Event(EventType.NOTIFICATION_QUEUED, {"template": "refund"}),
+    ]
+    await _record(tx, booking, events, actor=f"provider:{part.provider}", request_id=request_id)
+
+
+async def _told_failed(
+    tx: Transaction, booking: Booking, parts: Sequence[RefundPart], *, request_id: str | None
+) -> None:
+    events = [
+        Event(
+            EventType.REFUND_FAILED,
+            {
+                "number": part.number,
+                "refund_id": str(part.id),
+                "amount": part.amount,
+                "accepted": part.reference is not None,
+            },
+        )
+        for part in parts
+    ]
+    await _record(tx, booking, events, actor=SYSTEM, request_id=request_id)
+
+
+async def _record(
+    tx: Transaction,
+    booking: Booking,
+    events: list[Event],
+    *,
+    actor: str,
+    request_id: str | None,
+    released: int = 0,
+) -> None:
+    """Write the events, and the state that follows from the refunds as they are now."""
+    standing = await tx.refunds.standing(booking.id)
+    assert standing is not None, "it is locked"
+    # A dispute or its end is not for a refund to change.
+    state = state_of(standing) if booking.state in TURNS else booking.state
+    if state is not booking.state:
+        events = [*events, Event(TURNS[state], {})]
+        if booking.provider_payment_id is not None:
+            receipt = await tx.payments.receipt(booking.provider_payment_id)
+            assert receipt is not None, "it confirmed the booking"
+            tx.payments.set_status(receipt.payment_id, PAYMENT_STATUS[state])
+    tx.bookings.record(
+        booking,
+        events,
+        actor=actor,
+        request_id=request_id,
+        state=state,
+        seat_count=booking.seat_count - released,
+    )
+
+
+async def _post(
+    tx: Transaction,
+    booking: Booking,
+    part: RefundPart,
+    fact: Callable[[Subject, UUID, Money], Posting],
+) -> None:
+    receipt = await tx.payments.receipt(part.provider_payment_id)
+    assert receipt is not None, "the money was taken out of it"
+    subject = Subject(booking.id, booking.show_id, receipt.provider, receipt.id)
+    tx.ledger.post(fact(subject, part.id, Money(part.amount, booking.total.currency)))
+
+
+async def _locked(tx: Transaction, booking_id: UUID) -> tuple[Booking, Standing]:
+    booking = await tx.bookings.lock(booking_id)
+    standing = await tx.refunds.standing(booking_id)
+    if booking is None or standing is None:
+        raise NotFound("There is no such booking.")
+    return booking, standing
+
+
+def _same(standing: Standing, wish: RefundWish) -> int | None:
+    """The refund that a repeat of ``wish`` asks for again."""
+    for part in standing.parts:
+        if part.request_key == wish.request_key:
+            return part.number
+    if wish.amount is not None:
+        return None
+    for part in reversed(standing.parts):
+        wanted = wish.seats is None and standing.state is BookingState.REFUND_PENDING
+        if part.is_pending and part.seats and (wanted or set(part.seats) == set(wish.seats or ())):
+            return part.number
+    return None
+
+
+def _parts(
+    booking: Booking, standing: Standing, told: Quote, request_key: UUID
+) -> list[RefundPart]:
+    """One part for each payment that the sum is taken out of; the first gives up the seats."""
+    number = standing.next_number
+    taken = split(told.amount.amount, standing.purses)
+    return [
+        RefundPart(
+            id=ids.asked_refund_id(booking.id, number, part),
+            provider_payment_id=purse.id,
+            number=number,
+            part=part,
+            status="pending",
+            seats=told.seats if part == 1 else (),
+            amount=amount,
+            reference=None,
+            provider="",
+            paid_reference="",
+            key=f"refund:{booking.id}:{number}" + (f":{part}" if part > 1 else ""),
+            request_key=request_key,
+        )
+        for part, (purse, amount) in enumerate(taken, 1)
+    ]

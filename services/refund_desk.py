@@ -1,0 +1,42 @@
+"""Who may ask for a refund, and how it gets under way."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from domain.errors import Forbidden, NotFound
+from services import refund
+from services.desk import NO_BOOKING
+from services.ports import UnitOfWork
+from services.process import BookingProcess, ProcessAway, ProcessUnknown
+from services.refund import RefundWish
+
+
+class RefundDesk:
+    def __init__(self, begin: UnitOfWork, process: BookingProcess) -> None:
+        self._begin = begin
+        self._process = process
+
+    async def refund(
+        self, booking_id: UUID, wish: RefundWish, *, user_id: UUID, is_staff: bool
+    ) -> int:
+        """Reserve the refund and start its process; the refund's number.
+
+        Raises:
+            NotFound: neither the owner nor staff. Forbidden: a sum named by the owner.
+            Conflict, Invalid: as ``services.refund.reserve``.
+        """
+        async with self._begin.alone() as tx:
+            booking = await tx.bookings.peek(booking_id)
+        if booking is None or not (is_staff or booking.user_id == user_id):
+            raise NotFound(NO_BOOKING)
+        if wish.amount is not None and not is_staff:
+            raise Forbidden("Only staff may name a sum; name seats instead.")
+        async with self._begin() as tx:
+            number = await refund.reserve(tx, booking_id, wish)
+        try:
+            await self._process.refund(booking_id, number, wish.request_id)
+        except (ProcessAway, ProcessUnknown):
+            # It is on record: the reaper starts the process once Temporal is back.
+            pass
+        return number

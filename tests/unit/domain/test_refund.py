@@ -1,0 +1,176 @@
+"""What a refund gives back: by time, by seat, and never more than is left."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.booking import BookingState
+from domain.errors import Conflict, Invalid
+from domain.money import Money
+from domain.refund import (
+    Purse,
+    RefundPart,
+    SoldSeat,
+    Standing,
+    percent_now,
+    quote,
+    quote_sum,
+    split,
+    state_of,
+)
+
+SHOW = datetime(2026, 12, 4, 18, 30, tzinfo=UTC)
+HOURS = st.floats(min_value=-48, max_value=96, allow_nan=False)
+AMOUNTS = st.lists(st.integers(0, 10_000), min_size=1, max_size=6)
+PURSES = st.lists(st.tuples(st.integers(0, 20_000), st.integers(0, 20_000)), max_size=4)
+
+
+def standing(
+    amounts: list[int],
+    purses: list[tuple[int, int]],
+    hours: float = 48,
+    parts: tuple[RefundPart, ...] = (),
+    released: tuple[str, ...] = (),
+) -> Standing:
+    seats = [(f"A{number}", amount) for number, amount in enumerate(amounts, 1)]
+    return Standing(
+        state=BookingState.CONFIRMED,
+        currency="EUR",
+        starts_at=SHOW,
+        now=SHOW - timedelta(hours=hours),
+        seats=tuple(SoldSeat(label, amount, label in released) for label, amount in seats),
+        purses=tuple(Purse(UUID(int=n), *money) for n, money in enumerate(purses)),
+        parts=parts,
+    )
+
+
+def part(status: str, *seats: str, number: int = 1, accepted: bool = True) -> RefundPart:
+    reference = "ref" if accepted else None
+    return RefundPart(
+        UUID(int=9),
+        UUID(int=0),
+        number,
+        1,
+        status,
+        seats,
+        100,
+        reference,
+        "sandbox",
+        "pay",
+        "key",
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("hours", "percent"), [(24.001, 100), (24, 100), (23.999, 50), (2, 50), (1.999, 0), (-1, 0)]
+)
+def test_the_share_falls_with_the_time_before_the_show(hours: float, percent: int) -> None:
+    told, until = percent_now(SHOW, SHOW - timedelta(hours=hours))
+    assert told == percent
+    assert (until is None) == (percent == 0)
+    if until is not None:
+        assert percent_now(SHOW, until)[0] == percent
+        assert percent_now(SHOW, until + timedelta(microseconds=1))[0] < percent
+
+
+@given(AMOUNTS, PURSES, HOURS, HOURS)
+def test_waiting_never_gives_more(
+    amounts: list[int], purses: list[tuple[int, int]], one: float, other: float
+) -> None:
+    sooner, later = (
+        quote(standing(amounts, purses, hours), None).amount.amount
+        for hours in (max(one, other), min(one, other))
+    )
+    assert later <= sooner
+
+
+@given(AMOUNTS, PURSES, HOURS)
+def test_never_more_than_is_left_nor_than_the_price(
+    amounts: list[int], purses: list[tuple[int, int]], hours: float
+) -> None:
+    found = quote(standing(amounts, purses, hours), None).amount.amount
+    left = sum(max(0, captured - promised) for captured, promised in purses)
+    assert 0 <= found <= min(left, sum(amounts))
+    taken = split(found, standing(amounts, purses).purses)
+    assert sum(amount for _, amount in taken) == found
+    assert all(0 < amount <= purse.left for purse, amount in taken)
+
+
+@given(AMOUNTS, st.integers(0, 30_000), HOURS)
+def test_seat_by_seat_gives_no_more_than_the_whole(
+    amounts: list[int], captured: int, hours: float
+) -> None:
+    whole = quote(standing(amounts, [(captured, 0)], hours), None).amount.amount
+    given_back = 0
+    for number in range(1, len(amounts) + 1):
+        now = standing(amounts, [(captured, given_back)], hours)
+        given_back += quote(now, [f"A{number}"]).amount.amount
+    assert given_back <= whole
+
+
+def test_each_seat_is_rounded_down() -> None:
+    assert quote(standing([3, 3], [(6, 0)], hours=3), None).amount == Money(2, "EUR")
+
+
+def test_a_seat_is_given_up_once_and_must_be_the_bookings() -> None:
+    here = standing([100] * 3, [(300, 0)], parts=(part("pending", "A1"),), released=("A2",))
+    assert quote(here, None).seats == ("A3",)
+    for label in ("A1", "A2"):
+        with pytest.raises(Conflict) as refused:
+            quote(here, [label])
+        assert refused.value.code == "seat_refunded"
+    for labels, code in ((["B1"], "unknown_seat"), (["A3", "A3"], "duplicate_seat")):
+        with pytest.raises(Invalid) as invalid:
+            quote(here, labels)
+        assert invalid.value.code == code
+
+
+def test_a_sum_of_staff_is_bounded_by_what_is_left() -> None:
+    here = standing([100, 100], [(200, 150)], hours=-5)
+    assert quote_sum(here, Money(50, "EUR"), None).seats == ()
+    with pytest.raises(Conflict) as refused:
+        quote_sum(here, Money(51, "EUR"), None)
+    assert refused.value.data["left"] == {"amount": 50, "currency": "EUR"}
+    with pytest.raises(Invalid):
+        quote_sum(here, Money(50, "USD"), None)
+
+
+def test_payments_are_emptied_in_their_order() -> None:
+    purses = standing([1], [(100, 20), (50, 50), (200, 0)]).purses
+    assert [(purse.id.int, amount) for purse, amount in split(130, purses)] == [(0, 80), (2, 50)]
+    with pytest.raises(ValueError, match="1 more"):
+        split(281, purses)
+
+
+@pytest.mark.parametrize(
+    ("parts", "released", "state"),
+    [
+        ((), (), BookingState.CONFIRMED),
+        ((part("pending", "A1"),), (), BookingState.CONFIRMED),
+        ((part("pending", "A1", "A2", accepted=False),), (), BookingState.REFUND_PENDING),
+        ((part("pending", "A1", "A2"),), ("A1", "A2"), BookingState.REFUND_PENDING),
+        ((part("succeeded", "A1", "A2"),), ("A1", "A2"), BookingState.REFUNDED),
+        ((part("failed", "A1", "A2"),), ("A1", "A2"), BookingState.REFUND_PENDING),
+        ((part("failed", "A1", "A2", accepted=False),), (), BookingState.CONFIRMED),
+        (
+            (part("failed", "A1", accepted=False), part("succeeded", "A1", "A2", number=2)),
+            ("A1", "A2"),
+            BookingState.REFUNDED,
+        ),
+        (
+            (part("pending", "A1"), part("succeeded", "A2", number=2)),
+            ("A1", "A2"),
+            BookingState.REFUND_PENDING,
+        ),
+    ],
+)
+def test_the_state_follows_from_seats_and_money(
+    parts: tuple[RefundPart, ...], released: tuple[str, ...], state: BookingState
+) -> None:
+    assert state_of(standing([100, 100], [(200, 0)], parts=parts, released=released)) is state

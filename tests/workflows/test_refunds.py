@@ -1,0 +1,422 @@
+"""Refunds that somebody asks for, on real servers: whole, by seat, by sum, and when things fail."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from contracts.refund import refund_workflow_id
+from domain.errors import Conflict, Forbidden, NotFound
+from domain.money import Money
+from domain.steps import BookingInput
+from services.refund import RefundWish
+from services.refund_desk import RefundDesk
+from tests.factories import Hall, create_hall
+from tests.helpers.eventually import eventually
+from tests.helpers.saga import SANDBOXED, Fault, Saga
+from tests.sandbox.process import NO_FAULTS, Sandbox
+from tests.workflows.test_booking_paths import pay, tell
+
+STAFF = uuid4()
+
+
+@pytest.fixture
+async def hall(engine: AsyncEngine) -> Hall:
+    """Two days before the show, when everything goes back."""
+    return await create_hall(engine, starts_in_hours=48)
+
+
+@pytest.fixture
+async def worker(saga: Saga) -> AsyncIterator[None]:
+    async with saga.worker():
+        yield
+
+
+@pytest.fixture
+def faulty(provider: Sandbox) -> Iterator[Sandbox]:
+    yield provider
+    provider.configure(**NO_FAULTS)
+
+
+async def sold(saga: Saga, input: BookingInput, provider: Sandbox) -> str:
+    """A booking that was paid and confirmed; its payment's reference."""
+    await saga.reserve(input)
+    session_id = await saga.checkout(input)
+    reference = pay(provider, session_id)
+    await tell(saga, session_id)
+    assert (await saga.handle(input).result())["state"] == "confirmed"
+    return reference
+
+
+async def ask(saga: Saga, input: BookingInput, *seats: str, **changes: Any) -> int:
+    """Ask as the owner, or as staff for a sum; the refund's number."""
+    by_staff = changes.pop("by_staff", "amount" in changes)
+    wish: dict[str, Any] = {
+        "seats": seats or None,
+        "amount": None,
+        "expected": None,
+        "note": "",
+        "request_key": uuid4(),
+        "actor": "test",
+        "request_id": "test-request",
+        **changes,
+    }
+    user_id = STAFF if by_staff else UUID(input.user_id)
+    return await RefundDesk(saga.begin, saga.process).refund(
+        UUID(input.booking_id), RefundWish(**wish), user_id=user_id, is_staff=by_staff
+    )
+
+
+async def result(saga: Saga, input: BookingInput, number: int = 1) -> str:
+    handle = saga.client.get_workflow_handle(refund_workflow_id(input.booking_id, number))
+    return str((await handle.result())["outcome"])
+
+
+async def refunds(saga: Saga, input: BookingInput) -> list[tuple[Any, ...]]:
+    return await saga.rows(
+        "SELECT number, status, amount, seats FROM refunds WHERE booking_id = :id"
+        " ORDER BY number, part",
+        id=UUID(input.booking_id),
+    )
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_whole_refund_frees_the_seats_and_ends_refunded(
+    saga: Saga, hall: Hall, provider: Sandbox, redis: Redis
+) -> None:
+    input = hall.input()
+    reference = await sold(saga, input, provider)
+    assert await result(saga, input, await ask(saga, input)) == "succeeded"
+    assert await saga.state(input) == "refunded"
+    assert provider.payment(reference)["refunded"] == 2400
+    assert await saga.claims(input) == {}
+    assert await redis.get(f"{{show:{input.show_id}}}:seat:A1") is None
+    told = await saga.events(input)
+    asked = told[told.index("RefundReserved") :]
+    assert asked == [
+        "RefundReserved",
+        "BookingRefunding",
+        "RefundAccepted",
+        "SeatReleased",
+        "RefundSettled",
+        "NotificationQueued",
+        "BookingRefunded",
+    ]
+    again = hall.input()
+    assert await saga.reserve(again) == "held"
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_refund_of_one_seat_keeps_the_others(
+    saga: Saga, hall: Hall, provider: Sandbox, redis: Redis
+) -> None:
+    input = hall.input()
+    reference = await sold(saga, input, provider)
+    assert await result(saga, input, await ask(saga, input, "A1")) == "succeeded"
+    assert await saga.state(input) == "confirmed"
+    assert provider.payment(reference)["refunded"] == 1200
+    assert await saga.claims(input) == {"A2": "sold"}
+    assert await redis.get(f"{{show:{input.show_id}}}:seat:A1") is None
+    with pytest.raises(Conflict) as refused:
+        await ask(saga, input, "A1")
+    assert refused.value.code == "seat_refunded"
+    assert await result(saga, input, await ask(saga, input)) == "succeeded"
+    assert await saga.state(input) == "refunded"
+    assert await refunds(saga, input) == [
+        (1, "succeeded", 1200, ["A1"]),
+        (2, "succeeded", 1200, ["A2"]),
+    ]
+
+
+@pytest.mark.usefixtures("worker")
+async def test_what_the_provider_tells_of_it_afterwards_changes_nothing(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    input = hall.input()
+    await sold(saga, input, provider)
+    [[session_id]] = await saga.rows(
+        "SELECT session_id FROM payments WHERE booking_id = :id", id=UUID(input.booking_id)
+    )
+    for seats, state in ((("A1",), "confirmed"), ((), "refunded")):
+        await result(saga, input, await ask(saga, input, *seats))
+        told = await saga.events(input)
+        await tell(saga, session_id)
+        assert await saga.events(input) == told
+        assert await saga.state(input) == state
+    assert told.count("PaymentVerified") == 1
+    assert [row[1:3] for row in await refunds(saga, input)] == [("succeeded", 1200)] * 2
+
+
+@pytest.mark.usefixtures("worker")
+async def test_close_to_the_show_half_goes_back_and_the_rest_is_kept(
+    saga: Saga, engine: AsyncEngine, provider: Sandbox
+) -> None:
+    hall = await create_hall(engine, starts_in_hours=3)
+    input = hall.input()
+    reference = await sold(saga, input, provider)
+    with pytest.raises(Conflict) as refused:
+        await ask(saga, input, expected=Money(2400, "EUR"))
+    assert refused.value.code == "quote_changed"
+    assert refused.value.data["quote"]["amount"] == {"amount": 1200, "currency": "EUR"}
+    await result(saga, input, await ask(saga, input, expected=Money(1200, "EUR")))
+    assert await saga.state(input) == "refunded"
+    assert provider.payment(reference)["refunded"] == 1200
+
+
+@pytest.mark.usefixtures("worker")
+async def test_too_late_nothing_goes_back_but_a_sum_of_staff(
+    saga: Saga, engine: AsyncEngine, provider: Sandbox
+) -> None:
+    hall = await create_hall(engine, starts_in_hours=1)
+    input = hall.input()
+    reference = await sold(saga, input, provider)
+    with pytest.raises(Conflict) as refused:
+        await ask(saga, input)
+    assert refused.value.code == "nothing_to_refund"
+    with pytest.raises(Forbidden):
+        await ask(saga, input, amount=Money(500, "EUR"), by_staff=False)
+    number = await ask(saga, input, amount=Money(500, "EUR"))
+    assert await result(saga, input, number) == "succeeded"
+    assert await saga.state(input) == "confirmed"
+    assert await saga.claims(input) == {"A1": "sold", "A2": "sold"}
+    assert provider.payment(reference)["refunded"] == 500
+    with pytest.raises(Conflict) as refused:
+        await ask(saga, input, amount=Money(1901, "EUR"))
+    assert refused.value.code == "exceeds_captured"
+    assert refused.value.data["left"] == {"amount": 1900, "currency": "EUR"}
+
+
+async def test_twice_the_same_is_one_refund(saga: Saga, hall: Hall, provider: Sandbox) -> None:
+    input, key = hall.input(), uuid4()
+    async with saga.worker():
+        reference = await sold(saga, input, provider)
+    # Nobody is at work: every repeat meets a refund that is under way.
+    assert await ask(saga, input, "A1", request_key=key) == 1
+    assert await ask(saga, input, "A1", request_key=key) == 1
+    assert await ask(saga, input, "A1") == 1
+    assert await ask(saga, input) == 2, "the rest of the booking"
+    assert await ask(saga, input) == 2
+    assert await saga.state(input) == "refund_pending"
+    async with saga.worker():
+        assert [await result(saga, input, number) for number in (1, 2)] == ["succeeded"] * 2
+        assert await ask(saga, input, "A1", request_key=key) == 1
+    assert provider.payment(reference)["refunded"] == 2400
+    assert await saga.state(input) == "refunded"
+    with pytest.raises(Conflict):
+        await ask(saga, input)
+
+
+async def test_what_is_under_way_counts_as_gone(saga: Saga, hall: Hall, provider: Sandbox) -> None:
+    input = hall.input()
+    async with saga.worker():
+        await sold(saga, input, provider)
+    await ask(saga, input, amount=Money(2000, "EUR"))
+    with pytest.raises(Conflict) as refused:
+        await ask(saga, input, amount=Money(500, "EUR"))
+    assert refused.value.code == "exceeds_captured"
+    with pytest.raises(Conflict) as changed:
+        await ask(saga, input, expected=Money(2400, "EUR"))
+    assert changed.value.data["quote"]["amount"]["amount"] == 400
+    with pytest.raises(NotFound):
+        await ask(saga, hall.input())
+
+
+@pytest.mark.parametrize("step", ["ask_refund", "settle_refund", "release_refunded"])
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_refund_is_sent_once_whatever_fails(
+    saga: Saga, hall: Hall, provider: Sandbox, step: str, when: str
+) -> None:
+    input, fault = hall.input(), Fault(step, when, times=2)
+    async with saga.worker(fault):
+        reference = await sold(saga, input, provider)
+        assert await result(saga, input, await ask(saga, input)) == "succeeded"
+    assert fault.failed == 2
+    assert provider.payment(reference)["refunded"] == 2400
+    assert await saga.claims(input) == {}
+    events = await saga.events(input)
+    assert [events.count(one) for one in ("RefundAccepted", "RefundSettled")] == [1, 1]
+
+
+async def test_every_step_run_twice_changes_things_once(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    input = hall.input()
+    async with saga.worker(Fault(repeat=2)):
+        reference = await sold(saga, input, provider)
+        assert await result(saga, input, await ask(saga, input, "A1")) == "succeeded"
+    assert provider.payment(reference)["refunded"] == 1200
+    assert await saga.claims(input) == {"A2": "sold"}
+    events = await saga.events(input)
+    once = ("RefundAccepted", "SeatReleased", "RefundSettled")
+    assert [events.count(one) for one in once] == [1, 1, 1]
+
+
+@pytest.mark.usefixtures("worker")
+async def test_many_at_once_are_one_refund(saga: Saga, hall: Hall, provider: Sandbox) -> None:
+    input = hall.input()
+    reference = await sold(saga, input, provider)
+    numbers = await asyncio.gather(*(ask(saga, input) for _ in range(5)), return_exceptions=True)
+    # One who comes when all is over meets a refunded booking.
+    assert {one for one in numbers if not isinstance(one, Conflict)} == {1}
+    assert await result(saga, input) == "succeeded"
+    assert provider.payment(reference)["refunded"] == 2400
+    assert len(await refunds(saga, input)) == 1
+
+
+@pytest.mark.usefixtures("worker")
+async def test_cancelling_the_workflow_does_not_lose_the_money(
+    saga: Saga, hall: Hall, faulty: Sandbox
+) -> None:
+    input = hall.input()
+    await sold(saga, input, faulty)
+    faulty.configure(refund_outcome="pending")
+    number = await ask(saga, input)
+    handle = saga.client.get_workflow_handle(refund_workflow_id(input.booking_id, number))
+    await handle.cancel()
+    await settle_at_the_bank(saga, input, faulty, "succeeded")
+    assert await result(saga, input) == "succeeded"
+    assert await saga.state(input) == "refunded"
+
+
+@pytest.mark.parametrize("after_effect", [False, True])
+async def test_a_provider_that_fails_is_asked_until_it_answers(
+    saga: Saga, hall: Hall, faulty: Sandbox, after_effect: bool
+) -> None:
+    input, fault = hall.input(), Fault()
+    async with saga.worker(fault):
+        reference = await sold(saga, input, faulty)
+        faulty.configure(error_rate=1.0, fail_after_effect=after_effect)
+        await ask(saga, input)
+
+        async def asked_twice() -> bool:
+            return fault.ran["ask_refund"] > 1
+
+        await eventually(asked_twice, seconds=30)
+        assert await saga.claims(input) == {"A1": "sold", "A2": "sold"}
+        assert await saga.state(input) == "refund_pending"
+        faulty.configure(**NO_FAULTS)
+        assert await result(saga, input) == "succeeded"
+    assert faulty.payment(reference)["refunded"] == 2400
+    assert await saga.state(input) == "refunded"
+
+
+@pytest.mark.parametrize("repeat", [1, 2])
+async def test_a_provider_that_refuses_for_good_leaves_the_booking_as_it_was(
+    saga: Saga, hall: Hall, provider: Sandbox, repeat: int
+) -> None:
+    """The money is disputed: the refund has failed for all to see, and the seats stay sold."""
+    input, fault = hall.input(), Fault(repeat=repeat)
+    async with saga.worker(fault):
+        reference = await sold(saga, input, provider)
+        provider.post(f"/test/payments/{reference}/dispute", {"outcome": "opened"})
+        assert await result(saga, input, await ask(saga, input)) == "failed"
+    assert fault.ran["withdraw_refund"] == 1
+    assert await refunds(saga, input) == [(1, "failed", 2400, ["A1", "A2"])]
+    assert await saga.state(input) == "confirmed"
+    assert await saga.claims(input) == {"A1": "sold", "A2": "sold"}
+    assert (await saga.events(input))[-2:] == ["RefundFailed", "BookingRestored"]
+    assert provider.payment(reference)["refunded"] == 0
+
+
+@pytest.mark.usefixtures("worker")
+async def test_seats_go_free_when_the_provider_accepts_and_the_end_waits_for_the_money(
+    saga: Saga, hall: Hall, faulty: Sandbox
+) -> None:
+    input = hall.input()
+    await sold(saga, input, faulty)
+    faulty.configure(refund_outcome="pending")
+    await ask(saga, input)
+
+    async def freed() -> bool:
+        return not await saga.claims(input)
+
+    await eventually(freed, seconds=30)
+    assert await saga.state(input) == "refund_pending"
+    await settle_at_the_bank(saga, input, faulty, "succeeded")
+    assert await result(saga, input) == "succeeded"
+    assert await saga.state(input) == "refunded"
+
+
+@pytest.mark.usefixtures("worker")
+async def test_money_that_the_bank_sends_back_after_all_keeps_the_booking_visible(
+    saga: Saga, hall: Hall, faulty: Sandbox
+) -> None:
+    input = hall.input()
+    await sold(saga, input, faulty)
+    faulty.configure(refund_outcome="pending")
+    await ask(saga, input)
+    await settle_at_the_bank(saga, input, faulty, "failed")
+    assert await result(saga, input) == "failed"
+    assert await saga.state(input) == "refund_pending"
+    assert [row[1] for row in await refunds(saga, input)] == ["failed"]
+    assert "NotificationQueued" not in (await saga.events(input))[-2:]
+
+
+async def settle_at_the_bank(
+    saga: Saga, input: BookingInput, provider: Sandbox, outcome: str
+) -> None:
+    found: list[str] = []
+
+    async def accepted() -> bool:
+        rows = await saga.rows(
+            "SELECT reference FROM refunds WHERE booking_id = :id AND reference IS NOT NULL",
+            id=UUID(input.booking_id),
+        )
+        found.extend(row[0] for row in rows)
+        return bool(rows)
+
+    await eventually(accepted, seconds=30)
+    answer = provider.post(f"/test/refunds/{found[0]}/settle", {"outcome": outcome})
+    assert answer.status_code == 200, answer.text
+
+
+async def test_several_payments_are_emptied_one_after_the_other(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    """A second payment whose own refund failed is still the buyer's money."""
+    input = hall.input()
+    async with saga.worker():
+        first = await sold(saga, input, provider)
+        [[session_id]] = await saga.rows(
+            "SELECT session_id FROM payments WHERE booking_id = :id", id=UUID(input.booking_id)
+        )
+    second = pay(provider, session_id, force=True)
+    await tell(saga, session_id)
+    async with saga.engine.begin() as connection:
+        await connection.exec_driver_sql(
+            "UPDATE refunds SET status = 'failed' WHERE provider_payment_id ="
+            " (SELECT id FROM provider_payments WHERE reference = %(ref)s)",
+            {"ref": second},
+        )
+    handles = [h async for h in saga.client.list_workflows("WorkflowType = 'LatePayment'")]
+    for handle in handles:
+        if handle.status is not None and handle.status.name == "RUNNING":
+            await saga.client.get_workflow_handle(handle.id).terminate()
+    number = await ask(saga, input, amount=Money(3000, "EUR"))
+    async with saga.worker():
+        assert await result(saga, input, number) == "succeeded"
+    assert (provider.payment(first)["refunded"], provider.payment(second)["refunded"]) == (
+        2400,
+        600,
+    )
+    assert [(n, amount) for n, _, amount, _ in await refunds(saga, input) if n] == [
+        (1, 2400),
+        (1, 600),
+    ]
+
+
+@pytest.mark.parametrize("how", ["sandboxed", "no cache"])
+async def test_the_refund_runs_sandboxed_and_without_a_cache(
+    saga: Saga, hall: Hall, provider: Sandbox, how: str
+) -> None:
+    options: Any = {"runner": SANDBOXED} if how == "sandboxed" else {"max_cached_workflows": 0}
+    input = hall.input()
+    async with saga.worker(**options):
+        await sold(saga, input, provider)
+        assert await result(saga, input, await ask(saga, input)) == "succeeded"
