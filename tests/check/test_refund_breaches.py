@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from tests.check.builders import PRICE, Brief, Command, Connection, add_booking, id_of, insert
+from tests.check.builders import (
+    PRICE,
+    Brief,
+    Command,
+    Connection,
+    add_booking,
+    add_posting,
+    id_of,
+    insert,
+)
 from tests.check.conftest import Checker, Witnesses
 from tests.check.test_seeded_breaches import Spoil, append_raw, by
 from tests.check.town import (
@@ -83,6 +92,18 @@ def refunded_on_request(db: Connection, name: str, labels: tuple[str, ...], back
         "settled_at": long_ago,
     }
     insert(db, "refunds", refund)
+    moved = {
+        "id": paid,
+        "booking_id": id_of(name),
+        "provider": "sandbox",
+        "currency": EUR,
+        "captured": PRICE,
+    }
+    for kind, debit, credit in (
+        ("refund_requested", "revenue", "refunds_due"),
+        ("refund_settled", "refunds_due", "provider"),
+    ):
+        add_posting(db, kind, moved, debit, credit, refund_id=id_of(f"back-{name}"))
     for template in ("confirmation", "refund"):
         notice = {"booking_id": id_of(name), "user_id": id_of("bob"), "template": template}
         sent = {"state": "sent", "attempts": 1, "sent_at": long_ago, "channel": "email"}

@@ -180,13 +180,16 @@ async def test_a_refund_that_is_not_through_says_so(
 
 
 async def test_a_refund_is_read_as_it_stands_not_as_it_was_answered(
-    gateway: PaymentGateway, provider: Sandbox
+    gateway: PaymentGateway, provider: Provider
 ) -> None:
     payment_id = pay(provider, await opened(gateway, "refund-later"))
     provider.configure(refund_outcome="pending")
     asked = await gateway.refund(payment_id, key="back-later", amount=PRICE)
-    provider.post(f"/test/refunds/{asked.reference}/settle", {"outcome": "succeeded"})
-    assert (await gateway.refund(payment_id, key="back-later", amount=PRICE)).status == "pending"
+    assert (await gateway.read_refund(asked.reference)).status == "pending"
+    if isinstance(provider, StripeTown):
+        provider.refunds[asked.reference]["status"] = "succeeded"
+    else:
+        provider.post(f"/test/refunds/{asked.reference}/settle", {"outcome": "succeeded"})
     assert (await gateway.read_refund(asked.reference)).status == "succeeded"
 
 
