@@ -71,12 +71,15 @@ def api(
 
     from api.app import create_app
     from infra.logging import configure_logging
+    from infra.memory import settle_memory
     from infra.settings import Settings
 
     settings = Settings()
     configure_logging(settings, process="api")
+    app = create_app(settings)
+    settle_memory()
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         host=host or settings.api_host,
         port=port or settings.api_port,
         loop="uvloop",

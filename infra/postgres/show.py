@@ -1,4 +1,4 @@
-"""A show as reserve needs it: on sale or not, and which seats it has; kept for a second."""
+"""A show as reserve needs it: on sale or not, and which seats it has; kept for some seconds."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ SEATS = text("""
 SELECT label, section, row, number, position, x, y, price_class, attributes
 FROM seats WHERE seat_map_id = :id ORDER BY position
 """)
-# A sale that stops is seen this late here; the hold step asks PostgreSQL again in any case.
-FRESH_SECONDS = 1.0
+# A sale that stops is seen this late here, and the hold step asks PostgreSQL again in any case; one
+# that begins is seen within a second.
+ON_SALE_SECONDS = 5.0
+OFF_SALE_SECONDS = 1.0
 MAX_SHOWS = 2000
 MAX_SEAT_MAPS = 200
 
@@ -40,7 +42,7 @@ class ShowForSale:
 
 
 class ShowCache:
-    """Shows by id, each read once a second at most; seat maps are immutable and kept."""
+    """Shows by id, each read once in some seconds; seat maps are immutable and kept."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -70,7 +72,8 @@ class ShowCache:
                     seats = tuple(Seat(**seat._asdict()) for seat in found)
                     self._maps[row.seat_map_id] = seats, {seat.label: seat for seat in seats}
                 show = ShowForSale(row.id, row.on_sale, *self._maps[row.seat_map_id])
-        self._shows[show_id] = time.monotonic() + FRESH_SECONDS, show
+        fresh = ON_SALE_SECONDS if show is not None and show.on_sale else OFF_SALE_SECONDS
+        self._shows[show_id] = time.monotonic() + fresh, show
         self._shows.move_to_end(show_id)
         _trim(self._shows, MAX_SHOWS)
         _trim(self._maps, MAX_SEAT_MAPS)
