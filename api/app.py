@@ -21,8 +21,6 @@ from api.queries import cases as case_queries
 from api.queries import catalogue, health, me, not_yet
 from api.queries import refunds as refund_queries
 from infra.gateways.assembly import open_gateways, webhook_verifiers
-from infra.logging import configure_logging
-from infra.memory import settle_memory
 from infra.passwords import Argon2Passwords
 from infra.postgres.database import Database
 from infra.postgres.guards import require_guards
@@ -66,24 +64,16 @@ class SeatholdApi(FastAPI):
         return openapi.document(self)
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings) -> FastAPI:
     """The application; its connections are opened when a server starts it.
-
-    Without ``settings`` it is a process of its own: they come from the environment, and the
-    process's log and memory are set up.
 
     Raises:
         RuntimeError: at start-up, when the index that guards the seats is missing or invalid.
     """
-    if settings is None:
-        settings = Settings()
-        configure_logging(settings, process="api")
-        settle_memory()
-    found = settings
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_parts(found) as parts:
+        async with open_parts(settings) as parts:
             app.state.parts = parts
             log.info("api_ready")
             yield

@@ -10,8 +10,6 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -73,8 +71,6 @@ AWAY_STATUSES = frozenset(
 # What a dependency that is away looks like; each may also be raised for another reason.
 MAYBE_AWAY: tuple[type[Exception], ...] = (
     psycopg.Error,
-    DBAPIError,
-    PoolTimeoutError,
     RedisConnectionError,
     RedisTimeoutError,
     RPCError,
@@ -111,8 +107,7 @@ def answer_to(error: Exception) -> Response:
         )
     if is_away(error):
         # Not the statement's own text: its parameters are people's data.
-        cause = getattr(error, "orig", error)
-        log.warning("dependency_away", error=f"{type(cause).__name__}: {cause}"[:300])
+        log.warning("dependency_away", error=f"{type(error).__name__}: {error}"[:300])
         return refusal(Unavailable("A part of the system is away; try again."))
     log.error("unhandled_error", exc_info=error)
     return problem(500, "internal", "Something went wrong here; it is logged under the request id.")
@@ -133,11 +128,9 @@ def is_away(error: Exception) -> bool:
     """Whether ``error`` says that a dependency is away or too busy, so that trying again helps."""
     if isinstance(error, RPCError):
         return error.status in AWAY_STATUSES
-    # Making a connection, the pool wraps what went wrong.
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    if isinstance(cause, psycopg.Error):
+    if isinstance(error, psycopg.Error):
         # Also what the server itself ends for being late: statements, lock waits, deadlocks.
-        return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     return isinstance(error, MAYBE_AWAY)
 
 

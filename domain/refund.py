@@ -39,6 +39,7 @@ class Purse:
     """A captured payment of the booking; ``promised`` went back or is on its way (minor units)."""
 
     id: UUID
+    provider: str
     captured: int
     promised: int
 

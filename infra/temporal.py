@@ -52,7 +52,7 @@ from domain.steps import (
     RefundInput,
     StepOutcome,
 )
-from services.process import ProcessAway, ProcessOver, ProcessUnknown
+from services.process import ProcessAway, ProcessOver, ProcessUnknown, ReadBrief
 
 T = TypeVar("T")
 
@@ -138,16 +138,24 @@ class TemporalBookingProcess:
         )
 
     async def payment_settled(
-        self, input: BookingInput, provider_payment_id: str | None, request_id: str | None
+        self,
+        booking_id: UUID,
+        provider_payment_id: str | None,
+        request_id: str | None,
+        *,
+        read_brief: ReadBrief,
     ) -> None:
         message = PaymentSettled(provider_payment_id, request_id)
-        handle = self._handle(input.booking_id)
+        handle = self._handle(str(booking_id))
         try:
             await _answer(
                 handle.signal(BookingContract.payment_settled, message, rpc_timeout=RPC_TIMEOUT)
             )
         except ProcessOver:
-            # NOT_FOUND proves nothing: the caller saw an open booking in PostgreSQL.
+            # NOT_FOUND proves nothing: PostgreSQL knows whether the booking is still open.
+            input = await read_brief(booking_id)
+            if input is None:
+                return
             await _answer(
                 self._client.start_workflow(
                     BookingContract.run,

@@ -42,6 +42,10 @@ class Principal:
     user_id: UUID
     role: str
 
+    @property
+    def is_staff(self) -> bool:
+        return self.role == Role.ADMIN
+
 
 class TokenSigner:
     """Issues and verifies; the same seed gives the same keys in every process.

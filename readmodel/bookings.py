@@ -199,18 +199,33 @@ def _seats(seats: Sequence[Mapping[str, Any]], currency: str) -> list[Json]:
     ]
 
 
-def _payment(payment: Mapping[str, Any] | None) -> Json | None:
-    if payment is None:
-        return None
+def payment(
+    *,
+    id: str,
+    provider: str,
+    session_id: str | None,
+    status: str,
+    amount: int,
+    currency: str,
+    checkout_url: str | None,
+    expires_at: datetime,
+) -> Json:
+    """An attempt to pay in the contract's shape."""
     return {
-        "id": payment["id"],
-        "provider": payment["provider"],
-        "session_id": payment["session_id"],
-        "status": payment["status"],
-        "amount": money(payment["amount"], payment["currency"]),
-        "checkout_url": payment["checkout_url"],
-        "expires_at": stamp(datetime.fromisoformat(payment["expires_at"])),
+        "id": id,
+        "provider": provider,
+        "session_id": session_id,
+        "status": status,
+        "amount": money(amount, currency),
+        "checkout_url": checkout_url,
+        "expires_at": stamp(expires_at),
     }
+
+
+def _payment(row: Mapping[str, Any] | None) -> Json | None:
+    if row is None:
+        return None
+    return payment(**{**row, "expires_at": datetime.fromisoformat(row["expires_at"])})
 
 
 SENTENCES = {

@@ -176,11 +176,10 @@ class BookingDesk:
             raise PaymentRequired("The payment failed; check out again.", code="payment_failed")
 
     async def _tell_free(self, booking_id: UUID, request_id: str | None) -> None:
-        input = await self._work.booking_input(booking_id)
-        if input is None:
-            return
         try:
-            await self._process.payment_settled(input, None, request_id)
+            await self._process.payment_settled(
+                booking_id, None, request_id, read_brief=self._work.booking_input
+            )
         except (ProcessAway, ProcessUnknown) as error:
             raise Unavailable("The booking could not be confirmed just now.") from error
 

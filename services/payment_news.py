@@ -74,6 +74,9 @@ class PaymentNews:
             await self._process.send_money_back(str(news.refunds), request_id)
         if news.confirms is None:
             return
-        input = await self._work.booking_input(news.booking_id)
-        if input is not None:
-            await self._process.payment_settled(input, str(news.confirms), request_id)
+        await self._process.payment_settled(
+            news.booking_id,
+            str(news.confirms),
+            request_id,
+            read_brief=self._work.booking_input,
+        )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 from uuid import UUID
 
 from domain.steps import BookingInput, CancelRequest, ExtendRequest, HoldOutcome, StepOutcome
+
+# What a process is started again with; None when the booking is over.
+ReadBrief = Callable[[UUID], Awaitable[BookingInput | None]]
 
 
 class ProcessUnknown(Exception):
@@ -36,9 +40,17 @@ class BookingProcess(Protocol):
         ...
 
     async def payment_settled(
-        self, input: BookingInput, provider_payment_id: str | None, request_id: str | None
+        self,
+        booking_id: UUID,
+        provider_payment_id: str | None,
+        request_id: str | None,
+        *,
+        read_brief: ReadBrief,
     ) -> None:
-        """Tell the booking to look; one that is not running is started again and told."""
+        """Tell the booking to look; one that is not running is started again and told.
+
+        ``read_brief`` is asked only then; a booking without a brief is over and is not told.
+        """
         ...
 
     async def ensure_running(self, input: BookingInput) -> None:

@@ -94,6 +94,9 @@ async def send_refund(
     answer = await gateways[refund.provider].refund(
         refund.reference, key=refund.idempotency_key, amount=refund.amount
     )
+    if answer.status == "pending":
+        # A repeat of a key answers as the first time, for ever: ask how the refund stands now.
+        answer = await gateways[refund.provider].read_refund(answer.reference)
     async with begin() as tx:
         await payment.settle_refund(
             tx, receipt_id, status=answer.status, reference=answer.reference, request_id=request_id

@@ -87,7 +87,7 @@ async def reserve(tx: Transaction, booking_id: UUID, wish: RefundWish) -> int:
         ],
     }
     for part in parts:
-        await _post(tx, booking, part, partial(ledger.refund_requested, source=Account.REVENUE))
+        _post(tx, booking, part, partial(ledger.refund_requested, source=Account.REVENUE))
     events = [Event(EventType.REFUND_RESERVED, payload)]
     await _record(tx, booking, events, actor=wish.actor, request_id=wish.request_id)
     return parts[0].number
@@ -144,7 +144,7 @@ async def accept(
     tx: Transaction, booking_id: UUID, part: RefundPart, reference: str, *, request_id: str | None
 ) -> None:
     """The provider will pay this part: its seats go back on sale in the same transaction."""
-    booking, _ = await _locked(tx, booking_id)
+    booking = await _booking(tx, booking_id)
     if not await tx.refunds.accept(part.id, reference):
         return
     told = {"number": part.number, "refund_id": str(part.id), "amount": part.amount}
@@ -178,7 +178,7 @@ async def withdraw(
         if part.is_pending and part.reference is None and await tx.refunds.settle(part.id, "failed")
     ]
     for part in ended:
-        await _post(tx, booking, part, ledger.refund_withdrawn)
+        _post(tx, booking, part, ledger.refund_withdrawn)
     if ended:
         await _told_failed(tx, booking, ended, request_id=request_id)
 
@@ -215,7 +215,7 @@ async def record_end(
     tx: Transaction, booking_id: UUID, part: RefundPart, status: str, *, request_id: str | None
 ) -> None:
     """Write how an accepted part ended; the last one to arrive tells the buyer."""
-    booking, _ = await _locked(tx, booking_id)
+    booking = await _booking(tx, booking_id)
     if not await tx.refunds.settle(part.id, status):
         return
     if status != "succeeded":
@@ -229,7 +229,7 @@ async def record_end(
         )
         await _told_failed(tx, booking, [part], request_id=request_id)
         return
-    await _post(tx, booking, part, ledger.refund_settled)
+    _post(tx, booking, part, ledger.refund_settled)
     told = {"number": part.number, "refund_id": str(part.id), "amount": part.amount}
     tx.outbox.queue(
         booking_id=booking.id,
@@ -292,23 +292,27 @@ async def _record(
     )
 
 
-async def _post(
+def _post(
     tx: Transaction,
     booking: Booking,
     part: RefundPart,
     fact: Callable[[Subject, UUID, Money], Posting],
 ) -> None:
-    receipt = await tx.payments.receipt(part.provider_payment_id)
-    assert receipt is not None, "the money was taken out of it"
-    subject = Subject(booking.id, booking.show_id, receipt.provider, receipt.id)
+    subject = Subject(booking.id, booking.show_id, part.provider, part.provider_payment_id)
     tx.ledger.post(fact(subject, part.id, Money(part.amount, booking.total.currency)))
 
 
-async def _locked(tx: Transaction, booking_id: UUID) -> tuple[Booking, Standing]:
+async def _booking(tx: Transaction, booking_id: UUID) -> Booking:
     booking = await tx.bookings.lock(booking_id)
-    standing = await tx.refunds.standing(booking_id)
-    if booking is None or standing is None:
+    if booking is None:
         raise NotFound("There is no such booking.")
+    return booking
+
+
+async def _locked(tx: Transaction, booking_id: UUID) -> tuple[Booking, Standing]:
+    booking = await _booking(tx, booking_id)
+    standing = await tx.refunds.standing(booking_id)
+    assert standing is not None, "the booking is locked"
     return booking, standing
 
 
@@ -342,7 +346,7 @@ def _parts(
             seats=told.seats if part == 1 else (),
             amount=amount,
             reference=None,
-            provider="",
+            provider=purse.provider,
             paid_reference="",
             key=f"refund:{booking.id}:{number}" + (f":{part}" if part > 1 else ""),
             request_key=request_key,

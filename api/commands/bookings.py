@@ -75,7 +75,7 @@ async def _reserve(call: Call, body: ReserveBody, raw: bytes) -> Response:
                 raise
             continue
         status = 202 if held is BookingState.PENDING else 201
-        return await _booking(call.state, booking_id, status)
+        return await as_it_stands(call.state, booking_id, status)
     raise AssertionError("the last try returns or raises")
 
 
@@ -158,7 +158,7 @@ async def extend(
 
     async def run() -> Response:
         await call.state.desk.extend(call.caller, booking_id)
-        return await _booking(call.state, booking_id, 200)
+        return await as_it_stands(call.state, booking_id, 200)
 
     route = f"POST /api/booking/{booking_id}/extend"
     return await idempotent(call.state, call.user, route, call.key, await request.body(), run)
@@ -176,7 +176,7 @@ async def cancel(
 
     async def run() -> Response:
         await call.state.desk.cancel(call.caller, booking_id, reason)
-        return await _booking(call.state, booking_id, 200)
+        return await as_it_stands(call.state, booking_id, 200)
 
     route = f"POST /api/booking/{booking_id}/cancel"
     return await idempotent(call.state, call.user, route, call.key, await request.body(), run)
@@ -215,7 +215,7 @@ async def confirm(
 
     async def run() -> Response:
         confirmed = await call.state.desk.confirm(call.caller, body.booking_id, wait_seconds=wait)
-        return await _booking(call.state, body.booking_id, 200 if confirmed else 202)
+        return await as_it_stands(call.state, body.booking_id, 200 if confirmed else 202)
 
     return await idempotent(
         call.state,
@@ -228,27 +228,25 @@ async def confirm(
 
 
 def _payment(attempt: Attempt) -> readmodel.Json:
-    return {
-        "id": str(attempt.id),
-        "provider": attempt.provider,
-        "session_id": attempt.session_id,
-        "status": attempt.status,
-        "amount": readmodel.money(attempt.amount.amount, attempt.amount.currency),
-        "checkout_url": attempt.checkout_url,
-        "expires_at": readmodel.stamp(attempt.expires_at),
-    }
+    return readmodel.payment(
+        id=str(attempt.id),
+        provider=attempt.provider,
+        session_id=attempt.session_id,
+        status=attempt.status,
+        amount=attempt.amount.amount,
+        currency=attempt.amount.currency,
+        checkout_url=attempt.checkout_url,
+        expires_at=attempt.expires_at,
+    )
 
 
-async def _booking(state: AppState, booking_id: UUID, status: int) -> Response:
-    return _json(await _read(state, booking_id), status)
-
-
-async def _read(state: AppState, booking_id: UUID) -> readmodel.Json:
+async def as_it_stands(state: AppState, booking_id: UUID, status: int) -> Response:
+    """The booking as its commands last wrote it; with 202, when to look again."""
     async with state.database.statements() as session:
         booking = await readmodel.read(session, booking_id)
     if booking is None:
         raise NotFound("There is no such booking.")
-    return booking
+    return _json(booking, status)
 
 
 def _json(content: readmodel.Json, status: int) -> Response:

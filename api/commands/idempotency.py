@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import orjson
+import psycopg
 import structlog
 from fastapi import Response
-from psycopg import Error as DatabaseError
-from sqlalchemy.exc import SQLAlchemyError
 
 from api.deps.state import AppState
 from api.errors import refusal
@@ -110,7 +109,7 @@ def _is_final(answer: Response) -> bool:
 async def _release(store: PostgresIdempotency, mine: Mine) -> None:
     try:
         await store.release(mine)
-    except (DatabaseError, SQLAlchemyError) as error:
+    except psycopg.Error as error:
         # The lease ends by itself, and the answer in hand is worth more.
         log.warning("idempotency_lease_not_released", error=type(error).__name__)
 
@@ -131,5 +130,5 @@ async def _renew(store: PostgresIdempotency, mine: Mine) -> None:
         await asyncio.sleep(store.lease_seconds / 3)
         try:
             is_mine = await store.renew(mine)
-        except (DatabaseError, SQLAlchemyError) as error:
+        except psycopg.Error as error:
             log.warning("idempotency_lease_not_renewed", error=type(error).__name__)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from uuid import UUID, uuid4
 
-import orjson
 from fastapi import APIRouter, Request, Response
 
-from api.commands.bookings import PENDING_RETRY_SECONDS
+from api.commands.bookings import as_it_stands
 from api.commands.idempotency import canonical_hash, idempotent
 from api.deps.read import PathId
 from api.deps.write import Call, Command
 from api.schemas.bookings import BookingOut
 from api.schemas.refunds import MoneyIn, RefundBody
 from domain import ids
-from domain.errors import NotFound
 from domain.money import Money
-from readmodel import bookings as readmodel
 from services.refund import RefundWish
 
 router = APIRouter(prefix="/api/booking", tags=["bookings"])
@@ -35,14 +32,9 @@ async def refund(
 
     async def run() -> Response:
         await call.state.refunds.refund(
-            booking_id, wish, user_id=call.user.user_id, is_staff=call.user.role == "admin"
+            booking_id, wish, user_id=call.user.user_id, is_staff=call.user.is_staff
         )
-        async with call.state.database.statements() as session:
-            booking = await readmodel.read(session, booking_id)
-        if booking is None:
-            raise NotFound("There is no such booking.")
-        headers = {"Retry-After": str(PENDING_RETRY_SECONDS)}
-        return Response(orjson.dumps(booking), 202, headers, "application/json")
+        return await as_it_stands(call.state, booking_id, 202)
 
     route = f"POST /api/booking/{booking_id}/refund"
     return await idempotent(call.state, call.user, route, call.key, raw, run)

@@ -10,7 +10,6 @@ from starlette.requests import Request
 from api.deps.read import Bearer
 from api.deps.write import Call, SignedCall
 from domain.errors import Forbidden
-from domain.user import Role
 from infra.tokens import Principal
 
 
@@ -29,7 +28,7 @@ class StaffCall(SignedCall):
 
 
 def _require_staff(user: Principal) -> None:
-    if user.role != Role.ADMIN:
+    if not user.is_staff:
         raise Forbidden("This is for the staff.")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -26,13 +25,13 @@ router = APIRouter(prefix="/api/booking", tags=["bookings"])
 @router.get("/{booking_id}", response_model=BookingOut)
 async def read(booking_id: PathId, user: CurrentUser, connection: ReadConnection) -> Response:
     """One booking, as its commands last wrote it."""
-    return _json(await _visible(connection, booking_id, user))
+    return _json(await visible(connection, booking_id, user))
 
 
 @router.get("/{booking_id}/timeline", response_model=Timeline)
 async def timeline(booking_id: PathId, user: CurrentUser, connection: ReadConnection) -> Response:
     """What happened to the booking, in plain sentences."""
-    await _visible(connection, booking_id, user)
+    await visible(connection, booking_id, user)
     return _json({"items": await readmodel.timeline(connection, booking_id)})
 
 
@@ -41,7 +40,7 @@ async def tickets(
     booking_id: PathId, user: CurrentUser, connection: ReadConnection, signer: Signer
 ) -> Response:
     """One signed ticket a seat, once the booking is confirmed."""
-    booking = await _visible(connection, booking_id, user)
+    booking = await visible(connection, booking_id, user)
     if booking["state"] != BookingState.CONFIRMED:
         raise Conflict("Tickets come with the confirmation.")
     items = []
@@ -77,10 +76,10 @@ async def of_user(
     cursor: Annotated[str | None, Query(max_length=200, examples=[CURSOR_EXAMPLE])] = None,
 ) -> Response:
     """The user's bookings, newest first."""
-    if user_id != user.user_id and user.role != "admin":
+    if user_id != user.user_id and not user.is_staff:
         raise NotFound("There is no such user.")
     items, place = await readmodel.of_user(
-        connection, user_id, state=state, before=_place(cursor), limit=limit
+        connection, user_id, state=state, before=page.moment(cursor), limit=limit
     )
     return _json(
         {
@@ -90,21 +89,12 @@ async def of_user(
     )
 
 
-async def _visible(connection: ReadConnection, booking_id: UUID, user: Principal) -> readmodel.Json:
+async def visible(connection: ReadConnection, booking_id: UUID, user: Principal) -> readmodel.Json:
+    """The booking, if it is the user's own or the user is of the staff; else ``NotFound``."""
     booking = await readmodel.read(connection, booking_id)
-    if booking is None or (booking["user_id"] != str(user.user_id) and user.role != "admin"):
+    if booking is None or (booking["user_id"] != str(user.user_id) and not user.is_staff):
         raise NotFound("There is no such booking.")
     return booking
-
-
-def _place(cursor: str | None) -> tuple[datetime, UUID] | None:
-    parts = page.place(cursor, 2)
-    if parts is None:
-        return None
-    try:
-        return datetime.fromisoformat(parts[0]), UUID(parts[1])
-    except ValueError as error:
-        raise page.foreign() from error
 
 
 def _json(content: readmodel.Json) -> Response:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
-from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Query, Response
@@ -34,7 +32,7 @@ async def newest(
 ) -> Response:
     """What a person has to decide about money, newest first."""
     items, place = await readmodel.newest(
-        connection, status=status, kind=kind, before=_place(cursor), limit=limit
+        connection, status=status, kind=kind, before=page.moment(cursor), limit=limit
     )
     more = page.cursor(place[0].isoformat(), str(place[1])) if place else None
     return Response(orjson.dumps({"items": items, "next": more}), media_type="application/json")
@@ -52,13 +50,3 @@ async def read(
     if is_kept(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
     return Response(orjson.dumps(found), headers=headers, media_type="application/json")
-
-
-def _place(cursor: str | None) -> tuple[datetime, UUID] | None:
-    parts = page.place(cursor, 2)
-    if parts is None:
-        return None
-    try:
-        return datetime.fromisoformat(parts[0]), UUID(parts[1])
-    except ValueError as error:
-        raise page.foreign() from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+from datetime import datetime
+from uuid import UUID
 
 import orjson
 from fastapi.exceptions import RequestValidationError
@@ -38,3 +40,14 @@ def foreign() -> RequestValidationError:
     return RequestValidationError(
         [{"type": "value_error", "loc": ("query", "cursor"), "msg": message}]
     )
+
+
+def moment(value: str | None) -> tuple[datetime, UUID] | None:
+    """The place in a list that is ordered by a time and an id; raises as ``foreign`` says."""
+    parts = place(value, 2)
+    if parts is None:
+        return None
+    try:
+        return datetime.fromisoformat(parts[0]), UUID(parts[1])
+    except ValueError as error:
+        raise foreign() from error

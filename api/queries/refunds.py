@@ -8,12 +8,12 @@ import orjson
 from fastapi import APIRouter, Query, Response
 
 from api.deps.read import CurrentUser, PathId, ReadConnection
+from api.queries.bookings import visible
 from api.schemas.refunds import QuoteOut
 from domain.booking import BookingState
-from domain.errors import Conflict, NotFound
+from domain.errors import Conflict
 from domain.refund import quote
 from infra.postgres.refund import PostgresRefunds
-from readmodel import bookings as readmodel
 
 router = APIRouter(prefix="/api/booking", tags=["bookings"])
 
@@ -26,9 +26,7 @@ async def refund_quote(
     seats: Annotated[str | None, Query(max_length=4000, examples=["C12,C13"])] = None,
 ) -> Response:
     """What giving up these seats, or all that are left, pays back now."""
-    booking = await readmodel.read(connection, booking_id)
-    if booking is None or (booking["user_id"] != str(user.user_id) and user.role != "admin"):
-        raise NotFound("There is no such booking.")
+    booking = await visible(connection, booking_id, user)
     standing = await PostgresRefunds(connection).standing(booking_id)
     if standing is None or standing.state is not BookingState.CONFIRMED:
         raise Conflict(f"The booking is {booking['state']}; there is nothing to refund.")

@@ -16,7 +16,8 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import namedtuple_row
 from sqlalchemy import TextClause, event, text
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from sqlalchemy.util import greenlet_spawn
 
@@ -134,7 +135,7 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        pooled = await self._engine.raw_connection()
+        pooled = await self._checked_out()
         connection = cast("psycopg.AsyncConnection[Any]", pooled.driver_connection)
         try:
             yield connection
@@ -147,6 +148,15 @@ class Database:
             raise
         finally:
             await self._give_back(pooled, connection)
+
+    async def _checked_out(self) -> PoolProxiedConnection:
+        """A connection of the pool, whose errors come out as psycopg's own."""
+        try:
+            return await self._engine.raw_connection()
+        except DBAPIError as error:
+            raise (error.orig or error) from error
+        except PoolTimeoutError as error:
+            raise psycopg.OperationalError("no connection came free in time") from error
 
     async def _give_back(
         self, pooled: PoolProxiedConnection, connection: psycopg.AsyncConnection[Any]

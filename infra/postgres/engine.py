@@ -9,6 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from infra.settings import Settings
 
+# Who waits longer for a connection does better to hear that there is none.
+POOL_SECONDS = 5.0
 # A statement that waits longer for a lock than this is better refused and repeated.
 OPTIONS = (
     "-c timezone=UTC -c lock_timeout=3000 -c statement_timeout=10000"
@@ -28,7 +30,7 @@ def create_engine(
         settings.sqlalchemy_url,
         pool_size=settings.db_pool_size,
         max_overflow=0,
-        pool_timeout=5,
+        pool_timeout=POOL_SECONDS,
         pool_pre_ping=False,
         # Parameters hold names and addresses; a trace must not.
         hide_parameters=True,

@@ -23,7 +23,7 @@ WHERE bookings.id = :id ORDER BY label
 # The payment that confirms comes first, then the newest. What the provider says went back counts
 # even where we did not ask for it.
 PURSES = text("""
-SELECT paid.id, paid.captured,
+SELECT paid.id, paid.provider, paid.captured,
        greatest(paid.refunded, coalesce(sum(refunds.amount)
            FILTER (WHERE refunds.status = 'succeeded'), 0))::bigint
        + coalesce(sum(refunds.amount) FILTER (WHERE refunds.status = 'pending'), 0)::bigint
@@ -98,7 +98,7 @@ class PostgresRefunds:
             starts_at=seats[0].starts_at,
             now=seats[0].now,
             seats=tuple(SoldSeat(row.label, row.amount, row.released) for row in seats),
-            purses=tuple(Purse(row.id, row.captured, row.promised) for row in purses),
+            purses=tuple(Purse(row.id, row.provider, row.captured, row.promised) for row in purses),
             parts=tuple(map(_part, parts)),
         )
 

@@ -75,7 +75,12 @@ def refunded_on_request(db: Connection, name: str, labels: tuple[str, ...], back
             "seat_claims",
             {"show_id": id_of("show"), "booking_id": id_of(name) if kept else None, **claim},
         )
-    long_ago = datetime.now(UTC) - timedelta(minutes=30)
+    pay_back(db, name, back)
+
+
+def pay_back(db: Connection, name: str, back: str) -> None:
+    """The refund's row, its postings and what the buyer was told."""
+    paid, long_ago = id_of(f"pay_{name}"), datetime.now(UTC) - timedelta(minutes=30)
     refund = {
         "id": id_of(f"back-{name}"),
         "booking_id": id_of(name),

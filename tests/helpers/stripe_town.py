@@ -4,12 +4,11 @@ answer; over it is laid what was opened, paid and refunded here."""
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
+from uuid import uuid4
 
 import httpx2
 import orjson
@@ -46,7 +45,6 @@ class StripeTown(httpx2.AsyncBaseTransport):
     intents: dict[str, Json] = field(default_factory=dict)
     refunds: dict[str, Json] = field(default_factory=dict)
     keys: dict[str, tuple[tuple[str, bytes], Json]] = field(default_factory=dict)
-    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def configure(self, **faults: Any) -> None:
         self.faults |= faults
@@ -65,13 +63,13 @@ class StripeTown(httpx2.AsyncBaseTransport):
         assert force or page["status"] == "open"
         paid = page["amount_total"] if amount is None else amount
         charge = {
-            "id": f"ch_{next(self._numbers)}",
+            "id": f"ch_{uuid4().hex}",
             "status": {"failed": "failed", "processing": "pending"}.get(outcome, "succeeded"),
             "amount_captured": paid if outcome == "captured" else 0,
             "amount_refunded": 0,
         }
         intent = {
-            "id": f"pi_{next(self._numbers)}",
+            "id": f"pi_{uuid4().hex}",
             "status": INTENT[outcome],
             "amount": paid,
             "currency": (currency or page["currency"]).lower(),
@@ -172,7 +170,7 @@ class StripeTown(httpx2.AsyncBaseTransport):
     def _open(self, wish: dict[str, str]) -> Json:
         if int(wish["expires_at"]) < time.time() + 1800:
             raise Refused(400, "must be at least 30 minutes from now", param="expires_at")
-        id_ = f"cs_test_{next(self._numbers)}"
+        id_ = f"cs_test_{uuid4().hex}"
         self.sessions[id_] = {
             "id": id_,
             "status": "open",
@@ -201,7 +199,7 @@ class StripeTown(httpx2.AsyncBaseTransport):
         status = self.faults.get("refund_outcome") or "succeeded"
         if status == "succeeded":
             charge["amount_refunded"] += amount
-        id_ = f"re_{next(self._numbers)}"
+        id_ = f"re_{uuid4().hex}"
         self.refunds[id_] = {
             "id": id_,
             "payment_intent": intent["id"],

@@ -34,5 +34,12 @@ async def saga(
 
 
 @pytest.fixture
+async def worker(saga: Saga) -> AsyncIterator[None]:
+    async with saga.worker():
+        yield
+
+
+@pytest.fixture
 async def hall(engine: AsyncEngine) -> Hall:
-    return await create_hall(engine)
+    """Two days before the show, when a refund gives everything back."""
+    return await create_hall(engine, starts_in_hours=48)

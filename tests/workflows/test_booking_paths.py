@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from domain.errors import Conflict
 from domain.steps import CancelRequest, ExtendRequest, PaymentSettled
 from tests.factories import Hall
 from tests.helpers.saga import Saga
-from tests.sandbox.process import Sandbox
+from tests.sandbox.process import Sandbox, eventually
 
 
 def pay(provider: Sandbox, session_id: str, outcome: str = "captured", **act: Any) -> str:
@@ -145,6 +146,37 @@ async def test_late_money_goes_back_whole(saga: Saga, hall: Hall, provider: Sand
         await saga.client.get_workflow_handle(f"late-payment-{receipt_id}").result()
     assert provider.payment(payment_id)["refunded"] == 2400
     assert await saga.state(input) == "expired"
+    assert "LatePaymentRefunded" in await saga.events(input)
+
+
+async def test_a_refund_that_settles_later_is_seen_to_its_end(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    """The provider answers a repeat of the key as the first time: `pending`, for ever."""
+    input = hall.input(hold_seconds=1, hold_max_seconds=2)
+    provider.configure(refund_outcome="pending")
+    try:
+        async with saga.worker():
+            await saga.reserve(input)
+            session_id = await saga.checkout(input)
+            await saga.handle(input).result()
+            payment_id = pay(provider, session_id, force=True)
+            await tell(saga, session_id)
+            asked = await asyncio.to_thread(
+                eventually,
+                lambda: [
+                    one
+                    for one in provider.get("/test/ledger").json()["refunds"]
+                    if one["payment_id"] == payment_id
+                ],
+            )
+            provider.post(f"/test/refunds/{asked[0]['id']}/settle", {"outcome": "succeeded"})
+            [[receipt_id]] = await saga.rows(
+                "SELECT id FROM provider_payments WHERE reference = :ref", ref=payment_id
+            )
+            await saga.client.get_workflow_handle(f"late-payment-{receipt_id}").result()
+    finally:
+        provider.configure(refund_outcome=None)
     assert "LatePaymentRefunded" in await saga.events(input)
 
 

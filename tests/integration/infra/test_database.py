@@ -14,6 +14,7 @@ from infra.postgres.database import Database, UnexpectedCount
 from infra.settings import Settings
 from tests.conftest import WORKER
 from tests.fixtures import servers
+from tests.sandbox.process import eventually
 
 ADD = text("INSERT INTO notes VALUES (:id, :words)")
 READ = text("SELECT id, words FROM notes ORDER BY id")
@@ -23,7 +24,7 @@ SLEEP = text("SELECT pg_sleep(30)")
 
 @pytest.fixture(scope="module")
 def url() -> str:
-    return servers.make_database(os.environ[servers.DATABASE], f"seathold_notes_{WORKER}")
+    return servers.make_database(os.environ[servers.DATABASE], database_name())
 
 
 @pytest.fixture
@@ -118,6 +119,53 @@ async def test_a_lost_server_costs_one_error_for_all_connections(
         await ids(database)
     assert not await all_backends(database) & backends
     await database.close()
+
+
+async def test_whatever_the_pool_says_is_one_kind_of_error(
+    url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis_url = settings.redis_url.get_secret_value()
+    nowhere = Database(servers.settings_for("postgresql://x:x@127.0.0.1:1/x", redis_url))
+    with pytest.raises(psycopg.OperationalError):
+        await ids(nowhere)
+    await nowhere.close()
+    monkeypatch.setattr("infra.postgres.engine.POOL_SECONDS", 0.05)
+    database = Database(servers.settings_for(url, redis_url, db_pool_size=1))
+    async with database.statements():
+        with pytest.raises(psycopg.OperationalError, match="no connection came free"):
+            await ids(database)
+    await database.close()
+
+
+async def test_a_cancelled_batch_is_undone_and_blocks_nobody(database: Database) -> None:
+    async def sleep_behind_a_write() -> None:
+        async with database.transaction() as session:
+            session.later(ADD, id=1, words="never")
+            await session.all(SLEEP)
+
+    task = asyncio.create_task(sleep_behind_a_write())
+    await asyncio.to_thread(sleeping, database_name())
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(10):
+        assert await ids(database) == []
+
+
+def database_name() -> str:
+    return f"seathold_notes_{WORKER}"
+
+
+def sleeping(name: str) -> None:
+    """Return once a session of that database sleeps."""
+    with psycopg.connect(os.environ[servers.DATABASE], autocommit=True) as connection:
+        eventually(
+            lambda: connection.execute(
+                "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND wait_event = 'PgSleep'",
+                (name,),
+            ).fetchone(),
+            10,
+        )
 
 
 async def all_backends(database: Database) -> set[int]:

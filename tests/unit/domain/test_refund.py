@@ -44,7 +44,7 @@ def standing(
         starts_at=SHOW,
         now=SHOW - timedelta(hours=hours),
         seats=tuple(SoldSeat(label, amount, label in released) for label, amount in seats),
-        purses=tuple(Purse(UUID(int=n), *money) for n, money in enumerate(purses)),
+        purses=tuple(Purse(UUID(int=n), "sandbox", *money) for n, money in enumerate(purses)),
         parts=parts,
     )
 
