@@ -10,7 +10,8 @@ from services import case, payment, provider
 from services.gateway import PaymentGateway
 from services.payment import Recorded
 from services.ports import Attempt, UnitOfWork
-from services.process import BookingProcess
+from services.preclaim import PreclaimsAway, SeatPreclaims
+from services.process import BookingProcess, ProcessAway
 from services.work import InboxRow, WorkQueue
 
 
@@ -27,11 +28,13 @@ class PaymentNews:
         gateways: Mapping[str, PaymentGateway],
         process: BookingProcess,
         work: WorkQueue,
+        preclaims: SeatPreclaims,
     ) -> None:
         self._begin = begin
         self._gateways = gateways
         self._process = process
         self._work = work
+        self._preclaims = preclaims
 
     async def read_again(self, attempt: Attempt, *, request_id: str | None = None) -> None:
         """Read the attempt's session at the provider and act on everything it tells."""
@@ -70,6 +73,12 @@ class PaymentNews:
         await self._tell(news, None)
 
     async def _tell(self, news: Recorded, request_id: str | None) -> None:
+        if news.freed is not None:
+            seats = news.freed
+            try:
+                await self._preclaims.release(seats.show_id, seats.labels, seats.booking_id)
+            except PreclaimsAway as error:
+                raise ProcessAway("Redis was not told of freed seats.") from error
         if news.refunds is not None:
             await self._process.send_money_back(str(news.refunds), request_id)
         if news.confirms is None:

@@ -19,9 +19,9 @@ from services.gateway import PaymentGateway
 from services.ports import Transaction, UnitOfWork
 
 SYSTEM = "system"
-# What the booking's state makes of the payment that confirmed it.
+DISPUTED = "The buyer's bank disputes this payment; nothing is refunded until that ends."
+# What the booking's state makes of the payment that confirmed it, once every seat is given up.
 PAYMENT_STATUS = {
-    BookingState.CONFIRMED: "captured",
     BookingState.REFUND_PENDING: "refund_pending",
     BookingState.REFUNDED: "refunded",
 }
@@ -55,12 +55,14 @@ async def reserve(tx: Transaction, booking_id: UUID, wish: RefundWish) -> int:
     A repeat, by its key or for the seats of a refund that is under way, finds the first one.
 
     Raises:
-        Conflict: ``invalid_state``, ``quote_changed`` (with the ``quote``),
+        Conflict: ``invalid_state``, ``payment_disputed``, ``quote_changed`` (with the ``quote``),
             ``nothing_to_refund``, and what ``quote`` and ``quote_sum`` raise.
     """
     booking, standing = await _locked(tx, booking_id)
     if (known := _same(standing, wish)) is not None:
         return known
+    if booking.state is BookingState.DISPUTED:
+        raise Conflict(DISPUTED, code="payment_disputed")
     if booking.state is not BookingState.CONFIRMED:
         raise Conflict(f"The booking is {booking.state}; there is nothing to refund.")
     told = judge(standing, wish)
@@ -122,7 +124,7 @@ async def ask(
 
     Raises:
         Unavailable: the outcome is not known; ask again.
-        Conflict, NotFound: the provider's clear no.
+        Conflict, NotFound: the provider's clear no, or ours: ``payment_disputed``.
     """
     async with begin.alone() as tx:
         parts = await tx.refunds.parts(booking_id, number)
@@ -131,6 +133,10 @@ async def ask(
     for part in parts:
         if not part.is_pending or part.reference is not None:
             continue
+        async with begin.alone() as tx:
+            receipt = await tx.payments.receipt(part.provider_payment_id)
+        if receipt is not None and receipt.disputed:
+            raise Conflict(DISPUTED, code="payment_disputed")
         answer = await gateways[part.provider].refund(
             part.paid_reference, key=part.key, amount=Money(part.amount, known.currency)
         )
@@ -149,18 +155,20 @@ async def accept(
         return
     told = {"number": part.number, "refund_id": str(part.id), "amount": part.amount}
     events = [Event(EventType.REFUND_ACCEPTED, told)]
-    if part.seats:
+    released = 0
+    if part.seats and booking.state is not BookingState.CHARGED_BACK:
         labels = await tx.refunds.release(booking_id, part.seats)
         if labels != sorted(part.seats):
             raise LookupError(f"of {part.seats} of booking {booking_id} only {labels} were sold")
         events.append(Event(EventType.SEAT_RELEASED, {"labels": labels}))
+        released = len(labels)
     await _record(
         tx,
         booking,
         events,
         actor=f"provider:{part.provider}",
         request_id=request_id,
-        released=len(part.seats),
+        released=released,
     )
 
 
@@ -278,10 +286,11 @@ async def _record(
     state = state_of(standing) if booking.state in TURNS else booking.state
     if state is not booking.state:
         events = [*events, Event(TURNS[state], {})]
-        if booking.provider_payment_id is not None:
-            receipt = await tx.payments.receipt(booking.provider_payment_id)
-            assert receipt is not None, "it confirmed the booking"
-            tx.payments.set_status(receipt.payment_id, PAYMENT_STATUS[state])
+    # Until every seat is given up the refund may still be withdrawn, and a status never falls.
+    if state in PAYMENT_STATUS and booking.seat_count == released and booking.provider_payment_id:
+        receipt = await tx.payments.receipt(booking.provider_payment_id)
+        assert receipt is not None, "it confirmed the booking"
+        await tx.payments.raise_status(receipt.payment_id, PAYMENT_STATUS[state])
     tx.bookings.record(
         booking,
         events,

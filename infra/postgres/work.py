@@ -88,9 +88,13 @@ WHERE decision IS NULL AND status = 'captured'
 ORDER BY created_at LIMIT :limit
 """)
 
+# While a dispute is open nothing is sent; when it is won, that news starts the refund again.
 PENDING_REFUNDS = text("""
 SELECT provider_payment_id FROM refunds
 WHERE status = 'pending' AND number IS NULL
+  AND NOT EXISTS (
+      SELECT FROM provider_payments WHERE id = refunds.provider_payment_id AND disputed
+  )
   AND created_at < now() - make_interval(secs => :seconds)
 ORDER BY created_at LIMIT :limit
 """)

@@ -104,7 +104,7 @@ class Saga:
         self.begin = PostgresUnitOfWork(self.database)
         self.process = TemporalBookingProcess(self.client)
         self.work = PostgresWorkQueue(self.database, LIMITS)
-        self.news = PaymentNews(self.begin, self.gateways, self.process, self.work)
+        self.news = PaymentNews(self.begin, self.gateways, self.process, self.work, self.preclaims)
         self.reserver = Reserver(self.begin, self.preclaims, self.process)
         self.desk = BookingDesk(
             self.begin, self.process, self.work, self.news, self.gateways, LIMITS
