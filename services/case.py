@@ -169,6 +169,22 @@ def evidence(
     )
 
 
+def dispute_reversed(
+    tx: Transaction, booking: Booking, receipt: Receipt, dispute: Dispute, now: str
+) -> None:
+    """An appeal turned a dispute that had ended: the tickets and the books follow by hand."""
+    tx.cases.open(
+        CaseKind.DISPUTE,
+        dedupe=f"dispute_reversed:{dispute.id}:{now}",
+        summary=f"Dispute {dispute.reference} over {format_money(dispute.amount)} of payment"
+        f" {receipt.reference} had ended {dispute.status}; now {receipt.provider} says {now}. The"
+        f" booking is {booking.state} and stays so. Look there where the money is, and tell the"
+        " buyer.",
+        booking_id=booking.id,
+        provider_payment_id=receipt.id,
+    )
+
+
 def inquiry(tx: Transaction, booking: Booking, receipt: Receipt, dispute: Dispute) -> None:
     """A question of the bank: no money has moved."""
     tx.cases.open(

@@ -47,6 +47,7 @@ async def note(
     for one in told:
         recorded = await tx.disputes.record(receipt, one)
         if recorded is None:
+            await _look_for_reversal(tx, booking, receipt, one)
             continue
         dispute, before = recorded
         if dispute.status is DisputeStatus.INQUIRY:
@@ -124,6 +125,17 @@ async def after_refund(
     if receipt is None or not receipt.disputed:
         return None
     return await settle(tx, booking_id, receipt.id, request_id=request_id)
+
+
+async def _look_for_reversal(
+    tx: Transaction, booking: Booking, receipt: Receipt, told: ProviderDispute
+) -> None:
+    """A dispute that is over stays as it ended here; another end, by an appeal, is for a person."""
+    if not told.status.is_over:
+        return
+    for known in await tx.disputes.of_payment(receipt.id):
+        if known.reference == told.reference and known.status is not told.status:
+            case.dispute_reversed(tx, booking, receipt, known, told.status)
 
 
 def _open_case(

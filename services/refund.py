@@ -13,13 +13,21 @@ from domain.errors import Conflict, NotFound, Unavailable
 from domain.events import Event, EventType
 from domain.ledger import Account, Posting, Subject
 from domain.money import Money
-from domain.refund import Quote, RefundPart, Standing, quote, quote_sum, split, state_of
+from domain.refund import (
+    Quote,
+    RefundPart,
+    Standing,
+    payment_disputed,
+    quote,
+    quote_sum,
+    split,
+    state_of,
+)
 from services import case
 from services.gateway import PaymentGateway
 from services.ports import Transaction, UnitOfWork
 
 SYSTEM = "system"
-DISPUTED = "The buyer's bank disputes this payment; nothing is refunded until that ends."
 # What the booking's state makes of the payment that confirmed it, once every seat is given up.
 PAYMENT_STATUS = {
     BookingState.REFUND_PENDING: "refund_pending",
@@ -62,7 +70,7 @@ async def reserve(tx: Transaction, booking_id: UUID, wish: RefundWish) -> int:
     if (known := _same(standing, wish)) is not None:
         return known
     if booking.state is BookingState.DISPUTED:
-        raise Conflict(DISPUTED, code="payment_disputed")
+        raise payment_disputed()
     if booking.state is not BookingState.CONFIRMED:
         raise Conflict(f"The booking is {booking.state}; there is nothing to refund.")
     told = judge(standing, wish)
@@ -136,7 +144,7 @@ async def ask(
         async with begin.alone() as tx:
             receipt = await tx.payments.receipt(part.provider_payment_id)
         if receipt is not None and receipt.disputed:
-            raise Conflict(DISPUTED, code="payment_disputed")
+            raise payment_disputed()
         answer = await gateways[part.provider].refund(
             part.paid_reference, key=part.key, amount=Money(part.amount, known.currency)
         )

@@ -58,7 +58,7 @@ class PaymentAnswer(Answer):
     currency: Currency
     captured: Amount
     refunded: Amount
-    disputes: Annotated[list[DisputeAnswer], Field(max_length=100)] = []
+    disputes: list[DisputeAnswer] = Field(default_factory=list, max_length=100)
 
     @model_validator(mode="after")
     def adds_up(self) -> Self:

@@ -68,7 +68,7 @@ class ChargeAnswer(Answer):
     status: Literal["succeeded", "pending", "failed"]
     amount_captured: Amount
     amount_refunded: Amount
-    disputed: bool
+    disputed: bool = False
 
 
 # Stripe's own words for an inquiry begin with `warning_`; `prevented` never withdrew anything.
@@ -79,6 +79,9 @@ DISPUTES = {
     "prevented": DisputeStatus.INQUIRY,
     "needs_response": DisputeStatus.OPEN,
     "under_review": DisputeStatus.OPEN,
+    # Lost once and disputed by us: the money is still with the bank.
+    "appeal_needs_response": DisputeStatus.OPEN,
+    "appeal_under_review": DisputeStatus.OPEN,
     "won": DisputeStatus.WON,
     "lost": DisputeStatus.LOST,
 }
@@ -96,6 +99,8 @@ class DisputeAnswer(Answer):
         "prevented",
         "needs_response",
         "under_review",
+        "appeal_needs_response",
+        "appeal_under_review",
         "won",
         "lost",
     ]

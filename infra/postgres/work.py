@@ -25,7 +25,8 @@ WHERE id IN (
     WHERE status = 'pending' AND next_attempt_at <= now()
     ORDER BY next_attempt_at LIMIT :limit FOR UPDATE SKIP LOCKED
 )
-RETURNING id, provider, event_id, event_type, body, attempts, request_id
+RETURNING id, provider, event_id, event_type, body, attempts, request_id,
+    extract(epoch FROM clock_timestamp() - received_at)::float8 AS age_seconds
 """)
 FINISH_INBOX = text("""
 UPDATE webhook_inbox SET status = 'done', reason = NULL, processed_at = now()
@@ -153,6 +154,7 @@ class PostgresWorkQueue:
                 body=bytes(row.body),
                 attempts=row.attempts,
                 request_id=row.request_id,
+                age_seconds=row.age_seconds,
             )
             for row in sorted(rows, key=lambda row: row.id)
         ]
