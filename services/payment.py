@@ -116,7 +116,15 @@ async def _take(
         return await _judge(tx, booking, receipt, request_id)
     if is_new and payment.status is ProviderPaymentStatus.FAILED:
         if await tx.payments.raise_status(attempt.id, "failed"):
-            _note(tx, booking, EventType.PAYMENT_FAILED, receipt, request_id)
+            template = "payment_failed"
+            tx.outbox.queue(
+                booking_id=booking.id,
+                user_id=booking.user_id,
+                template=template,
+                revision=attempt.attempt,
+            )
+            queued = Event(EventType.NOTIFICATION_QUEUED, {"template": template})
+            _note(tx, booking, EventType.PAYMENT_FAILED, receipt, request_id, queued)
     elif is_new and payment.status is ProviderPaymentStatus.PROCESSING:
         await tx.payments.raise_status(attempt.id, "processing")
     return Recorded(booking.id)
@@ -361,7 +369,12 @@ def _subject(booking: Booking, receipt: Receipt) -> ledger.Subject:
 
 
 def _note(
-    tx: Transaction, booking: Booking, what: EventType, receipt: Receipt, request_id: str | None
+    tx: Transaction,
+    booking: Booking,
+    what: EventType,
+    receipt: Receipt,
+    request_id: str | None,
+    *more: Event,
 ) -> Booking:
     payload = {
         "payment_id": str(receipt.payment_id),
@@ -371,5 +384,8 @@ def _note(
         "currency": receipt.paid.currency,
     }
     return tx.bookings.record(
-        booking, [Event(what, payload)], actor=f"provider:{receipt.provider}", request_id=request_id
+        booking,
+        [Event(what, payload), *more],
+        actor=f"provider:{receipt.provider}",
+        request_id=request_id,
     )

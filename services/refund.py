@@ -170,6 +170,7 @@ async def accept(
             raise LookupError(f"of {part.seats} of booking {booking_id} only {labels} were sold")
         events.append(Event(EventType.SEAT_RELEASED, {"labels": labels}))
         released = len(labels)
+    events.append(await _tell(tx, booking, part, "refund_accepted"))
     await _record(
         tx,
         booking,
@@ -235,6 +236,37 @@ async def record_end(
     if not await tx.refunds.settle(part.id, status):
         return
     if status != "succeeded":
+        await _told_failed(tx, booking, [part], request_id=request_id)
+        return
+    _post(tx, booking, part, ledger.refund_settled)
+    told = {"number": part.number, "refund_id": str(part.id), "amount": part.amount}
+    events = [Event(EventType.REFUND_SETTLED, told), await _tell(tx, booking, part, "refund")]
+    await _record(tx, booking, events, actor=f"provider:{part.provider}", request_id=request_id)
+
+
+async def _tell(tx: Transaction, booking: Booking, part: RefundPart, template: str) -> Event:
+    """Queue a message about one refund; a revision is its place among the booking's refunds."""
+    tx.outbox.queue(
+        booking_id=booking.id,
+        user_id=booking.user_id,
+        template=template,
+        revision=await tx.refunds.place(part.id),
+    )
+    return Event(EventType.NOTIFICATION_QUEUED, {"template": template})
+
+
+async def _told_failed(
+    tx: Transaction, booking: Booking, parts: Sequence[RefundPart], *, request_id: str | None
+) -> None:
+    events: list[Event] = []
+    for part in parts:
+        told = {
+            "number": part.number,
+            "refund_id": str(part.id),
+            "amount": part.amount,
+            "accepted": part.reference is not None,
+        }
+        # The buyer is told that a person looks at it, so one must.
         case.refund_failed(
             tx,
             booking_id=booking.id,
@@ -243,38 +275,8 @@ async def record_end(
             provider=part.provider,
             amount=Money(part.amount, booking.total.currency),
         )
-        await _told_failed(tx, booking, [part], request_id=request_id)
-        return
-    _post(tx, booking, part, ledger.refund_settled)
-    told = {"number": part.number, "refund_id": str(part.id), "amount": part.amount}
-    tx.outbox.queue(
-        booking_id=booking.id,
-        user_id=booking.user_id,
-        template="refund",
-        revision=await tx.refunds.place(part.id),
-    )
-    events = [
-        Event(EventType.REFUND_SETTLED, told),
-        Event(EventType.NOTIFICATION_QUEUED, {"template": "refund"}),
-    ]
-    await _record(tx, booking, events, actor=f"provider:{part.provider}", request_id=request_id)
-
-
-async def _told_failed(
-    tx: Transaction, booking: Booking, parts: Sequence[RefundPart], *, request_id: str | None
-) -> None:
-    events = [
-        Event(
-            EventType.REFUND_FAILED,
-            {
-                "number": part.number,
-                "refund_id": str(part.id),
-                "amount": part.amount,
-                "accepted": part.reference is not None,
-            },
-        )
-        for part in parts
-    ]
+        events.append(Event(EventType.REFUND_FAILED, told))
+        events.append(await _tell(tx, booking, part, "refund_failed"))
     await _record(tx, booking, events, actor=SYSTEM, request_id=request_id)
 
 
