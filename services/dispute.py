@@ -161,12 +161,13 @@ async def _bear_loss(
     returns: Sequence[Return],
 ) -> None:
     """The money is gone for good; what was to go back by our own verdict is back with its owner."""
-    source = Account.REVENUE
-    for one in returns:
-        if receipt.verdict is Verdict.CONFIRMS or one.number is not None:
-            continue
-        if one.status == "pending" and await tx.refunds.settle(one.id, "failed"):
-            source = Account.REFUNDS_DUE
+    own = [one for one in returns if one.number is None and one.status != "succeeded"]
+    is_due = receipt.verdict is not Verdict.CONFIRMS and bool(own)
+    source = Account.REFUNDS_DUE if is_due else Account.REVENUE
+    if not await tx.disputes.bear(dispute.id, source):
+        return
+    for one in own:
+        await tx.refunds.settle(one.id, "failed")
     subject = _subject(booking, receipt)
     tx.ledger.post(ledger.dispute_lost(subject, dispute.reference, dispute.amount, source=source))
 

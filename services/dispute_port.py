@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from domain.dispute import Dispute, Return
+from domain.ledger import Account
 from domain.payment import DisputeStatus, ProviderDispute
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ class Disputes(Protocol):
         ...
 
     async def of_payment(self, receipt_id: UUID) -> list[Dispute]: ...
+
+    async def bear(self, dispute_id: UUID, account: Account) -> bool:
+        """Write down which account a lost dispute is taken from; False: that was decided before."""
+        ...
 
     async def returns(self, receipt_id: UUID) -> list[Return]:
         """Every refund out of this payment, whoever asked for it."""

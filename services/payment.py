@@ -108,10 +108,12 @@ async def _take(
     request_id: str | None,
 ) -> Recorded:
     """What the payment's own status leads to; disputes are beside it."""
+    # Even where an answer that it went back was read first.
+    if receipt.paid.amount and receipt.verdict is None:
+        await tx.payments.raise_status(attempt.id, "captured")
     if payment.status is ProviderPaymentStatus.CAPTURED:
         # Decided money that changes again is being refunded; it was verified before.
         if is_new and receipt.verdict is None:
-            await tx.payments.raise_status(attempt.id, "captured")
             booking = _note(tx, booking, EventType.PAYMENT_VERIFIED, receipt, request_id)
         return await _judge(tx, booking, receipt, request_id)
     if is_new and payment.status is ProviderPaymentStatus.FAILED:

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from domain import ids
 from domain.dispute import Dispute, Return
+from domain.ledger import Account
 from domain.money import Money
 from domain.payment import DisputeStatus, ProviderDispute
 from infra.postgres.database import Session
@@ -54,6 +55,10 @@ SELECT id, reference, status, amount, currency FROM disputes
 WHERE provider_payment_id = :id ORDER BY created_at, id
 """)
 
+BEAR = text("""
+UPDATE disputes SET borne_by = :account WHERE id = :id AND status = 'lost' AND borne_by IS NULL
+""")
+
 RETURNS = text("""
 SELECT id, number, status, amount, currency FROM refunds
 WHERE provider_payment_id = :id ORDER BY created_at, id
@@ -87,6 +92,9 @@ class PostgresDisputes:
 
     async def of_payment(self, receipt_id: UUID) -> list[Dispute]:
         return [_dispute(row) for row in await self._session.all(OF_PAYMENT, id=receipt_id)]
+
+    async def bear(self, dispute_id: UUID, account: Account) -> bool:
+        return await self._session.change(BEAR, id=dispute_id, account=account) == 1
 
     async def returns(self, receipt_id: UUID) -> list[Return]:
         return [

@@ -723,10 +723,14 @@ def upgrade() -> None:
         ),
         sa.Column("opened_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("closed_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("borne_by", sa.Text(), nullable=True),
         sa.CheckConstraint(
             "status IN ('inquiry', 'open', 'won', 'lost')", name=op.f("disputes_status_check")
         ),
         sa.CheckConstraint("amount > 0", name=op.f("disputes_amount_check")),
+        sa.CheckConstraint(
+            "borne_by IS NULL OR status = 'lost'", name=op.f("disputes_borne_by_check")
+        ),
         sa.CheckConstraint(
             "(closed_at IS NOT NULL) = (status IN ('won', 'lost'))"
             " AND (opened_at IS NULL) = (status = 'inquiry')",

@@ -57,16 +57,14 @@ JOIN events ON aggregate_id = bookings.id AND event_type = 'BookingChargedBack'
 WHERE state = 'charged_back' AND events.created_at < starts_at
 GROUP BY bookings.id
 """
-# What was lost of money that has no verdict yet is still written as disputed.
+# What was lost of money that nobody has decided about yet is still written as disputed.
 BOOKED_OTHERWISE = """
 WITH told AS (
     SELECT provider_payment_id AS id, disputes.currency,
            coalesce(sum(disputes.amount) FILTER (WHERE disputes.status = 'open'
-               OR disputes.status = 'lost' AND decision IS NULL), 0) AS withdrawn,
-           coalesce(sum(disputes.amount) FILTER (WHERE disputes.status = 'lost'
-               AND decision IS NOT NULL), 0) AS lost
-    FROM disputes JOIN provider_payments AS paid ON paid.id = provider_payment_id
-    GROUP BY provider_payment_id, disputes.currency
+               OR disputes.status = 'lost' AND borne_by IS NULL), 0) AS withdrawn,
+           coalesce(sum(disputes.amount) FILTER (WHERE borne_by IS NOT NULL), 0) AS lost
+    FROM disputes GROUP BY provider_payment_id, disputes.currency
 ), posted AS (
     SELECT provider_payment_id AS id, currency, sum(debit - credit) AS withdrawn,
            coalesce(sum(credit) FILTER (WHERE kind = 'dispute_lost'), 0) AS lost

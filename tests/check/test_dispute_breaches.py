@@ -78,6 +78,7 @@ def add_dispute(db: Connection, how: str) -> None:
         "amount": PRICE,
         "currency": EUR,
         "opened_at": LONG_AGO,
+        "borne_by": "revenue" if how == LOST else None,
         "closed_at": None if how == OPEN else LONG_AGO + timedelta(minutes=5),
     }
     insert(db, "disputes", row)

@@ -109,6 +109,8 @@ disputes = Table(
     c.at("created_at", now=True),
     c.at("opened_at", nullable=True),
     c.at("closed_at", nullable=True),
+    # The ledger's account that a lost one was taken from; NULL until that is decided.
+    c.string("borne_by", nullable=True),
     c.one_of("status", "inquiry", "open", "won", "lost"),
     sa.CheckConstraint("amount > 0", name="amount"),
     sa.CheckConstraint(
@@ -116,6 +118,7 @@ disputes = Table(
         " AND (opened_at IS NULL) = (status = 'inquiry')",
         name="times",
     ),
+    sa.CheckConstraint("borne_by IS NULL OR status = 'lost'", name="borne_by"),
     sa.UniqueConstraint("provider_payment_id", "reference"),
     Index(None, "booking_id"),
 )
