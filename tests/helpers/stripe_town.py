@@ -181,8 +181,8 @@ class StripeTown(httpx2.AsyncBaseTransport):
             case ("POST", "refunds"):
                 return self._refund(wish)
             case ("GET", "disputes"):
-                found = self.disputes.get(wish["payment_intent"])
-                return {"data": [found] if found else []}
+                dispute = self.disputes.get(wish["payment_intent"])
+                return {"data": [dispute] if dispute else []}
             case ("GET", "refunds", id_):
                 return known(self.refunds, id_)
         raise AssertionError(f"the town has no {request.method} {request.url.path}")

@@ -67,7 +67,7 @@ async def shown(saga: Saga, input: BookingInput) -> tuple[Any, ...]:
     return row
 
 
-async def marks(redis: Redis, input: BookingInput) -> list[bytes | None]:
+async def marks(redis: Redis, input: BookingInput) -> list[bytes | str | None]:
     keys = [f"{{show:{input.show_id}}}:seat:{seat.label}" for seat in input.seats]
     return [await redis.get(key) for key in keys]
 
