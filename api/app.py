@@ -136,6 +136,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
                 PaymentNews(begin, gateways, process, work),
                 gateways,
                 limits,
+                settings.payment_mode,
             ),
             refunds=RefundDesk(begin, process),
         )

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from domain.errors import Conflict, Unavailable
 from domain.payment import ProviderSession, SessionStatus
-from services import payment
+from services import capture, payment
 from services.gateway import PaymentGateway
 from services.payment import Recorded
 from services.ports import Attempt, UnitOfWork
@@ -29,6 +29,7 @@ async def open_session(begin: UnitOfWork, gateways: Gateways, attempt: Attempt) 
         amount=attempt.amount,
         return_url=attempt.return_url,
         expires_at=attempt.expires_at,
+        mode=attempt.mode,
     )
     async with begin.alone() as tx:
         return await tx.payments.set_session(attempt.id, session.session_id, session.checkout_url)
@@ -80,7 +81,9 @@ async def record_session(
 async def send_refund(
     begin: UnitOfWork, gateways: Gateways, receipt_id: UUID, *, request_id: str | None
 ) -> str:
-    """Send the refund that was decided for a payment; ``nothing_due`` when there is none.
+    """Send the refund that was decided for a payment, or void it where nothing was taken.
+
+    ``nothing_due`` when neither was decided.
 
     Raises:
         Unavailable: the provider did not answer or has not settled it yet; ask again.
@@ -88,7 +91,12 @@ async def send_refund(
     async with begin.alone() as tx:
         refund = await tx.payments.refund_of(receipt_id)
     if refund is None:
-        return "nothing_due"
+        outcome = await capture.void(begin, gateways, receipt_id, request_id=request_id)
+        if outcome != "captured":
+            return outcome
+        async with begin.alone() as tx:
+            refund = await tx.payments.refund_of(receipt_id)
+        assert refund is not None, "recording the capture decided it"
     if refund.status == "succeeded":
         return refund.status
     answer = await gateways[refund.provider].refund(
