@@ -161,6 +161,9 @@ class StripeTown(httpx2.AsyncBaseTransport):
                 return self._page(id_, expand)
             case ("GET", "payment_intents", id_):
                 return known(self.intents, id_)
+            case ("POST", "payment_intents", id_, how):
+                intent = known(self.intents, id_)
+                return self._capture(intent) if how == "capture" else self._cancel(intent)
             case ("POST", "refunds"):
                 return self._refund(wish)
             case ("GET", "refunds", id_):
@@ -190,6 +193,21 @@ class StripeTown(httpx2.AsyncBaseTransport):
         if expand and page["payment_intent"] is not None:
             page["payment_intent"] = self.intents[page["payment_intent"]]
         return page
+
+    def _capture(self, intent: Json) -> Json:
+        if intent["status"] != "requires_capture":
+            raise Refused(400, "You cannot capture it", code="payment_intent_unexpected_state")
+        if self.faults.get("capture_outcome") == "declined":
+            raise Refused(402, "Your card was declined.", type="card_error", code="card_declined")
+        intent["status"] = "succeeded"
+        intent["latest_charge"]["amount_captured"] = intent["amount"]
+        return intent
+
+    def _cancel(self, intent: Json) -> Json:
+        if intent["status"] in ("succeeded", "canceled", "processing"):
+            raise Refused(400, "You cannot cancel it", code="payment_intent_unexpected_state")
+        intent["status"] = "canceled"
+        return intent
 
     def _refund(self, wish: dict[str, str]) -> Json:
         intent = known(self.intents, wish["payment_intent"])
