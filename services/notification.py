@@ -36,7 +36,7 @@ class Notice:
     """Everything a template may say, read when the message is sent.
 
     ``starts_at`` is aware; ``timezone`` is the theatre's IANA name. ``seats`` are labels in
-    reading order. ``email`` and ``phone`` are the owner's.
+    reading order. ``email`` and ``phone`` are the owner's. ``voids`` were promised and not taken.
     """
 
     booking_id: UUID
@@ -56,6 +56,7 @@ class Notice:
     seats: tuple[str, ...]
     total: Money
     refunds: tuple[RefundLine, ...] = ()
+    voids: tuple[RefundLine, ...] = ()
 
     @property
     def key(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -11,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, select_autoescape
 
 from domain.money import Money, format_money
-from services.notification import Message, Notice, Refused
+from services.notification import Message, Notice, RefundLine, Refused
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -26,6 +27,7 @@ TEMPLATES = Environment(
 SUBJECTS = {
     "confirmation": "Your tickets for {movie}",
     "lapse": "Your seats for {movie} are free again",
+    "void": "Nothing was taken for {movie}",
     "refund": "Your money is on its way back: {refund}",
 }
 REASONS = {
@@ -67,11 +69,9 @@ def _page(name: str, values: dict[str, Any]) -> str:
 def _values(notice: Notice) -> dict[str, Any]:
     if notice.template == "refund" and not notice.refunds:
         raise Refused("no refund of this booking stands")
+    if notice.template == "void" and not notice.voids:
+        raise Refused("no payment of this booking was let go")
     local = notice.starts_at.astimezone(ZoneInfo(notice.timezone))
-    refunds = [
-        {"amount": format_money(line.amount), "reason": REASONS.get(line.reason, ANY_REASON)}
-        for line in notice.refunds
-    ]
     return {
         "name": _one_line(notice.name),
         "movie": _one_line(notice.movie),
@@ -85,11 +85,19 @@ def _values(notice: Notice) -> dict[str, Any]:
         "timezone": notice.timezone,
         "seats": notice.seats,
         "total": format_money(notice.total),
-        "refunds": refunds,
+        "refunds": _told(notice.refunds),
+        "voids": _told(notice.voids),
         "refund": _in_all(notice),
         "confirmed": notice.booking_state == "confirmed",
         "booking_id": str(notice.booking_id),
     }
+
+
+def _told(lines: Sequence[RefundLine]) -> list[dict[str, str]]:
+    return [
+        {"amount": format_money(line.amount), "reason": REASONS.get(line.reason, ANY_REASON)}
+        for line in lines
+    ]
 
 
 def _in_all(notice: Notice) -> str:

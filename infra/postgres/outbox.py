@@ -55,7 +55,12 @@ SELECT claimed.*, bookings.state AS booking_state, bookings.currency, bookings.t
         SELECT jsonb_agg(jsonb_build_array(amount, currency, reason) ORDER BY created_at, id)
         FROM refunds WHERE booking_id = bookings.id AND status <> 'failed'
           AND (number IS NULL OR status = 'succeeded')
-    ) AS refunds
+    ) AS refunds,
+    (
+        SELECT jsonb_agg(jsonb_build_array(amount, currency, decision) ORDER BY created_at, id)
+        FROM provider_payments WHERE booking_id = bookings.id AND captured = 0
+          AND decision NOT IN ('confirms', 'refused')
+    ) AS voids
 FROM claimed
 JOIN bookings ON bookings.id = claimed.booking_id
 JOIN users ON users.id = bookings.user_id
@@ -150,8 +155,12 @@ def _notice(row: Any) -> Notice:
         timezone=row.timezone,
         seats=tuple(row.labels),
         total=Money(row.total_amount, row.currency),
-        refunds=tuple(
-            RefundLine(Money(amount, currency), reason)
-            for amount, currency, reason in row.refunds or ()
-        ),
+        refunds=_lines(row.refunds),
+        voids=_lines(row.voids),
+    )
+
+
+def _lines(rows: Any) -> tuple[RefundLine, ...]:
+    return tuple(
+        RefundLine(Money(amount, currency), reason) for amount, currency, reason in rows or ()
     )

@@ -93,10 +93,10 @@ INSERT INTO refunds (id, booking_id, provider_payment_id, idempotency_key, reaso
 VALUES (:id, :booking_id, :provider_payment_id, :key, :reason, 'pending', :amount, :currency)
 ON CONFLICT (idempotency_key) DO NOTHING
 """)
-# Not those that were taken meanwhile and went back as a refund.
+# As the mail lists them: not those that were taken meanwhile and went back as a refund.
 COUNT_VOIDS = text("""
 SELECT count(*) FROM provider_payments
-WHERE booking_id = :id AND captured = 0 AND decision <> 'confirms'
+WHERE booking_id = :id AND captured = 0 AND decision NOT IN ('confirms', 'refused')
 """)
 COUNT_REFUNDS = text("SELECT count(*) FROM refunds WHERE booking_id = :id")
 REFUND_OF = text("""
