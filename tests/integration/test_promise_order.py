@@ -8,10 +8,12 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from domain.errors import Conflict
 from domain.ledger import Account
 from domain.money import Money
 from domain.payment import ProviderPayment
 from domain.payment import ProviderPaymentStatus as Told
+from domain.payment_policy import PaymentMode
 from domain.steps import BookingInput
 from infra.postgres.database import Database
 from services import authorise, payment
@@ -103,3 +105,27 @@ async def test_nothing_frees_the_seats_while_the_money_is_taken(
     assert booking is not None
     assert (booking.state, booking.confirming) == ("held", recorded.confirms)
     assert {claim.booking_id for claim in claims} == {booking.id}
+
+
+async def test_a_promised_booking_opens_no_second_page(
+    engine: AsyncEngine, database: Database
+) -> None:
+    till = Till(database, await create_hall(engine))
+    input = await till.hold()
+    await learn(till, input, "pay_first", Told.AUTHORISED)
+    async with till.begin() as tx:
+        attempt = await tx.payments.latest_attempt(UUID(input.booking_id))
+        assert attempt is not None
+        tx.payments.close_session(attempt.id)
+    with pytest.raises(Conflict) as refused:
+        async with till.begin() as tx:
+            await payment.plan_checkout(
+                tx,
+                UUID(input.booking_id),
+                user_id=UUID(input.user_id),
+                provider="stripe",
+                return_url="http://shop.test/back",
+                request_id=None,
+                mode=PaymentMode.AUTHORISE,
+            )
+    assert refused.value.code == "nothing_to_pay"

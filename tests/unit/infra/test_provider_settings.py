@@ -147,7 +147,7 @@ class Unable(SandboxGateway):
 
     @property
     def abilities(self) -> Abilities:
-        return replace(super().abilities, **self._lacks)  # type: ignore[arg-type]
+        return replace(super().abilities, **self._lacks)
 
 
 @pytest.mark.parametrize("lacks", [{"manual_capture": False}, {"can_void": False}], ids=str)
