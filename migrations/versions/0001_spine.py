@@ -637,7 +637,7 @@ def upgrade() -> None:
         "payments",
         ["booking_id"],
         unique=True,
-        postgresql_where=sa.text("status IN ('open', 'processing', 'authorised')"),
+        postgresql_where=sa.text("status IN ('open', 'processing')"),
     )
     op.create_index(
         "payments_poll_idx",
@@ -932,7 +932,7 @@ def downgrade() -> None:
     op.drop_index(
         "payments_one_open_key",
         table_name="payments",
-        postgresql_where=sa.text("status IN ('open', 'processing', 'authorised')"),
+        postgresql_where=sa.text("status IN ('open', 'processing')"),
     )
     op.drop_table("payments")
     op.drop_index(

@@ -274,3 +274,40 @@ async def cases(saga: Saga, input: BookingInput) -> list[tuple[Any, ...]]:
     return await saga.rows(
         "SELECT kind FROM cases WHERE booking_id = :id", id=UUID(input.booking_id)
     )
+
+
+async def test_cancelling_the_workflow_itself_lets_the_capture_end(
+    promising: Saga, hall: Hall, provider: Sandbox, gateway: WilfulGateway
+) -> None:
+    input, gate = hall.input(), Gate(taken=True)
+    gateway.turns = [gate]
+    async with promising.worker():
+        reference = await authorised(promising, provider, input)
+        await gate.reached.wait()
+        await promising.handle(input).cancel()
+        gate.open.set()
+        assert (await promising.handle(input).result())["state"] == "confirmed"
+    assert provider.payment(reference)["captured"] == 2400
+
+
+async def test_a_promise_on_an_older_page_counts_beside_an_open_one(
+    promising: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    """By accident of the provider; recording it must not fail on the page that is open now."""
+    input = hall.input()
+    async with promising.worker():
+        await promising.reserve(input)
+        older = await promising.checkout(input)
+        pay(provider, older, "failed")
+        provider.post(f"/v1/sessions/{older}/expire")
+        await tell(promising, older)
+        newer = await promising.checkout(input)
+        assert newer != older
+        first = pay(provider, older, "authorised", force=True)
+        await tell(promising, older)
+        assert (await promising.handle(input).result())["state"] == "confirmed"
+        second = pay(provider, newer, "authorised")
+        await tell(promising, newer)
+        assert await let_go(promising, second) == "voided"
+    assert provider.payment(first)["captured"] == 2400
+    assert await is_settled(promising, input)

@@ -51,7 +51,7 @@ payments = Table(
         "payments_one_open_key",
         "booking_id",
         unique=True,
-        postgresql_where=text("status IN ('open', 'processing', 'authorised')"),
+        postgresql_where=text("status IN ('open', 'processing')"),
     ),
     Index(
         "payments_poll_idx",
