@@ -50,6 +50,11 @@ async def promised(stripe: Saga, town: StripeTown, input: BookingInput) -> str:
         return_url="https://shop.test/back",
     )
     assert attempt.session_id is not None
+    assert any(
+        b"payment_intent_data[capture_method]=manual" in request.content
+        and input.booking_id.encode() in request.content
+        for request in town.requests
+    ), "the page was asked to authorise only"
     reference = town.pay({"id": attempt.session_id}, "authorised")
     assert await stripe.news.by_session("stripe", attempt.session_id, request_id=None)
     return reference
