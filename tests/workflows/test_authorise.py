@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from contracts.booking import BookingContract
+from domain.errors import Unavailable
+from domain.payment_policy import PaymentMode
 from domain.steps import CancelRequest
 from tests.factories import Hall
 from tests.helpers.promises import (
@@ -263,3 +266,22 @@ async def test_an_authorisation_seen_after_the_buyer_cancelled_is_voided(
     assert (provider.payment(reference)["status"], gateway.asked) == ("voided", 0)
     assert await payments(promising, input) == [("voided", "cancelled")]
     assert await is_settled(promising, input)
+
+
+async def test_a_page_whose_opening_was_lost_is_asked_for_again_in_its_own_mode(
+    promising: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    """Whatever the deployment's mode is by then: the provider knows the page by key and wish."""
+    input = hall.input()
+    async with promising.worker():
+        await promising.reserve(input)
+        provider.configure(error_rate=1.0, fail_after_effect=True)
+        try:
+            with pytest.raises(Unavailable):
+                await promising.checkout(input)
+        finally:
+            provider.configure(error_rate=None, fail_after_effect=None)
+        session_id = await replace(promising, mode=PaymentMode.CAPTURE).checkout(input)
+        provider.http.post(f"/pay/{session_id}", data={"act": "pay"})
+        [payment] = provider.look({"id": session_id})["payments"]
+        assert payment["status"] == "authorised"
