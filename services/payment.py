@@ -284,14 +284,15 @@ async def _judge(
     )
     # Seats are not looked for again here, so late money always goes back.
     decision = decide(booking.state, fact, seats_free=False, mode=receipt.mode)
+    if decision.back is MoneyBack.VOID:
+        assert decision.verdict is not None, "a promise that is let go has its reason"
+        await authorise.let_go(tx, booking, receipt, decision.verdict, request_id)
+        return Recorded(booking.id, refunds=receipt.id)
     if decision.step is Step.CONFIRM:
         return Recorded(booking.id, confirms=receipt.id)
     if decision.step is not Step.SEND_BACK:
         return Recorded(booking.id)
     assert decision.verdict is not None, "money that goes back has its reason"
-    if decision.back is MoneyBack.VOID:
-        await authorise.let_go(tx, booking, receipt, decision.verdict, request_id)
-        return Recorded(booking.id, refunds=receipt.id)
     await _send_back(tx, booking, receipt, decision.verdict, request_id)
     return Recorded(booking.id, refunds=receipt.id)
 
