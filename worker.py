@@ -16,6 +16,7 @@ from temporalio.client import Client
 from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker
 
 from activities.booking import DatabaseBookingActivities
+from activities.capture import GatewayCaptureActivities
 from activities.refund import RefundActivities
 from activities.session import GatewayActivities
 from contracts.booking import BOOKING_QUEUE, PAYMENT_QUEUE
@@ -91,6 +92,7 @@ def temporal_workers(parts: Parts) -> list[Worker]:
     """One worker for workflow tasks with their local steps, one for calls to the outside."""
     steps = DatabaseBookingActivities(parts.unit_of_work, parts.preclaims)
     provider = GatewayActivities(parts.unit_of_work, parts.gateways)
+    captures = GatewayCaptureActivities(parts.unit_of_work, parts.gateways)
     refunds = RefundActivities(parts.unit_of_work, parts.gateways, parts.preclaims)
     local: list[Callable[..., Any]] = [
         steps.hold_seats,
@@ -124,6 +126,7 @@ def temporal_workers(parts: Parts) -> list[Worker]:
             steps.release_marks,
             provider.close_session,
             provider.send_refund,
+            *captures.steps,
             *refunds.steps,
         ],
         max_concurrent_activities=20,

@@ -137,6 +137,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
                 PaymentNews(begin, gateways, process, work, preclaims),
                 gateways,
                 limits,
+                settings.payment_mode,
             ),
             refunds=RefundDesk(begin, process),
         )

@@ -12,6 +12,7 @@ from domain.steps import (
     BookingResult,
     BookingView,
     CancelRequest,
+    CaptureStep,
     CloseStep,
     ConfirmRequest,
     ExtendRequest,
@@ -113,6 +114,22 @@ class BookingActivities(ABC):
     @abstractmethod
     async def release_marks(self, step: SessionStep) -> None:
         """Take the ended booking's marks out of Redis; raises while Redis is away."""
+        ...
+
+
+class CaptureActivities(ABC):
+    """Authorised money, once the seats are final for it; never on a plain booking's tasks."""
+
+    @activity.defn
+    @abstractmethod
+    async def capture_payment(self, step: CaptureStep) -> bool:
+        """Take it at the provider under a fixed key; whether it is taken, False: refused."""
+        ...
+
+    @activity.defn
+    @abstractmethod
+    async def abandon_capture(self, step: CaptureStep) -> StepOutcome:
+        """Give up taking it: the booking goes the way of an expiry, the money is let go."""
         ...
 
 

@@ -73,7 +73,8 @@ class SeatPrice:
 class Booking:
     """A booking row under its lock. ``now`` is the database clock when it was read.
 
-    ``provider_payment_id`` names the payment that confirmed it.
+    ``provider_payment_id`` names the payment that confirmed it, ``confirming_payment_id`` the
+    authorised one for which its seats were made final, whatever became of that.
     """
 
     id: UUID
@@ -93,6 +94,12 @@ class Booking:
     close_reason: CloseReason | None
     provider_payment_id: UUID | None
     now: datetime
+    confirming_payment_id: UUID | None = None
+
+    @property
+    def confirming(self) -> UUID | None:
+        """The payment that is being taken. Until its end nothing frees the seats or confirms."""
+        return self.confirming_payment_id if self.state is BookingState.HELD else None
 
     @property
     def seconds_left(self) -> float:

@@ -92,10 +92,14 @@ class ProviderRefund:
 
 
 class Verdict(StrEnum):
-    """What becomes of captured money; all but ``confirms`` send it back whole."""
+    """What becomes of money; all but ``confirms`` send it back whole.
+
+    ``refused``: it was promised, and the provider would not give it when it was to be taken.
+    """
 
     CONFIRMS = "confirms"
     LATE = "late"
     DUPLICATE = "duplicate"
     MISMATCH = "mismatch"
     CANCELLED = "cancelled"
+    REFUSED = "refused"

@@ -51,7 +51,8 @@ class StepOutcome:
 
     ``seconds_left`` is how long to wait before asking again: the hold's rest while ``held``, the
     grace's rest while closing. ``code`` names why a step was refused. ``marks_left``: the seats
-    are free, but Redis was away and still says otherwise.
+    are free, but Redis was away and still says otherwise. ``capture``: the seats are final for
+    this authorised payment; its money is to be taken next.
     """
 
     state: BookingState
@@ -59,6 +60,7 @@ class StepOutcome:
     code: str | None = None
     detail: str | None = None
     marks_left: bool = False
+    capture: str | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,15 @@ class SessionOutcome:
 
 
 @dataclass(frozen=True)
+class CaptureStep:
+    """Take, or give up, the authorised payment for which a booking's seats were made final."""
+
+    booking_id: str
+    provider_payment_id: str
+    request_id: str | None = None
+
+
+@dataclass(frozen=True)
 class BookingView:
     """What an operator sees in a query."""
 
@@ -173,6 +184,8 @@ class RefundResult:
 
 @dataclass(frozen=True)
 class LatePaymentResult:
-    """``nothing_due``: no refund was decided for it; else how the refund ended."""
+    """``nothing_due``: it was decided to stay; ``voided``: nothing was taken; else how the refund
+    ended.
+    """
 
     outcome: str

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from domain.payment_policy import PaymentMode
 from services.work import HoldLimits
 
 DEV_JWT_SEED = "seathold-development-only-seed-0"
@@ -60,6 +61,7 @@ class Settings(BaseSettings):
     db_pool_size: int = Field(10, ge=1)
     public_url: str = "http://127.0.0.1:8081"
 
+    payment_mode: PaymentMode = PaymentMode.CAPTURE
     sandbox_url: str = "http://127.0.0.1:8090"
     webhook_secret: SecretStr = SecretStr(DEV_WEBHOOK_SECRET)
     webhook_secret_previous: OptionalSecret = None

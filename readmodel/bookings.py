@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from domain.payment_status import shown
 from infra.postgres.database import Session
 
 Json = dict[str, Any]
@@ -216,7 +217,7 @@ def payment(
         "id": id,
         "provider": provider,
         "session_id": session_id,
-        "status": status,
+        "status": shown(status),
         "amount": money(amount, currency),
         "checkout_url": checkout_url,
         "expires_at": stamp(expires_at),
@@ -234,8 +235,13 @@ SENTENCES = {
     "SeatLocked": "Seats {labels} were held.",
     "HoldExtended": "The hold was extended to {hold_expires_at}.",
     "PaymentStarted": "A pay page was opened with {provider}.",
+    "PaymentAuthorised": "The buyer's bank promised the money.",
+    "PaymentVoided": "The promised money was let go; nothing was taken.",
+    "VoidRequested": "The promised money is not wanted: {reason}.",
+    "BookingConfirming": "The seats are final; the promised money is being taken.",
     "PaymentVerified": "The provider confirmed a payment.",
     "PaymentFailed": "A payment failed.",
+    "CaptureRefused": "The authorised money could not be taken.",
     "BookingExpiring": "The hold ran out; the pay page is being closed.",
     "BookingCancelling": "The booking was cancelled; the pay page is being closed.",
     "BookingConfirmed": "The booking is confirmed; the seats are sold.",

@@ -25,7 +25,7 @@ from domain.steps import (
     HoldOutcome,
     StepOutcome,
 )
-from services import case
+from services import authorise, case
 from services.ports import HoldContext, Taken, Transaction
 
 
@@ -143,21 +143,24 @@ async def extend(tx: Transaction, step: ExtendStep) -> StepOutcome:
         hold_expires_at=expires_at,
         extensions_left=booking.extensions_left - 1,
     )
-    return _outcome(booking)
+    return authorise.standing(booking)
 
 
 async def begin_close(tx: Transaction, step: CloseStep) -> StepOutcome:
     """End a hold: at once if no pay page was ever opened, else by way of a closing state.
 
     A lapse asks the database clock first and answers ``held`` with the seconds left when there
-    are any. A cancellation overrides an expiry that is under way: the buyer's wish wins.
+    are any. A cancellation overrides an expiry that is under way: the buyer's wish wins. While
+    the money is being taken (``confirming``) nothing ends the hold: the answer says so.
     """
     booking = await tx.bookings.lock(UUID(step.booking_id))
     if booking is None:
         return _refuse_unheld(tx, step)
+    if booking.confirming is not None:
+        return authorise.standing(booking)
     if booking.state is BookingState.HELD:
         if step.why is CloseReason.LAPSED and not booking.has_lapsed:
-            return _outcome(booking)
+            return authorise.standing(booking)
         if booking.lapses:
             return await end_hold(
                 tx,
@@ -170,7 +173,7 @@ async def begin_close(tx: Transaction, step: CloseStep) -> StepOutcome:
         return _start_closing(tx, booking, step)
     if booking.state is BookingState.EXPIRING and step.why is CloseReason.CANCELLED:
         return _start_closing(tx, booking, step)
-    return _outcome(booking)
+    return authorise.standing(booking)
 
 
 async def finish_close(tx: Transaction, step: FinishStep) -> StepOutcome:
@@ -181,7 +184,7 @@ async def finish_close(tx: Transaction, step: FinishStep) -> StepOutcome:
     """
     booking = await _locked(tx, step.booking_id)
     if not booking.state.is_closing or booking.closing_since is None:
-        return _outcome(booking)
+        return authorise.standing(booking)
     attempts = await tx.payments.attempts(booking.id)
     uncertain = any(attempt.session_open for attempt in attempts)
     if uncertain:
@@ -229,7 +232,7 @@ async def end_hold(
         close_reason=why,
         payment_uncertain=uncertain,
     )
-    return _outcome(booking)
+    return authorise.standing(booking)
 
 
 def _refuse_unheld(tx: Transaction, step: CloseStep) -> StepOutcome:
@@ -255,7 +258,7 @@ def _start_closing(tx: Transaction, booking: Booking, step: CloseStep) -> StepOu
         close_reason=step.why,
         closing_since=booking.closing_since or booking.now,
     )
-    return _outcome(booking)
+    return authorise.standing(booking)
 
 
 async def _take_over_lapsed(tx: Transaction, show_id: UUID, input: BookingInput) -> None:
@@ -328,7 +331,3 @@ async def _locked(tx: Transaction, booking_id: str) -> Booking:
     if booking is None:
         raise LookupError(f"booking {booking_id} has no row")
     return booking
-
-
-def _outcome(booking: Booking) -> StepOutcome:
-    return StepOutcome(booking.state, seconds_left=max(0.0, booking.seconds_left))

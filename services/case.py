@@ -102,6 +102,30 @@ def wrong_amount(tx: Transaction, booking: Booking, receipt: Receipt, refund: Re
     )
 
 
+def wrong_amount_promised(tx: Transaction, booking: Booking, receipt: Receipt) -> None:
+    """As :func:`wrong_amount`, before anything was taken."""
+    tx.cases.open(
+        CaseKind.WRONG_AMOUNT,
+        dedupe=f"wrong_amount:{receipt.id}",
+        summary=f"{format_money(receipt.promised)} was authorised where"
+        f" {format_money(booking.total)} was asked for. It is being let go; nothing was taken.",
+        booking_id=booking.id,
+        provider_payment_id=receipt.id,
+    )
+
+
+def capture_uncertain(tx: Transaction, booking: Booking, receipt: Receipt) -> None:
+    """The provider does not say whether it took money that is to be taken."""
+    tx.cases.open(
+        CaseKind.PAYMENT_UNCERTAIN,
+        dedupe=f"capture_uncertain:{receipt.id}",
+        summary=f"{receipt.provider} does not answer whether it took"
+        f" {format_money(receipt.promised)}. It is asked again until it does; the seats are kept.",
+        booking_id=booking.id,
+        provider_payment_id=receipt.id,
+    )
+
+
 def refund_failed(
     tx: Transaction,
     *,

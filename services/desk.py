@@ -9,6 +9,8 @@ from uuid import UUID
 
 from domain.booking import Booking, BookingState
 from domain.errors import Conflict, Gone, NotFound, PaymentRequired, Unavailable
+from domain.payment_policy import PaymentMode
+from domain.payment_status import shown
 from domain.steps import CancelRequest, ExtendRequest, ExtendStep, StepOutcome
 from services import booking as bookings
 from services import payment, provider
@@ -40,6 +42,7 @@ class BookingDesk:
         news: PaymentNews,
         gateways: Mapping[str, PaymentGateway],
         limits: HoldLimits,
+        mode: PaymentMode = PaymentMode.CAPTURE,
     ) -> None:
         self._begin = begin
         self._process = process
@@ -47,6 +50,7 @@ class BookingDesk:
         self._news = news
         self._gateways = gateways
         self._limits = limits
+        self._mode = mode
 
     async def extend(self, caller: Caller, booking_id: UUID) -> None:
         """Raises Gone ``hold_expired``, Conflict ``extension_limit``, ``payment_open``, …"""
@@ -78,6 +82,8 @@ class BookingDesk:
             outcome = await self._cancel(booking_id, request)
         except (ProcessAway, ProcessUnknown) as error:
             raise Unavailable("The booking could not be cancelled just now.") from error
+        if outcome.capture is not None:
+            raise Conflict("The payment is being taken; ask for a refund in a moment.")
         if outcome.state not in (BookingState.CANCELLED, BookingState.CANCELLING):
             raise _not_cancellable(outcome.state)
 
@@ -113,6 +119,7 @@ class BookingDesk:
                     provider=provider_name,
                     return_url=return_url,
                     request_id=caller.request_id,
+                    mode=self._mode,
                 )
             if plan.attempt is not None:
                 is_new = plan.attempt.session_id is None
@@ -172,7 +179,7 @@ class BookingDesk:
                 raise PaymentRequired(
                     "Nothing has been paid yet.", checkout_url=attempt.checkout_url
                 )
-        if attempt.status in ("failed", "cancelled"):
+        if shown(attempt.status) in ("failed", "cancelled"):
             raise PaymentRequired("The payment failed; check out again.", code="payment_failed")
 
     async def _tell_free(self, booking_id: UUID, request_id: str | None) -> None:

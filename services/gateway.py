@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from domain.money import Money
 from domain.payment import ProviderPayment, ProviderRefund, ProviderSession
+from domain.payment_policy import PaymentMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,18 @@ class PaymentGateway(Protocol):
     def abilities(self) -> Abilities: ...
 
     async def open_session(
-        self, *, key: str, booking_id: str, amount: Money, return_url: str, expires_at: datetime
+        self,
+        *,
+        key: str,
+        booking_id: str,
+        amount: Money,
+        return_url: str,
+        expires_at: datetime,
+        mode: PaymentMode = PaymentMode.CAPTURE,
     ) -> ProviderSession:
         """Open a pay page; the same ``key`` answers with the same session.
+
+        In mode ``authorise`` paying only promises the money: ``capture`` takes it.
 
         A repeat must ask for exactly the same: providers refuse a key that comes with another
         wish. The page may live longer than ``expires_at``, never shorter.
@@ -60,6 +70,24 @@ class PaymentGateway(Protocol):
         ...
 
     async def read_payment(self, reference: str) -> ProviderPayment: ...
+
+    async def capture(self, reference: str, *, key: str) -> ProviderPayment:
+        """Take all of an authorised payment; one that was taken is returned as it is.
+
+        Raises:
+            Conflict: ``provider_refused``: it cannot be taken, now or any more.
+        """
+        ...
+
+    async def void(self, reference: str, *, key: str) -> ProviderPayment:
+        """Let an authorised payment go, with nothing taken.
+
+        One that is voided or was taken already is returned as it is: its status says which.
+
+        Raises:
+            Conflict: ``provider_refused``: it is neither, and cannot be let go.
+        """
+        ...
 
     async def refund(self, reference: str, *, key: str, amount: Money) -> ProviderRefund:
         """Give ``amount`` back; the same ``key`` never gives it back twice."""

@@ -42,9 +42,9 @@ class Notice:
 
     ``starts_at`` is aware; ``timezone`` is the theatre's IANA name. ``seats`` are labels in
     reading order. ``email`` and ``phone`` are the owner's. ``refunds`` are those that the message
-    is about. ``lapse`` says what became of a pay page: ``unpaid``, ``uncertain``, ``refunding``;
-    None when none was opened. ``held_until`` is the end of a hold that stands, ``taken_back`` what
-    lost disputes took.
+    is about, ``voids`` were promised and not taken. ``lapse`` says what became of a pay page:
+    ``unpaid``, ``uncertain``, ``refunding``; None when none was opened. ``held_until`` is the end
+    of a hold that stands, ``taken_back`` what lost disputes took.
     """
 
     booking_id: UUID
@@ -64,6 +64,7 @@ class Notice:
     seats: tuple[str, ...]
     total: Money
     refunds: tuple[RefundLine, ...] = ()
+    voids: tuple[RefundLine, ...] = ()
     lapse: str | None = None
     held_until: datetime | None = None
     taken_back: Money | None = None

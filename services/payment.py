@@ -15,11 +15,15 @@ from domain.errors import Conflict, Gone, NotFound
 from domain.events import Event, EventType
 from domain.money import Money
 from domain.payment import ProviderPayment, ProviderPaymentStatus, Verdict
-from domain.payment_policy import Step, capture_fact, decide
+from domain.payment_policy import MoneyBack, PaymentMode, Step, capture_fact, decide
 from domain.steps import ConfirmRequest, StepOutcome
-from services import case, dispute
+from services import authorise, case, dispute
 from services.dispute import Freed
-from services.ports import Attempt, Receipt, Transaction
+from services.payment_rows import Attempt, Receipt
+from services.ports import Transaction
+from services.receipt import is_confirming_attempt as _is_confirming_attempt
+from services.receipt import note as _note
+from services.receipt import subject as _subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ async def plan_checkout(
     provider: str,
     return_url: str,
     request_id: str | None,
+    mode: PaymentMode = PaymentMode.CAPTURE,
 ) -> CheckoutPlan:
     """Record the attempt and make the claim non-lapsing, before the provider hears of it.
 
@@ -67,16 +72,19 @@ async def plan_checkout(
     for current in attempts:
         if current.is_open and current.provider == provider:
             return CheckoutPlan(current)
+    if any(attempt.status == "authorised" for attempt in attempts):
+        raise Conflict("This booking is paid; confirm it.", code="nothing_to_pay")
     if still_open := tuple(attempt for attempt in attempts if attempt.session_open):
         return CheckoutPlan(None, still_open)
     number = len(attempts) + 1
-    return CheckoutPlan(_start_attempt(tx, booking, number, provider, return_url, request_id))
+    attempt = _start_attempt(tx, booking, number, provider, return_url, request_id, mode)
+    return CheckoutPlan(attempt)
 
 
 async def record_payment(
     tx: Transaction, attempt: Attempt, payment: ProviderPayment, *, request_id: str | None = None
 ) -> Recorded:
-    """Write down what the provider says of one payment, and judge money that was captured.
+    """Write down what the provider says of one payment, and judge money taken or promised.
 
     The same facts in any order and number leave the same rows.
     """
@@ -84,6 +92,7 @@ async def record_payment(
     if booking is None:
         raise LookupError(f"booking {attempt.booking_id} has no row")
     receipt, is_new = await tx.payments.record_receipt(attempt, attempt.provider, payment)
+    authorise.post(tx, booking, receipt)
     if receipt.newly_captured > 0:
         new = Money(receipt.newly_captured, receipt.paid.currency)
         subject = _subject(booking, receipt)
@@ -116,19 +125,12 @@ async def _take(
         if is_new and receipt.verdict is None:
             booking = _note(tx, booking, EventType.PAYMENT_VERIFIED, receipt, request_id)
         return await _judge(tx, booking, receipt, request_id)
-    if is_new and payment.status is ProviderPaymentStatus.FAILED:
-        if await tx.payments.raise_status(attempt.id, "failed"):
-            template = "payment_failed"
-            tx.outbox.queue(
-                booking_id=booking.id,
-                user_id=booking.user_id,
-                template=template,
-                revision=attempt.attempt,
-            )
-            queued = Event(EventType.NOTIFICATION_QUEUED, {"template": template})
-            _note(tx, booking, EventType.PAYMENT_FAILED, receipt, request_id, queued)
-    elif is_new and payment.status is ProviderPaymentStatus.PROCESSING:
-        await tx.payments.raise_status(attempt.id, "processing")
+    if receipt.is_promise:
+        if is_new:
+            booking = await authorise.promised(tx, booking, attempt, receipt, request_id)
+        return await _judge(tx, booking, receipt, request_id)
+    if is_new:
+        await _note_unpaid(tx, booking, attempt, receipt, payment.status, request_id)
     return Recorded(booking.id)
 
 
@@ -136,7 +138,8 @@ async def confirm(tx: Transaction, request: ConfirmRequest) -> StepOutcome:
     """Confirm on verified money of the exact amount and currency, or on a total of 0.
 
     Whoever asks: without such a payment row nothing changes. Money that cannot confirm any more
-    is sent back by the verdict it gets here.
+    is sent back by the verdict it gets here. Money that is only authorised makes the seats final
+    and is named in the outcome: it has to be captured before this is asked again.
     """
     booking = await tx.bookings.lock(UUID(request.booking_id))
     if booking is None:
@@ -146,13 +149,17 @@ async def confirm(tx: Transaction, request: ConfirmRequest) -> StepOutcome:
     if request.provider_payment_id is None:
         if booking.total.amount == 0 and booking.state is BookingState.HELD:
             return _confirm(tx, booking, None, request.request_id)
-        return StepOutcome(booking.state, seconds_left=max(0.0, booking.seconds_left))
+        return authorise.standing(booking)
     receipt = await tx.payments.receipt(UUID(request.provider_payment_id))
-    if receipt is None or receipt.booking_id != booking.id or receipt.status != "captured":
-        return StepOutcome(booking.state, seconds_left=max(0.0, booking.seconds_left))
+    if receipt is None or receipt.booking_id != booking.id:
+        return authorise.standing(booking)
+    if receipt.status not in ("captured", "authorised"):
+        return authorise.standing(booking)
     recorded = await _judge(tx, booking, receipt, request.request_id)
     if recorded.confirms is None:
-        return StepOutcome(booking.state, seconds_left=max(0.0, booking.seconds_left))
+        return authorise.standing(booking)
+    if receipt.is_promise:
+        return authorise.begin_capture(tx, booking, receipt, request.request_id)
     outcome = _confirm(tx, booking, receipt, request.request_id)
     if receipt.disputed:
         await dispute.settle(tx, booking.id, receipt.id, request_id=request.request_id)
@@ -163,7 +170,7 @@ async def confirm(tx: Transaction, request: ConfirmRequest) -> StepOutcome:
 
 
 async def judge_again(tx: Transaction, receipt_id: UUID) -> Recorded:
-    """Look once more at captured money that nobody has decided about.
+    """Look once more at money, taken or promised, that nobody has decided or acted about.
 
     Raises:
         LookupError: there is no such payment.
@@ -235,6 +242,7 @@ def _start_attempt(
     provider: str,
     return_url: str,
     request_id: str | None,
+    mode: PaymentMode,
 ) -> Attempt:
     # Only the first page stretches the hold, so that paying cannot be a way to hold for ever.
     expires_at = checkout_expiry(booking) if booking.lapses else booking.hold_expires_at
@@ -250,6 +258,7 @@ def _start_attempt(
         return_url=return_url,
         expires_at=expires_at,
         session_open=True,
+        mode=mode,
     )
     tx.payments.add_attempt(attempt)
     payload = {
@@ -271,22 +280,55 @@ def _start_attempt(
     return attempt
 
 
+async def _note_unpaid(
+    tx: Transaction,
+    booking: Booking,
+    attempt: Attempt,
+    receipt: Receipt,
+    status: ProviderPaymentStatus,
+    request_id: str | None,
+) -> None:
+    if status is ProviderPaymentStatus.VOIDED:
+        await authorise.voided(tx, booking, receipt, request_id)
+    elif status is ProviderPaymentStatus.FAILED:
+        if await tx.payments.raise_status(attempt.id, "failed"):
+            template = "payment_failed"
+            tx.outbox.queue(
+                booking_id=booking.id,
+                user_id=booking.user_id,
+                template=template,
+                revision=attempt.attempt,
+            )
+            queued = Event(EventType.NOTIFICATION_QUEUED, {"template": template})
+            _note(tx, booking, EventType.PAYMENT_FAILED, receipt, request_id, queued)
+    elif status is ProviderPaymentStatus.PROCESSING:
+        await tx.payments.raise_status(attempt.id, "processing")
+
+
 async def _judge(
     tx: Transaction, booking: Booking, receipt: Receipt, request_id: str | None
 ) -> Recorded:
-    """Give the verdict on captured money; one that sends it back is written at once."""
+    """Give the verdict on money, taken or promised; one that sends it back is written at once."""
     if receipt.verdict is Verdict.CONFIRMS:
         return Recorded(booking.id)
     if receipt.verdict is not None:
+        if receipt.newly_captured > 0 and await tx.payments.refund_of(receipt.id) is None:
+            # It was to be voided, and somebody took it first.
+            await _send_back(tx, booking, receipt, receipt.verdict, request_id)
         return Recorded(booking.id, refunds=receipt.id)
     fact = capture_fact(
         booking.state,
         expected=booking.total,
-        paid=receipt.paid,
-        has_confirming=booking.provider_payment_id is not None,
+        paid=receipt.sum,
+        has_confirming=booking.provider_payment_id is not None
+        or booking.confirming not in (None, receipt.id),
     )
     # Seats are not looked for again here, so late money always goes back.
-    decision = decide(booking.state, fact, seats_free=False)
+    decision = decide(booking.state, fact, seats_free=False, mode=receipt.mode)
+    if decision.back is MoneyBack.VOID:
+        assert decision.verdict is not None, "a promise that is let go has its reason"
+        await authorise.let_go(tx, booking, receipt, decision.verdict, request_id)
+        return Recorded(booking.id, refunds=receipt.id)
     if decision.step is Step.CONFIRM:
         return Recorded(booking.id, confirms=receipt.id)
     if decision.step is not Step.SEND_BACK:
@@ -335,14 +377,6 @@ async def _send_back(
     )
 
 
-async def _is_confirming_attempt(tx: Transaction, booking: Booking, receipt: Receipt) -> bool:
-    """A page paid twice stays ``captured`` for the payment that confirmed the booking."""
-    if booking.provider_payment_id is None:
-        return False
-    confirming = await tx.payments.receipt(booking.provider_payment_id)
-    return confirming is not None and confirming.payment_id == receipt.payment_id
-
-
 def _confirm(
     tx: Transaction, booking: Booking, receipt: Receipt | None, request_id: str | None
 ) -> StepOutcome:
@@ -364,30 +398,3 @@ def _confirm(
         provider_payment_id=receipt.id if receipt else None,
     )
     return StepOutcome(booking.state)
-
-
-def _subject(booking: Booking, receipt: Receipt) -> ledger.Subject:
-    return ledger.Subject(booking.id, booking.show_id, receipt.provider, receipt.id)
-
-
-def _note(
-    tx: Transaction,
-    booking: Booking,
-    what: EventType,
-    receipt: Receipt,
-    request_id: str | None,
-    *more: Event,
-) -> Booking:
-    payload = {
-        "payment_id": str(receipt.payment_id),
-        "provider_payment_id": str(receipt.id),
-        "reference": receipt.reference,
-        "amount": receipt.paid.amount,
-        "currency": receipt.paid.currency,
-    }
-    return tx.bookings.record(
-        booking,
-        [Event(what, payload), *more],
-        actor=f"provider:{receipt.provider}",
-        request_id=request_id,
-    )

@@ -18,6 +18,8 @@ from domain.payment import ProviderPayment, Verdict
 from domain.refund import RefundPart, Standing
 from domain.steps import BookingInput
 from services.dispute_port import Disputes
+from services.payment_rows import Attempt as Attempt  # noqa: PLC0414
+from services.payment_rows import Receipt as Receipt  # noqa: PLC0414
 from services.preclaim import ActiveClaim
 
 
@@ -63,49 +65,6 @@ class Taken:
     """No seat was claimed; these are in the way."""
 
     labels: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """A row of ``payments``: one pay page of a booking. ``session_open``: it may take money."""
-
-    id: UUID
-    booking_id: UUID
-    attempt: int
-    provider: str
-    session_id: str | None
-    status: str
-    amount: Money
-    checkout_url: str | None
-    return_url: str
-    expires_at: datetime
-    session_open: bool
-
-    @property
-    def is_open(self) -> bool:
-        """Its money may still come; a booking has one such attempt at most."""
-        return self.status in ("open", "processing", "authorised")
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """A row of ``provider_payments``: what the provider says was paid, and our verdict.
-
-    ``newly_captured``: by how many minor units recording it just now raised what was captured.
-    ``disputed``: a dispute of it is open or lost, so nothing of it may be sent back.
-    """
-
-    id: UUID
-    booking_id: UUID
-    payment_id: UUID
-    provider: str
-    reference: str
-    status: str
-    paid: Money
-    refunded: int
-    verdict: Verdict | None
-    newly_captured: int = 0
-    disputed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +189,10 @@ class Payments(Protocol):
         """The provider said that this page takes no more money."""
         ...
 
+    async def attempt(self, payment_id: UUID) -> Attempt:
+        """Raises LookupError when there is none."""
+        ...
+
     async def attempt_by_session(self, provider: str, session_id: str) -> Attempt | None: ...
 
     async def record_receipt(
@@ -245,6 +208,10 @@ class Payments(Protocol):
         ...
 
     async def add_refund(self, receipt: Receipt, *, refund_id: UUID, key: str) -> Refund: ...
+
+    async def count_voids(self, booking_id: UUID) -> int:
+        """How many authorised payments of the booking were let go, or are to be."""
+        ...
 
     async def count_refunds(self, booking_id: UUID) -> int: ...
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from domain.errors import Conflict, Unavailable
 from domain.payment import ProviderSession, SessionStatus
-from services import payment
+from services import capture, payment
 from services.gateway import PaymentGateway
 from services.payment import Recorded
 from services.ports import Attempt, UnitOfWork
@@ -29,6 +29,7 @@ async def open_session(begin: UnitOfWork, gateways: Gateways, attempt: Attempt) 
         amount=attempt.amount,
         return_url=attempt.return_url,
         expires_at=attempt.expires_at,
+        mode=attempt.mode,
     )
     async with begin.alone() as tx:
         return await tx.payments.set_session(attempt.id, session.session_id, session.checkout_url)
@@ -80,7 +81,9 @@ async def record_session(
 async def send_refund(
     begin: UnitOfWork, gateways: Gateways, receipt_id: UUID, *, request_id: str | None
 ) -> str:
-    """Send the refund that was decided for a payment; ``nothing_due`` when there is none.
+    """Send the refund that was decided for a payment, or void it where nothing was taken.
+
+    ``nothing_due`` when neither was decided.
 
     ``disputed``: the buyer's bank holds the money or has taken it, so nothing is sent.
 
@@ -91,7 +94,12 @@ async def send_refund(
         refund = await tx.payments.refund_of(receipt_id)
         receipt = await tx.payments.receipt(receipt_id)
     if refund is None:
-        return "nothing_due"
+        outcome = await capture.void(begin, gateways, receipt_id, request_id=request_id)
+        if outcome != "captured":
+            return outcome
+        async with begin.alone() as tx:
+            refund = await tx.payments.refund_of(receipt_id)
+        assert refund is not None, "recording the capture decided it"
     if refund.status == "succeeded":
         return refund.status
     if receipt is not None and receipt.disputed:

@@ -76,6 +76,10 @@ class WorkQueue(Protocol):
         """Captured provider payments without a verdict for that long."""
         ...
 
+    async def open_promises(self, *, seconds: float, limit: int) -> Sequence[UUID]:
+        """Authorised provider payments that for so long were neither taken nor let go."""
+        ...
+
     async def pending_refunds(self, *, seconds: float, limit: int) -> Sequence[UUID]:
         """Provider payments whose refund was decided that long ago and is not settled."""
         ...

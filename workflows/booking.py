@@ -15,6 +15,7 @@ from contracts.booking import (
     BOOKING_STATUS,
     BookingActivities,
     BookingContract,
+    CaptureActivities,
     SessionActivities,
 )
 from domain.booking import BookingState, CloseReason
@@ -23,6 +24,7 @@ from domain.steps import (
     BookingResult,
     BookingView,
     CancelRequest,
+    CaptureStep,
     CloseStep,
     ConfirmRequest,
     ExtendRequest,
@@ -50,6 +52,9 @@ STORIES = {
 }
 
 
+CONFIRMING = "Authorised; the seats are final and the money is being taken."
+
+
 @workflow.defn(name="Booking")
 class BookingWorkflow(BookingContract):
     """PostgreSQL owns the truth: this workflow owns when to look and in which order."""
@@ -63,6 +68,8 @@ class BookingWorkflow(BookingContract):
         self._payments: deque[PaymentSettled] = deque()
         self._undo = UndoStack()
         self._marks_left = False
+        # The authorised payment for which the seats are final, until it is taken or given up.
+        self._capturing: str | None = None
         # One step at a time: the main line and the update handlers share the booking.
         self._turn = asyncio.Lock()
 
@@ -102,7 +109,9 @@ class BookingWorkflow(BookingContract):
 
     async def _next_step(self) -> None:
         """Do what there is to do; with nothing to do, wait for it."""
-        if self._payments:
+        if self._capturing is not None:
+            await to_the_end(self._capture(self._capturing))
+        elif self._payments:
             await to_the_end(self._confirm(self._payments.popleft()))
         elif self._state.is_closing:
             await to_the_end(self._close_session())
@@ -136,6 +145,29 @@ class BookingWorkflow(BookingContract):
         )
         async with self._turn:
             self._apply(await self._step(BookingActivities.confirm_booking, request))
+
+    async def _capture(self, payment_id: str) -> None:
+        """Take the money, then confirm; refused or lost, it is let go and the booking expires."""
+        step = CaptureStep(self._input.booking_id, payment_id, self._input.request_id)
+        self._undo.register(lambda: self._abandon(step))
+        try:
+            taken = await workflow.execute_activity_method(
+                CaptureActivities.capture_payment,
+                step,
+                summary="take the authorised money",
+                **policies.CAPTURE,
+            )
+        except FailureError:
+            taken = False
+        if taken:
+            await self._confirm(PaymentSettled(payment_id, self._input.request_id))
+        if self._capturing is not None:
+            await self._undo.run()
+        self._undo.forget()
+
+    async def _abandon(self, step: CaptureStep) -> None:
+        async with self._turn:
+            self._apply(await self._durably(CaptureActivities.abandon_capture, step))
 
     async def _close(self, why: CloseReason, actor: str, reason: str = "") -> StepOutcome:
         step = CloseStep(
@@ -171,11 +203,13 @@ class BookingWorkflow(BookingContract):
     def _apply(self, outcome: StepOutcome) -> None:
         self._seconds_left = outcome.seconds_left
         self._marks_left = outcome.marks_left
+        self._capturing = outcome.capture
         self._move_to(outcome.state)
 
     def _move_to(self, state: BookingState) -> None:
         self._state = state
-        workflow.set_current_details(STORIES.get(state, f"The booking is {state}."))
+        story = CONFIRMING if self._capturing else STORIES.get(state, f"The booking is {state}.")
+        workflow.set_current_details(story)
 
     async def _locally(self, step: Callable[..., Awaitable[Any]], message: object) -> Any:
         return await workflow.execute_local_activity_method(step, message, **policies.LOCAL_STEP)

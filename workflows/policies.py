@@ -42,6 +42,13 @@ ASK_PROVIDER: dict[str, Any] = {
     "retry_policy": UNTIL_DONE,
 }
 
+# The seats are final: the money is asked for until the provider says yes or no.
+CAPTURE: dict[str, Any] = {
+    "task_queue": PAYMENT_QUEUE,
+    "start_to_close_timeout": timedelta(seconds=20),
+    "retry_policy": UNTIL_DONE,
+}
+
 # Money goes back whatever happens: an hour between tries at most, and never given up.
 REFUND: dict[str, Any] = {
     "task_queue": PAYMENT_QUEUE,

@@ -5,12 +5,13 @@ Stripe's library is imported only where Stripe is on: it costs memory and a slow
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from pydantic import SecretStr
 
 from domain.errors import Unavailable
+from domain.payment_policy import PaymentMode
 from infra.gateways.events import WebhookVerifier
 from infra.gateways.sandbox import SandboxGateway
 from infra.gateways.webhooks import StandardWebhooks
@@ -30,7 +31,7 @@ async def open_gateways(settings: Settings) -> AsyncIterator[Gateways]:
     """Every provider that the settings switch on; their connections are closed at the end.
 
     Raises:
-        ValueError: a provider's key cannot be used.
+        ValueError: a provider's key cannot be used, or it cannot do the deployment's payment mode.
     """
     gateways = Gateways()
     async with AsyncExitStack() as stack:
@@ -44,7 +45,23 @@ async def open_gateways(settings: Settings) -> AsyncIterator[Gateways]:
             stripe = StripeGateway(settings.stripe_api_key.get_secret_value())
             stack.push_async_callback(stripe.aclose)
             gateways[stripe.name] = stripe
+        require_abilities(gateways.values(), settings.payment_mode)
         yield gateways
+
+
+def require_abilities(gateways: Iterable[PaymentGateway], mode: PaymentMode) -> None:
+    """Refuse a mode that a provider cannot do: its buyers could never pay.
+
+    Raises:
+        ValueError: which provider.
+    """
+    for gateway in gateways:
+        able = gateway.abilities.manual_capture and gateway.abilities.can_void
+        if mode is PaymentMode.AUTHORISE and not able:
+            raise ValueError(
+                f"SEATHOLD_PAYMENT_MODE=authorise needs a provider that can authorise and void;"
+                f" {gateway.name} cannot."
+            )
 
 
 def webhook_verifiers(settings: Settings) -> dict[str, WebhookVerifier]:

@@ -10,6 +10,7 @@ import httpx2
 import orjson
 from pydantic import AwareDatetime, Field, model_validator
 
+from domain.errors import Conflict
 from domain.money import Money
 from domain.payment import (
     DisputeStatus,
@@ -20,6 +21,7 @@ from domain.payment import (
     ProviderSession,
     SessionStatus,
 )
+from domain.payment_policy import PaymentMode
 from infra.gateways.wire import (
     TIMEOUTS,
     Amount,
@@ -28,6 +30,7 @@ from infra.gateways.wire import (
     Shape,
     WebUrl,
     checked_id,
+    ended_before,
     exchange,
     require_success,
     understand,
@@ -134,7 +137,14 @@ class SandboxGateway:
         await self._transport.aclose()
 
     async def open_session(
-        self, *, key: str, booking_id: str, amount: Money, return_url: str, expires_at: datetime
+        self,
+        *,
+        key: str,
+        booking_id: str,
+        amount: Money,
+        return_url: str,
+        expires_at: datetime,
+        mode: PaymentMode = PaymentMode.CAPTURE,
     ) -> ProviderSession:
         body = {
             "amount": amount.amount,
@@ -142,7 +152,7 @@ class SandboxGateway:
             "reference": booking_id,
             "return_url": return_url,
             "expires_at": expires_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-            "mode": "capture",
+            "mode": mode.value,
         }
         answer = await self._call(SessionAnswer, "POST", "/v1/sessions", key=key, body=body)
         asked = (amount.amount, amount.currency, booking_id)
@@ -166,6 +176,12 @@ class SandboxGateway:
         if answer.id != reference:
             raise unusable("the payment is not the one that was asked for")
         return answer.as_payment()
+
+    async def capture(self, reference: str, *, key: str) -> ProviderPayment:
+        return await self._end(reference, "capture", key)
+
+    async def void(self, reference: str, *, key: str) -> ProviderPayment:
+        return await self._end(reference, "void", key)
 
     async def refund(self, reference: str, *, key: str, amount: Money) -> ProviderRefund:
         body = {
@@ -193,6 +209,17 @@ class SandboxGateway:
         if answer.id != reference:
             raise unusable("the refund is not the one that was asked for")
         return ProviderRefund(reference=answer.id, status=answer.status)
+
+    async def _end(self, reference: str, how: str, key: str) -> ProviderPayment:
+        """End an authorisation; where that is refused, it may have ended before."""
+        path = f"/v1/payments/{checked_id(reference)}/{how}"
+        try:
+            answer = await self._call(PaymentAnswer, "POST", path, key=key)
+        except Conflict:
+            return ended_before(await self.read_payment(reference), how)
+        if answer.id != reference:
+            raise unusable("the payment is not the one that was asked for")
+        return answer.as_payment()
 
     def _same_session(self, session_id: str, answer: SessionAnswer) -> ProviderSession:
         foreign = any(payment.session_id != answer.id for payment in answer.payments)

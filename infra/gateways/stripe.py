@@ -12,8 +12,12 @@ from typing import Any
 import httpx2
 import orjson
 import stripe
-from stripe.params import RefundCreateParams
-from stripe.params.checkout import SessionCreateParams
+from stripe.params import (
+    PaymentIntentCancelParams,
+    PaymentIntentCaptureParams,
+    RefundCreateParams,
+)
+from stripe.params.checkout import SessionCreateParams, SessionCreateParamsPaymentIntentData
 
 from domain.errors import Conflict, NotFound
 from domain.money import Money
@@ -24,6 +28,7 @@ from domain.payment import (
     ProviderSession,
     SessionStatus,
 )
+from domain.payment_policy import PaymentMode
 from infra.gateways.stripe_answers import (
     DisputeList,
     IntentAnswer,
@@ -38,6 +43,7 @@ from infra.gateways.wire import (
     TIMEOUTS,
     Shape,
     checked_id,
+    ended_before,
     error_field,
     exchange,
     require_success,
@@ -121,15 +127,25 @@ class StripeGateway:
         await self._http.close_async()
 
     async def open_session(
-        self, *, key: str, booking_id: str, amount: Money, return_url: str, expires_at: datetime
+        self,
+        *,
+        key: str,
+        booking_id: str,
+        amount: Money,
+        return_url: str,
+        expires_at: datetime,
+        mode: PaymentMode = PaymentMode.CAPTURE,
     ) -> ProviderSession:
         # Nothing here may depend on the time of the call: a repeat of the key must ask the same.
         names = {"booking_id": booking_id, "payment_id": key}
+        intent: SessionCreateParamsPaymentIntentData = {"metadata": names}
+        if mode is PaymentMode.AUTHORISE:
+            intent["capture_method"] = "manual"
         wish: SessionCreateParams = {
             "mode": "payment",
             "client_reference_id": booking_id,
             "metadata": names,
-            "payment_intent_data": {"metadata": names},
+            "payment_intent_data": intent,
             "line_items": [
                 {
                     "quantity": 1,
@@ -183,6 +199,16 @@ class StripeGateway:
         session_id = await self._session_of_intent(reference) or ""
         return replace(payment, session_id=session_id, disputes=await self._disputes_of(intent))
 
+    async def capture(self, reference: str, *, key: str) -> ProviderPayment:
+        wish: PaymentIntentCaptureParams = {"expand": ["latest_charge"]}
+        call = self._intents.capture_async(checked_id(reference), wish, {"idempotency_key": key})
+        return await self._end(reference, "capture", call)
+
+    async def void(self, reference: str, *, key: str) -> ProviderPayment:
+        wish: PaymentIntentCancelParams = {"expand": ["latest_charge"]}
+        call = self._intents.cancel_async(checked_id(reference), wish, {"idempotency_key": key})
+        return await self._end(reference, "void", call)
+
     async def refund(self, reference: str, *, key: str, amount: Money) -> ProviderRefund:
         # Stripe refunds in the payment's currency whatever was meant, so that is asked first.
         currency = (await self._intent(reference)).currency
@@ -222,6 +248,16 @@ class StripeGateway:
             return _id(thing.get("id"))
         intent = _id(thing.get("id" if kind == "payment_intent" else "payment_intent"))
         return await self._session_of_intent(intent) if intent else None
+
+    async def _end(
+        self, reference: str, how: str, call: Awaitable[stripe.StripeObject]
+    ) -> ProviderPayment:
+        """End an authorisation. Stripe replays what it answered to a key first, so it is read."""
+        try:
+            await self._ask(IntentAnswer, call)
+        except Conflict:
+            return ended_before(await self.read_payment(reference), how)
+        return await self.read_payment(reference)
 
     async def _intent(self, reference: str) -> IntentAnswer:
         call = self._intents.retrieve_async(checked_id(reference), {"expand": ["latest_charge"]})

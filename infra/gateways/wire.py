@@ -12,6 +12,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from domain.errors import Conflict, NotFound, Unavailable
+from domain.payment import ProviderPayment, ProviderPaymentStatus
 
 CONNECT_SECONDS = 2.0
 TOTAL_SECONDS = 5.0
@@ -106,6 +107,21 @@ def require_success(answer: httpx2.Response, body: bytes) -> None:
             code="provider_refused",
             provider_code=code,
         )
+
+
+def ended_before(payment: ProviderPayment, how: str) -> ProviderPayment:
+    """The payment, if it ended so that a refused ``capture`` or ``void`` of it has its answer.
+
+    Raises:
+        Conflict: ``provider_refused``.
+    """
+    if payment.captured or (how == "void" and payment.status is ProviderPaymentStatus.VOIDED):
+        return payment
+    raise Conflict(
+        f"The payment provider refused to {how} a payment that is {payment.status}.",
+        code="provider_refused",
+        provider_code=None,
+    )
 
 
 def understand(shape: type[Shape], body: bytes | str) -> Shape:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -11,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, select_autoescape
 
 from domain.money import Money, format_money
-from services.notification import Message, Notice, Refused
+from services.notification import Message, Notice, RefundLine, Refused
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -26,6 +27,7 @@ TEMPLATES = Environment(
 SUBJECTS = {
     "confirmation": "Your tickets for {movie}",
     "lapse": "Your seats for {movie} are free again",
+    "void": "Nothing was taken for {movie}",
     "refund": "{headline}: {refund}",
     "refund_accepted": "Your refund is under way: {refund}",
     "refund_failed": "Your refund of {refund} needs a second look",
@@ -97,12 +99,10 @@ def _page(name: str, values: dict[str, Any]) -> str:
 def _values(notice: Notice) -> dict[str, Any]:
     if notice.template.startswith("refund") and not notice.refunds:
         raise Refused("no refund of this booking stands")
+    if notice.template == "void" and not notice.voids:
+        raise Refused("no payment of this booking was let go")
     local = notice.starts_at.astimezone(ZoneInfo(notice.timezone))
     headlines = [REASONS.get(line.reason, ANY_REASON) for line in notice.refunds]
-    refunds = [
-        {"amount": format_money(line.amount), "reason": reason, "sent": line.asked}
-        for line, (_, reason) in zip(notice.refunds, headlines, strict=True)
-    ]
     lapse, lapse_short = LAPSES[notice.lapse] if notice.lapse else (NOT_PAID, NOT_PAID)
     held_until = notice.held_until.astimezone(local.tzinfo) if notice.held_until else None
     return {
@@ -118,7 +118,8 @@ def _values(notice: Notice) -> dict[str, Any]:
         "timezone": notice.timezone,
         "seats": notice.seats,
         "total": format_money(notice.total),
-        "refunds": refunds,
+        "refunds": _told(notice.refunds),
+        "voids": _told(notice.voids),
         "refund": _in_all(notice),
         "headline": headlines[0][0] if headlines else "",
         "given_up": [label for line in notice.refunds for label in line.seats],
@@ -131,6 +132,17 @@ def _values(notice: Notice) -> dict[str, Any]:
         "confirmed": notice.booking_state in ("confirmed", "disputed"),
         "booking_id": str(notice.booking_id),
     }
+
+
+def _told(lines: Sequence[RefundLine]) -> list[dict[str, Any]]:
+    return [
+        {
+            "amount": format_money(line.amount),
+            "reason": REASONS.get(line.reason, ANY_REASON)[1],
+            "sent": line.asked,
+        }
+        for line in lines
+    ]
 
 
 def _in_all(notice: Notice) -> str:

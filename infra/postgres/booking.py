@@ -129,7 +129,8 @@ WITH changed AS (
         close_reason = coalesce(:close_reason, close_reason),
         payment_uncertain = coalesce(:payment_uncertain, payment_uncertain),
         seat_count = coalesce(:seat_count, seat_count),
-        provider_payment_id = coalesce(:provider_payment_id, provider_payment_id)
+        provider_payment_id = coalesce(:provider_payment_id, provider_payment_id),
+        confirming_payment_id = coalesce(:confirming_payment_id, confirming_payment_id)
     WHERE id = :id AND version = :version
     RETURNING id, version
 )
@@ -154,6 +155,7 @@ NO_CHANGES: Mapping[str, Any] = dict.fromkeys(
         "payment_uncertain",
         "seat_count",
         "provider_payment_id",
+        "confirming_payment_id",
     )
 )
 
@@ -365,4 +367,5 @@ def _booking(row: Any) -> Booking:
         close_reason=CloseReason(row.close_reason) if row.close_reason else None,
         provider_payment_id=row.provider_payment_id,
         now=row.now,
+        confirming_payment_id=row.confirming_payment_id,
     )

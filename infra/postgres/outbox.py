@@ -57,6 +57,11 @@ SELECT claimed.*, bookings.state AS booking_state, bookings.currency, bookings.t
         FROM refunds WHERE booking_id = bookings.id
     ) AS refunds,
     (
+        SELECT jsonb_agg(jsonb_build_array(amount, currency, decision) ORDER BY created_at, id)
+        FROM provider_payments WHERE booking_id = bookings.id AND captured = 0
+          AND decision NOT IN ('confirms', 'refused')
+    ) AS voids,
+    (
         SELECT sum(amount)::bigint FROM disputes
         WHERE booking_id = bookings.id AND status = 'lost'
     ) AS taken_back,
@@ -157,9 +162,16 @@ def _notice(row: Any) -> Notice:
         seats=tuple(row.labels),
         total=Money(row.total_amount, row.currency),
         refunds=_refunds(row),
+        voids=_voids(row),
         lapse=_lapse(row),
         held_until=row.held_until,
         taken_back=Money(row.taken_back, row.currency) if row.taken_back else None,
+    )
+
+
+def _voids(row: Any) -> tuple[RefundLine, ...]:
+    return tuple(
+        RefundLine(Money(amount, currency), reason) for amount, currency, reason in row.voids or ()
     )
 
 

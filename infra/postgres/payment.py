@@ -11,6 +11,7 @@ from sqlalchemy import text
 from domain import ids
 from domain.money import Money
 from domain.payment import ProviderPayment, Verdict
+from domain.payment_policy import PaymentMode
 from domain.payment_status import PaymentStatus, rank
 from infra.postgres.database import Session
 from services.ports import Attempt, Receipt, Refund
@@ -33,9 +34,9 @@ AND (last_read_at IS NULL OR last_read_at < clock_timestamp() - interval '1 seco
 """)
 ADD_ATTEMPT = text("""
 INSERT INTO payments (id, booking_id, attempt, provider, status, amount, currency, return_url,
-                      expires_at)
+                      mode, expires_at)
 VALUES (:id, :booking_id, :attempt, :provider, :status, :amount, :currency, :return_url,
-        :expires_at)
+        :mode, :expires_at)
 """)
 # First poll after 30 seconds: by then a webhook that will come has mostly come.
 SET_SESSION = text("""
@@ -59,7 +60,7 @@ BY_SESSION = text("SELECT * FROM payments WHERE provider = :provider AND session
 IS_LATER = f"{rank_of('known.status')} < {rank_of('excluded.status')}"
 # Each column only grows by itself, so that the facts may come in any order and number.
 RECORD_RECEIPT = text(
-    "WITH before AS (SELECT captured FROM provider_payments"  # noqa: S608
+    "WITH before AS (SELECT captured, status, amount FROM provider_payments"  # noqa: S608
     " WHERE provider = :provider AND reference = :reference)"
     " INSERT INTO provider_payments AS known (id, provider, reference, booking_id, payment_id,"
     " status, amount, currency, captured, refunded)"
@@ -72,7 +73,8 @@ RECORD_RECEIPT = text(
     " refunded = greatest(known.refunded, excluded.refunded), updated_at = clock_timestamp()"
     f" WHERE {IS_LATER} OR known.captured < excluded.captured"
     " OR known.refunded < excluded.refunded"
-    " RETURNING *, captured - coalesce((SELECT captured FROM before), 0) AS newly_captured"
+    " RETURNING *, captured - coalesce((SELECT captured FROM before), 0) AS newly_captured,"
+    " (SELECT amount FROM before WHERE status = 'authorised') AS was_promised"
 )
 RECEIPT = text("SELECT * FROM provider_payments WHERE id = :id")
 RECEIPT_BY_REFERENCE = text(
@@ -87,6 +89,11 @@ INSERT INTO refunds (id, booking_id, provider_payment_id, idempotency_key, reaso
                      amount, currency)
 VALUES (:id, :booking_id, :provider_payment_id, :key, :reason, 'pending', :amount, :currency)
 ON CONFLICT (idempotency_key) DO NOTHING
+""")
+# As the mail lists them: not those that were taken meanwhile and went back as a refund.
+COUNT_VOIDS = text("""
+SELECT count(*) FROM provider_payments
+WHERE booking_id = :id AND captured = 0 AND decision NOT IN ('confirms', 'refused')
 """)
 COUNT_REFUNDS = text("SELECT count(*) FROM refunds WHERE booking_id = :id")
 REFUND_OF = text("""
@@ -126,6 +133,7 @@ class PostgresPayments:
             amount=attempt.amount.amount,
             currency=attempt.amount.currency,
             return_url=attempt.return_url,
+            mode=attempt.mode,
             expires_at=attempt.expires_at,
         )
 
@@ -142,6 +150,12 @@ class PostgresPayments:
 
     def close_session(self, payment_id: UUID) -> None:
         self._session.later(CLOSE_SESSION, id=payment_id)
+
+    async def attempt(self, payment_id: UUID) -> Attempt:
+        row = await self._session.one(ATTEMPT, id=payment_id)
+        if row is None:
+            raise LookupError(f"payment {payment_id} has no row")
+        return as_attempt(row)
 
     async def attempt_by_session(self, provider: str, session_id: str) -> Attempt | None:
         row = await self._session.one(BY_SESSION, provider=provider, session_id=session_id)
@@ -164,7 +178,7 @@ class PostgresPayments:
             refunded=payment.refunded,
         )
         if row is not None:
-            return replace(_receipt(row), newly_captured=row.newly_captured), True
+            return _news(row), True
         row = await self._session.one(
             RECEIPT_BY_REFERENCE, provider=provider, reference=payment.reference
         )
@@ -193,6 +207,10 @@ class PostgresPayments:
         assert refund is not None, "it was inserted above"
         return refund
 
+    async def count_voids(self, booking_id: UUID) -> int:
+        row = await self._session.one(COUNT_VOIDS, id=booking_id)
+        return int(row.count) if row else 0
+
     async def count_refunds(self, booking_id: UUID) -> int:
         row = await self._session.one(COUNT_REFUNDS, id=booking_id)
         return int(row.count) if row else 0
@@ -219,8 +237,20 @@ def as_attempt(row: Any) -> Attempt:
         amount=Money(row.amount, row.currency),
         checkout_url=row.checkout_url,
         return_url=row.return_url,
+        mode=PaymentMode(row.mode),
         expires_at=row.expires_at,
         session_open=row.session_open,
+    )
+
+
+def _news(row: Any) -> Receipt:
+    """A receipt with what recording it just now changed."""
+    is_promised = row.status == PaymentStatus.AUTHORISED
+    return replace(
+        _receipt(row),
+        newly_captured=row.newly_captured,
+        newly_promised=row.amount if is_promised and row.was_promised is None else 0,
+        promise_ended=0 if is_promised else row.was_promised or 0,
     )
 
 
@@ -233,6 +263,7 @@ def _receipt(row: Any) -> Receipt:
         reference=row.reference,
         status=row.status,
         paid=Money(row.captured, row.currency),
+        promised=Money(row.amount, row.currency),
         refunded=row.refunded,
         verdict=Verdict(row.decision) if row.decision else None,
         disputed=row.disputed,

@@ -88,6 +88,17 @@ WHERE decision IS NULL AND status = 'captured'
   AND updated_at < now() - make_interval(secs => :seconds)
 ORDER BY created_at LIMIT :limit
 """)
+# Neither taken nor let go yet; one that is being taken has its booking's process at work on it.
+PROMISED = text("""
+SELECT id FROM provider_payments
+WHERE status = 'authorised' AND updated_at < now() - make_interval(secs => :seconds)
+  AND NOT EXISTS (
+      SELECT FROM bookings
+      WHERE bookings.id = booking_id AND confirming_payment_id = provider_payments.id
+        AND state = 'held'
+  )
+ORDER BY created_at LIMIT :limit
+""")
 
 # While a dispute is open nothing is sent; when it is won, that news starts the refund again.
 PENDING_REFUNDS = text("""
@@ -203,6 +214,9 @@ class PostgresWorkQueue:
 
     async def undecided_captures(self, *, seconds: float, limit: int) -> Sequence[UUID]:
         return [row.id for row in await self._rows(UNDECIDED, seconds=seconds, limit=limit)]
+
+    async def open_promises(self, *, seconds: float, limit: int) -> Sequence[UUID]:
+        return [row.id for row in await self._rows(PROMISED, seconds=seconds, limit=limit)]
 
     async def pending_refunds(self, *, seconds: float, limit: int) -> Sequence[UUID]:
         rows = await self._rows(PENDING_REFUNDS, seconds=seconds, limit=limit)

@@ -441,6 +441,7 @@ def upgrade() -> None:
         ),
         sa.Column("close_reason", sa.Text(), nullable=True),
         sa.Column("provider_payment_id", sa.UUID(), nullable=True),
+        sa.Column("confirming_payment_id", sa.UUID(), nullable=True),
         sa.Column("case_id", sa.UUID(), nullable=True),
         sa.Column(
             "created_at",
@@ -599,6 +600,7 @@ def upgrade() -> None:
         sa.Column("currency", sa.Text(), nullable=False),
         sa.Column("checkout_url", sa.Text(), nullable=True),
         sa.Column("return_url", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("mode", sa.Text(), server_default=sa.text("'capture'"), nullable=False),
         sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
         sa.Column(
             "created_at",
@@ -618,9 +620,10 @@ def upgrade() -> None:
         sa.Column("session_open", sa.Boolean(), server_default=sa.text("true"), nullable=False),
         sa.Column("disputed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.CheckConstraint(
-            "status IN ('open', 'processing', 'authorised', 'captured', 'failed', 'cancelled', 'refund_pending', 'refunded')",
+            "status IN ('open', 'processing', 'cancelled', 'failed', 'authorised', 'refused', 'voided', 'captured', 'refund_pending', 'refunded')",
             name=op.f("payments_status_check"),
         ),
+        sa.CheckConstraint("mode IN ('capture', 'authorise')", name=op.f("payments_mode_check")),
         sa.ForeignKeyConstraint(
             ["booking_id"], ["bookings.id"], name=op.f("payments_booking_id_fkey")
         ),
@@ -635,7 +638,7 @@ def upgrade() -> None:
         "payments",
         ["booking_id"],
         unique=True,
-        postgresql_where=sa.text("status IN ('open', 'processing', 'authorised')"),
+        postgresql_where=sa.text("status IN ('open', 'processing')"),
     )
     op.create_index(
         "payments_poll_idx",
@@ -671,7 +674,7 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.CheckConstraint(
-            "decision IN ('confirms', 'late', 'duplicate', 'mismatch', 'cancelled')",
+            "decision IN ('confirms', 'late', 'duplicate', 'mismatch', 'cancelled', 'refused')",
             name=op.f("provider_payments_decision_check"),
         ),
         sa.CheckConstraint(
@@ -705,6 +708,13 @@ def upgrade() -> None:
         ["created_at"],
         unique=False,
         postgresql_where=sa.text("decision IS NULL AND status = 'captured'"),
+    )
+    op.create_index(
+        "provider_payments_authorised_idx",
+        "provider_payments",
+        ["created_at"],
+        unique=False,
+        postgresql_where=sa.text("status = 'authorised'"),
     )
     op.create_table(
         "disputes",
@@ -948,6 +958,11 @@ def downgrade() -> None:
     op.drop_index(op.f("disputes_booking_id_idx"), table_name="disputes")
     op.drop_table("disputes")
     op.drop_index(
+        "provider_payments_authorised_idx",
+        table_name="provider_payments",
+        postgresql_where=sa.text("status = 'authorised'"),
+    )
+    op.drop_index(
         "provider_payments_undecided_idx",
         table_name="provider_payments",
         postgresql_where=sa.text("decision IS NULL AND status = 'captured'"),
@@ -967,7 +982,7 @@ def downgrade() -> None:
     op.drop_index(
         "payments_one_open_key",
         table_name="payments",
-        postgresql_where=sa.text("status IN ('open', 'processing', 'authorised')"),
+        postgresql_where=sa.text("status IN ('open', 'processing')"),
     )
     op.drop_table("payments")
     op.drop_index(

@@ -118,6 +118,7 @@ def fold(facts: list[Fact]) -> dict[str, Any]:
         "lapses": True,
         "payment_uncertain": False,
         "provider_payment_id": None,
+        "confirming_payment_id": None,
         "close_reason": None,
         "closing_since": None,
     }
@@ -127,6 +128,8 @@ def fold(facts: list[Fact]) -> dict[str, Any]:
             row["closing_since"] = fact.created_at
         to = TRANSITIONS.get(fact.event_type, (None, None))[1]
         row["state"] = to or row.get("state")
+    if row["state"] == "confirming":
+        row["state"] = "held"  # told apart by the payment that its row names
     return row
 
 
@@ -151,6 +154,8 @@ def _apply(row: dict[str, Any], event_type: str, told: dict[str, Any]) -> None:
             row["extensions_left"] = told["extensions_left"]
         case "PaymentStarted":
             row["hold_expires_at"], row["lapses"] = _time(told["hold_expires_at"]), False
+        case "BookingConfirming":
+            row["confirming_payment_id"] = UUID(told["provider_payment_id"])
         case "BookingConfirmed":
             paid_by = told["provider_payment_id"]
             row["provider_payment_id"] = UUID(paid_by) if paid_by else None

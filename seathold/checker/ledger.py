@@ -35,10 +35,13 @@ WHERE (entry.booking_id, entry.show_id, entry.provider)
 BY_PAYMENT = """
 WITH posted AS (
     SELECT provider_payment_id AS id, currency,
-           coalesce(sum(debit - credit) FILTER (WHERE kind = 'captured'), 0) AS captured,
+           coalesce(sum(debit - credit) FILTER (
+               WHERE account = 'provider' AND kind = 'captured'), 0) AS captured,
+           coalesce(sum(debit - credit) FILTER (WHERE account = 'authorised'), 0) AS promised,
            coalesce(sum(credit - debit) FILTER (
-               WHERE kind IN ('refund_settled', 'refund_failed')), 0) AS refunded
-    FROM ledger_entries WHERE account = 'provider' GROUP BY provider_payment_id, currency
+               WHERE account = 'provider' AND kind IN ('refund_settled', 'refund_failed')), 0)
+               AS refunded
+    FROM ledger_entries WHERE account IN ('provider', 'authorised') GROUP BY provider_payment_id, currency
 ), back AS (
     SELECT provider_payment_id AS id,
            coalesce(sum(amount) FILTER (WHERE status = 'succeeded'), 0) AS settled,
@@ -46,7 +49,9 @@ WITH posted AS (
     FROM refunds GROUP BY provider_payment_id
 ), compared AS (
     SELECT paid.id, paid.currency, paid.captured, coalesce(posted.captured, 0) AS posted_captured,
-           coalesce(settled, 0) AS settled, coalesce(posted.refunded, 0) AS posted_refunded,
+           CASE paid.status WHEN 'authorised' THEN paid.amount ELSE 0 END AS promised,
+           coalesce(posted.promised, 0) AS posted_promised, coalesce(settled, 0) AS settled,
+           coalesce(posted.refunded, 0) AS posted_refunded,
            coalesce(under_way, 0) AS under_way, paid.refunded AS told, case_id, paid.updated_at
     FROM provider_payments AS paid
     JOIN bookings ON bookings.id = paid.booking_id
@@ -54,7 +59,7 @@ WITH posted AS (
     LEFT JOIN back ON back.id = paid.id
 )
 SELECT * FROM compared
-WHERE captured <> posted_captured OR settled <> posted_refunded
+WHERE captured <> posted_captured OR promised <> posted_promised OR settled <> posted_refunded
    OR (told > posted_refunded + under_way AND case_id IS NULL AND updated_at < %(settled_by)s)
 """
 UNSETTLED = """
@@ -89,7 +94,7 @@ def m7(world: World) -> Iterator[str]:
 
 
 def m9(world: World) -> Iterator[str]:
-    """M9 The ledger has each payment's captured and refunded units, to the unit, as its rows do."""
+    """M9 The ledger has each payment's promised, captured and refunded units, to the unit, as its rows do."""
     yield from world.found(
         OF_NOTHING,
         "posting {posting_id} ({kind}) of booking {booking_id}, payment {provider_payment_id},"
@@ -98,6 +103,7 @@ def m9(world: World) -> Iterator[str]:
     yield from world.found(
         BY_PAYMENT,
         "payment {id} in {currency}: {captured} captured, the ledger has {posted_captured};"
+        " {promised} promised, the ledger has {posted_promised};"
         " {settled} refunded ({told} by the provider), the ledger has {posted_refunded}",
         settled_by=world.began - SETTLE,
     )

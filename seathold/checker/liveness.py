@@ -13,12 +13,13 @@ from temporalio.service import RPCError
 from seathold.checker.report import NotRun
 from seathold.checker.world import World
 
-# A closing booking may wait for its provider until the payment grace has run out.
+# M11 watches those whose money is being taken. A closing booking may wait for its provider until the payment grace has run out.
 OVERDUE = """
 SELECT id, state, hold_expires_at, closing_since FROM bookings
 WHERE state IN ('held', 'expiring', 'cancelling') AND (
     hold_expires_at > hold_max_expires_at
-    OR CASE state WHEN 'held' THEN hold_expires_at
+    OR CASE WHEN state = 'held' AND confirming_payment_id IS NOT NULL THEN 'infinity'
+        WHEN state = 'held' THEN hold_expires_at
         ELSE coalesce(closing_since, hold_expires_at) + make_interval(secs => %(payment_grace)s)
         END < now() - make_interval(secs => %(grace)s))
 """

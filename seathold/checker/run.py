@@ -15,6 +15,7 @@ from seathold.checker import (
     money,
     notices,
     prices,
+    promises,
     seats,
 )
 from seathold.checker.inputs import Inputs, NoDatabase
@@ -37,7 +38,10 @@ def run(inputs: Inputs) -> list[Verdict]:
             return [
                 *_judge(world, (*seats.CHECKS, *prices.CHECKS)),
                 *_judge(world, liveness.CHECKS),
-                *_judge(world, (*money.CHECKS, *ledger.CHECKS, *disputes.CHECKS)),
+                *_judge(
+                    world,
+                    (*money.CHECKS, *ledger.CHECKS, *promises.CHECKS, *disputes.CHECKS),
+                ),
                 *_judge_streams(world, events.STREAM_CHECKS),
                 *_judge(world, (*events.CHECKS, *marks.CHECKS)),
                 *_judge(world, notices.CHECKS),

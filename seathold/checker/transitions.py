@@ -9,7 +9,9 @@ TERMINAL = frozenset({"confirmed", "expired", "cancelled", "refunded", "charged_
 LEADS_ON = frozenset({("confirmed", "refund_pending"), ("confirmed", "disputed")})
 # What was sold may still go back on sale.
 GIVES_UP = SOLD | {"charged_back"}
-EXISTS = OPEN | SOLD | TERMINAL
+# Shown as `held`: its seats are final, its authorised money is being taken.
+CONFIRMING = frozenset({"confirming"})
+EXISTS = OPEN | CONFIRMING | SOLD | TERMINAL
 NOTHING: frozenset[str | None] = frozenset({None})
 
 # Event: the states it may meet, and the state it leads to (None: it changes none).
@@ -18,11 +20,16 @@ TRANSITIONS: dict[str, tuple[frozenset[str | None], str | None]] = {
     "SeatLocked": (frozenset({"held"}), None),
     "HoldExtended": (frozenset({"held"}), None),
     "PaymentStarted": (frozenset({"held"}), None),
+    "PaymentAuthorised": (EXISTS, None),
     "PaymentVerified": (EXISTS, None),
     "PaymentFailed": (EXISTS, None),
-    "BookingExpiring": (frozenset({"held"}), "expiring"),
+    "CaptureRefused": (frozenset({"confirming"}), None),
+    "VoidRequested": (EXISTS, None),
+    "PaymentVoided": (EXISTS, None),
+    "BookingConfirming": (frozenset({"held", "expiring"}), "confirming"),
+    "BookingExpiring": (frozenset({"held"}) | CONFIRMING, "expiring"),
     "BookingCancelling": (frozenset({"held", "expiring"}), "cancelling"),
-    "BookingConfirmed": (frozenset({"held", "expiring"}), "confirmed"),
+    "BookingConfirmed": (frozenset({"held", "expiring"}) | CONFIRMING, "confirmed"),
     "BookingRefunding": (frozenset({"confirmed", "disputed"}), "refund_pending"),
     "BookingRestored": (frozenset({"refund_pending", "disputed"}), "confirmed"),
     "BookingRefunded": (frozenset({"refund_pending", "disputed"}), "refunded"),

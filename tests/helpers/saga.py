@@ -24,9 +24,11 @@ from temporalio.worker import (
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.booking import DatabaseBookingActivities
+from activities.capture import GatewayCaptureActivities
 from activities.refund import RefundActivities
 from activities.session import GatewayActivities
 from contracts.booking import BOOKING_QUEUE, PAYMENT_QUEUE, booking_workflow_id
+from domain.payment_policy import PaymentMode
 from domain.steps import BookingInput
 from infra.postgres.database import Database
 from infra.postgres.uow import PostgresUnitOfWork
@@ -99,6 +101,7 @@ class Saga:
     client: Client
     preclaims: SeatPreclaims
     gateways: Mapping[str, PaymentGateway]
+    mode: PaymentMode = PaymentMode.CAPTURE
 
     def __post_init__(self) -> None:
         self.begin = PostgresUnitOfWork(self.database)
@@ -107,7 +110,7 @@ class Saga:
         self.news = PaymentNews(self.begin, self.gateways, self.process, self.work, self.preclaims)
         self.reserver = Reserver(self.begin, self.preclaims, self.process)
         self.desk = BookingDesk(
-            self.begin, self.process, self.work, self.news, self.gateways, LIMITS
+            self.begin, self.process, self.work, self.news, self.gateways, LIMITS, self.mode
         )
 
     @asynccontextmanager
@@ -121,6 +124,7 @@ class Saga:
         """Temporal's workers for both queues, as ``worker.py`` puts them together."""
         steps = DatabaseBookingActivities(self.begin, self.preclaims)
         sessions = GatewayActivities(self.begin, self.gateways)
+        captures = GatewayCaptureActivities(self.begin, self.gateways)
         refunds = RefundActivities(self.begin, self.gateways, self.preclaims)
         local: list[Callable[..., Any]] = [
             steps.hold_seats,
@@ -149,6 +153,7 @@ class Saga:
                     steps.release_marks,
                     sessions.close_session,
                     sessions.send_refund,
+                    *captures.steps,
                     *refunds.steps,
                 ],
                 interceptors=interceptors,

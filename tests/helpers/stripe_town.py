@@ -165,9 +165,7 @@ class StripeTown(httpx2.AsyncBaseTransport):
             case ("POST", "checkout", "sessions"):
                 return self._open(wish)
             case ("GET", "checkout", "sessions"):
-                asked = wish["payment_intent"]
-                found = [one for one in self.sessions.values() if one["payment_intent"] == asked]
-                return {"data": found}
+                return self._pages_of(wish["payment_intent"])
             case ("GET", "checkout", "sessions", id_):
                 return self._page(id_, expand)
             case ("POST", "checkout", "sessions", id_, "expire"):
@@ -176,15 +174,14 @@ class StripeTown(httpx2.AsyncBaseTransport):
                     raise Refused(400, 'Only Checkout Sessions with a status in ["open"]')
                 page |= {"status": "expired", "url": None}
                 return self._page(id_, expand)
-            case ("GET", "payment_intents", id_):
-                return known(self.intents, id_)
+            case ("GET", "payment_intents" | "refunds" as kind, id_):
+                return known({"payment_intents": self.intents, "refunds": self.refunds}[kind], id_)
+            case ("POST", "payment_intents", id_, how):
+                return self._end(known(self.intents, id_), how)
             case ("POST", "refunds"):
                 return self._refund(wish)
             case ("GET", "disputes"):
-                dispute = self.disputes.get(wish["payment_intent"])
-                return {"data": [dispute] if dispute else []}
-            case ("GET", "refunds", id_):
-                return known(self.refunds, id_)
+                return self._disputes_of(wish["payment_intent"])
         raise AssertionError(f"the town has no {request.method} {request.url.path}")
 
     def _open(self, wish: dict[str, str]) -> Json:
@@ -210,6 +207,32 @@ class StripeTown(httpx2.AsyncBaseTransport):
         if expand and page["payment_intent"] is not None:
             page["payment_intent"] = self.intents[page["payment_intent"]]
         return page
+
+    def _pages_of(self, payment: str) -> Json:
+        pages = self.sessions.values()
+        return {"data": [page for page in pages if page["payment_intent"] == payment]}
+
+    def _disputes_of(self, payment: str) -> Json:
+        dispute = self.disputes.get(payment)
+        return {"data": [dispute] if dispute else []}
+
+    def _end(self, intent: Json, how: str) -> Json:
+        return self._capture(intent) if how == "capture" else self._cancel(intent)
+
+    def _capture(self, intent: Json) -> Json:
+        if intent["status"] != "requires_capture":
+            raise Refused(400, "You cannot capture it", code="payment_intent_unexpected_state")
+        if self.faults.get("capture_outcome") == "declined":
+            raise Refused(402, "Your card was declined.", type="card_error", code="card_declined")
+        intent["status"] = "succeeded"
+        intent["latest_charge"]["amount_captured"] = intent["amount"]
+        return intent
+
+    def _cancel(self, intent: Json) -> Json:
+        if intent["status"] in ("succeeded", "canceled", "processing"):
+            raise Refused(400, "You cannot cancel it", code="payment_intent_unexpected_state")
+        intent["status"] = "canceled"
+        return intent
 
     def _refund(self, wish: dict[str, str]) -> Json:
         intent = known(self.intents, wish["payment_intent"])

@@ -123,7 +123,7 @@ async def test_a_capture_that_grows_is_posted_by_what_is_new(
 ) -> None:
     input, reference = await till.hold("A1", "A2"), f"pay_{uuid4()}"
     for paid in (ONE, ONE, TWO, ONE, TWO):
-        await till.learn(input, reference, paid, status=ProviderPaymentStatus.AUTHORISED)
+        await till.learn(input, reference, paid, status=ProviderPaymentStatus.PROCESSING)
     assert await posted(engine, input) == [["captured", "provider", "buyer", str(PRICE)]] * 2
 
 

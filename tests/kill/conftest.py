@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -14,9 +16,15 @@ from tests.stack.command import running, wait_for
 
 @pytest.fixture(scope="session")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    run_dir = tmp_path_factory.mktemp("kill") / "run"
+    with running_town(tmp_path_factory.mktemp("kill") / "run") as town:
+        yield town
+
+
+@contextmanager
+def running_town(run_dir: Path, **settings: str) -> Iterator[Town]:
+    """A stack under ``run_dir`` with ``settings`` beside the usual ones; it leaves nothing."""
     with (
-        running(run_dir, "--ports", "auto", env=SETTINGS) as dev,
+        running(run_dir, "--ports", "auto", env={**SETTINGS, **settings}) as dev,
         httpx2.Client(base_url=dev.info["api_url"], timeout=40) as http,
         httpx2.Client(base_url=dev.info["sandbox_url"], timeout=40) as sandbox,
     ):

@@ -36,5 +36,6 @@ def notice(template: str = "confirmation", **changes: object) -> Notice:
         seats=("C12", "C13"),
         total=Money(2400, "EUR"),
         refunds=(refund("late"),) if template.startswith("refund") else (),
+        voids=(refund("late"),) if template == "void" else (),
     )
     return dataclasses.replace(usual, **changes)  # type: ignore[arg-type]

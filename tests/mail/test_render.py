@@ -19,6 +19,7 @@ TEMPLATES = [
     "refund_accepted",
     "refund_failed",
     "charged_back",
+    "void",
 ]
 
 
@@ -133,6 +134,17 @@ def test_a_refund_says_whether_the_booking_stands(state: str, stands: bool) -> N
     message = render(notice("refund", booking_state=state), "email")
     assert ("your tickets stay valid" in message.text) == stands
     assert ("your tickets stay valid" in message.html) == stands
+
+
+@pytest.mark.parametrize(("state", "stands"), [("confirmed", True), ("expired", False)])
+def test_money_that_was_let_go_is_told_as_never_taken(state: str, stands: bool) -> None:
+    let_go = notice("void", voids=(refund("duplicate"),), booking_state=state)
+    for message in (render(let_go, "email"), render(let_go, "sms")):
+        assert "24.00 EUR" in message.text
+        assert "This booking had been paid already." in message.text
+        assert ("Your tickets stay valid" in message.text.replace("your t", "Your t")) is stands
+    with pytest.raises(Refused, match="let go"):
+        render(notice("void", voids=()), "email")
 
 
 def test_a_refund_mail_without_a_refund_is_refused() -> None:

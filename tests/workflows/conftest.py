@@ -9,10 +9,12 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 
+from domain.payment_policy import PaymentMode
 from infra.gateways.sandbox import SandboxGateway
 from infra.postgres.database import Database
 from infra.redis.seat_claims import RedisSeatPreclaims
 from tests.factories import Hall, create_hall
+from tests.helpers.promises import WilfulGateway
 from tests.helpers.saga import Saga
 from tests.sandbox.process import Sandbox, running_sandbox
 
@@ -43,3 +45,24 @@ async def worker(saga: Saga) -> AsyncIterator[None]:
 async def hall(engine: AsyncEngine) -> Hall:
     """Two days before the show, when a refund gives everything back."""
     return await create_hall(engine, starts_in_hours=48)
+
+
+@pytest.fixture
+async def gateway(provider: Sandbox) -> AsyncIterator[WilfulGateway]:
+    gateway = WilfulGateway(provider.url)
+    yield gateway
+    await gateway.aclose()
+
+
+@pytest.fixture
+def promising(
+    engine: AsyncEngine,
+    database: Database,
+    redis: Redis,
+    temporal: Client,
+    gateway: WilfulGateway,
+) -> Saga:
+    """A deployment in mode ``authorise``."""
+    gateways = {gateway.name: gateway}
+    preclaims = RedisSeatPreclaims(redis)
+    return Saga(engine, database, temporal, preclaims, gateways, PaymentMode.AUTHORISE)

@@ -27,6 +27,7 @@ from tests.factories import Hall
 from tests.helpers.eventually import eventually
 from tests.helpers.saga import SANDBOXED, Saga
 from tests.sandbox.process import Sandbox
+from tests.workflows.promise_paths import PROMISE_PATHS
 from tests.workflows.test_booking_paths import pay, tell
 from tests.workflows.test_refunds import ask, result, sold
 from workflows.booking import BookingWorkflow
@@ -172,6 +173,7 @@ PATHS: list[Path_] = [
     late_payment,
     refunded,
     refund_refused,
+    *PROMISE_PATHS,
 ]
 
 

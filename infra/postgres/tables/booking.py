@@ -51,6 +51,8 @@ bookings = Table(
     c.flag("payment_uncertain"),
     c.string("close_reason", nullable=True),
     c.uuid("provider_payment_id", nullable=True),
+    # While `held`: the seats are final for this payment, whose money is being taken.
+    c.uuid("confirming_payment_id", nullable=True),
     c.uuid("case_id", nullable=True),
     c.at("created_at", now=True),
     c.at("updated_at", now=True),

@@ -22,6 +22,8 @@ payments = Table(
     c.string("checkout_url", nullable=True),
     # Where the page sends the buyer: a provider's key must come with the same wish each time.
     c.string("return_url", default=""),
+    # How the page was asked to be paid; a repeat asks the same, also after the setting changed.
+    c.string("mode", default="capture"),
     c.at("expires_at"),
     c.at("created_at", now=True),
     c.at("updated_at", now=True),
@@ -36,20 +38,23 @@ payments = Table(
         "status",
         "open",
         "processing",
-        "authorised",
-        "captured",
-        "failed",
         "cancelled",
+        "failed",
+        "authorised",
+        "refused",
+        "voided",
+        "captured",
         "refund_pending",
         "refunded",
     ),
+    c.one_of("mode", "capture", "authorise"),
     sa.UniqueConstraint("booking_id", "attempt"),
     sa.UniqueConstraint("provider", "session_id"),
     Index(
         "payments_one_open_key",
         "booking_id",
         unique=True,
-        postgresql_where=text("status IN ('open', 'processing', 'authorised')"),
+        postgresql_where=text("status IN ('open', 'processing')"),
     ),
     Index(
         "payments_poll_idx",
@@ -79,7 +84,7 @@ provider_payments = Table(
     c.at("created_at", now=True),
     c.at("updated_at", now=True),
     c.one_of("status", "processing", "authorised", "captured", "failed", "voided", "refunded"),
-    c.one_of("decision", "confirms", "late", "duplicate", "mismatch", "cancelled"),
+    c.one_of("decision", "confirms", "late", "duplicate", "mismatch", "cancelled", "refused"),
     sa.UniqueConstraint("provider", "reference"),
     Index(
         "provider_payments_one_confirms_key",
@@ -92,6 +97,11 @@ provider_payments = Table(
         "provider_payments_undecided_idx",
         "created_at",
         postgresql_where=text("decision IS NULL AND status = 'captured'"),
+    ),
+    Index(
+        "provider_payments_authorised_idx",
+        "created_at",
+        postgresql_where=text("status = 'authorised'"),
     ),
 )
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.payment import ProviderPaymentStatus
-from domain.payment_status import PaymentStatus, later_of, rank
+from domain.payment_status import PaymentStatus, later_of, rank, shown
 
 S = PaymentStatus
 # The policy's order, written out; the two ends of a page that took nothing lie inside it.
@@ -51,7 +51,13 @@ def test_a_page_that_took_nothing_ends_below_money(
 
 def test_every_status_has_a_rank_of_its_own() -> None:
     assert len({rank(status) for status in PaymentStatus}) == len(PaymentStatus)
-    assert {*POLICY, S.CANCELLED, S.VOIDED} == set(PaymentStatus)
+    assert {*POLICY, S.CANCELLED, S.REFUSED, S.VOIDED} == set(PaymentStatus)
+
+
+def test_clients_see_a_promise_that_was_let_go_as_a_page_that_ended() -> None:
+    assert shown(S.REFUSED) == "failed"
+    assert shown(S.VOIDED) == "cancelled"
+    assert {shown(status) for status in PaymentStatus} == set(PaymentStatus) - {S.REFUSED, S.VOIDED}
 
 
 @pytest.mark.parametrize("told", ProviderPaymentStatus)

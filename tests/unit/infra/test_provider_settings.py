@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -10,8 +11,12 @@ from pydantic import ValidationError
 from standardwebhooks import Webhook
 
 from domain.errors import Unauthenticated, Unavailable
-from infra.gateways.assembly import open_gateways, webhook_verifiers
+from domain.payment_policy import PaymentMode
+from infra.gateways import sandbox
+from infra.gateways.assembly import open_gateways, require_abilities, webhook_verifiers
+from infra.gateways.sandbox import SandboxGateway
 from infra.settings import Settings
+from services.gateway import Abilities
 from tests.helpers.stripe_events import event
 from tests.helpers.stripe_events import signed as signed_by_stripe
 
@@ -131,3 +136,49 @@ async def test_what_is_no_secret_key_is_refused_at_the_start_and_not_repeated(ke
     assert key not in str(refused.value)
     with pytest.raises(ValueError, match="the Stripe key must be"):
         webhook_verifiers(wrong)
+
+
+class Unable(SandboxGateway):
+    """A provider that lacks one ability."""
+
+    def __init__(self, **lacks: bool) -> None:
+        super().__init__("http://provider.test")
+        self._lacks = lacks
+
+    @property
+    def abilities(self) -> Abilities:
+        return replace(super().abilities, **self._lacks)
+
+
+@pytest.mark.parametrize("lacks", [{"manual_capture": False}, {"can_void": False}], ids=str)
+def test_a_provider_that_cannot_authorise_is_refused_in_one_sentence(
+    lacks: dict[str, bool],
+) -> None:
+    gateways = [SandboxGateway("http://provider.test"), Unable(**lacks)]
+    require_abilities(gateways, PaymentMode.CAPTURE)
+    with pytest.raises(ValueError, match="authorise") as refused:
+        require_abilities(gateways, PaymentMode.AUTHORISE)
+    assert str(refused.value) == (
+        "SEATHOLD_PAYMENT_MODE=authorise needs a provider that can authorise and void;"
+        " sandbox cannot."
+    )
+
+
+async def test_a_deployment_says_how_it_is_paid(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings().payment_mode is PaymentMode.CAPTURE
+    monkeypatch.setenv("SEATHOLD_PAYMENT_MODE", "authorise")
+    promising = settings()
+    assert promising.payment_mode is PaymentMode.AUTHORISE
+    async with open_gateways(promising) as gateways:
+        assert gateways["sandbox"].abilities.manual_capture
+    with pytest.raises(ValidationError, match="capture"):
+        settings(payment_mode="later")
+
+
+async def test_the_start_refuses_a_mode_that_the_provider_cannot_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sandbox, "ABILITIES", replace(sandbox.ABILITIES, can_void=False))
+    with pytest.raises(ValueError, match="sandbox cannot"):
+        async with open_gateways(settings(payment_mode="authorise")):
+            pass

@@ -1,0 +1,131 @@
+"""Facts of an authorised payment in any order and number: the same row, the same books."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from domain.errors import Conflict
+from domain.ledger import Account
+from domain.money import Money
+from domain.payment import ProviderPayment
+from domain.payment import ProviderPaymentStatus as Told
+from domain.payment_policy import PaymentMode
+from domain.steps import BookingInput
+from infra.postgres.database import Database
+from services import authorise, payment
+from services.payment import Recorded
+from tests.factories import PRICE, create_hall
+from tests.helpers.till import Till
+
+TOTAL = 2 * PRICE
+
+
+async def learn(till: Till, input: BookingInput, reference: str, status: Told) -> Recorded:
+    captured = TOTAL if status is Told.CAPTURED else 0
+    fact = ProviderPayment(reference, "s", "b", status, Money(TOTAL, "EUR"), captured, 0)
+    async with till.begin() as tx:
+        attempt = await tx.payments.latest_attempt(UUID(input.booking_id))
+        assert attempt is not None
+        return await payment.record_payment(tx, attempt, fact)
+
+
+async def books(till: Till, input: BookingInput) -> dict[Account, int]:
+    async with till.begin.alone() as tx:
+        [balance] = await tx.ledger.balances(UUID(input.booking_id))
+    return {account: amount for account, amount in balance.accounts.items() if amount}
+
+
+@pytest.mark.parametrize(
+    ("facts", "end"),
+    [
+        ((Told.AUTHORISED,), {Account.AUTHORISED: TOTAL, Account.BUYER: -TOTAL}),
+        ((Told.AUTHORISED, Told.VOIDED), {}),
+        (
+            (Told.AUTHORISED, Told.CAPTURED),
+            {Account.PROVIDER: TOTAL, Account.BUYER: -TOTAL},
+        ),
+        (
+            (Told.PROCESSING, Told.AUTHORISED, Told.CAPTURED),
+            {Account.PROVIDER: TOTAL, Account.BUYER: -TOTAL},
+        ),
+    ],
+    ids=["promised", "voided", "taken", "taken later"],
+)
+async def test_the_same_facts_in_any_order_leave_the_same_books(
+    engine: AsyncEngine,
+    database: Database,
+    facts: tuple[Told, ...],
+    end: dict[Account, int],
+) -> None:
+    for order in permutations(facts):
+        till = Till(database, await create_hall(engine))
+        input, reference = await till.hold(), f"pay_{uuid4()}"
+        for status in order:
+            for _ in range(2):
+                await learn(till, input, reference, status)
+        try:
+            stand = await books(till, input)
+        except ValueError:
+            stand = {}  # voided before it was ever seen as promised: nothing to post
+        assert stand == end, order
+
+
+async def test_money_taken_while_it_is_given_up_is_not_given_up(
+    engine: AsyncEngine, database: Database
+) -> None:
+    till = Till(database, await create_hall(engine))
+    input = await till.hold()
+    recorded = await learn(till, input, "pay_after_all", Told.AUTHORISED)
+    assert recorded.confirms is not None
+    assert await till.confirm(input, recorded) == "held"
+    await learn(till, input, "pay_after_all", Told.CAPTURED)
+    async with till.begin() as tx:
+        outcome = await authorise.abandon(
+            tx, UUID(input.booking_id), recorded.confirms, request_id=None
+        )
+    assert (outcome.state, outcome.capture) == ("held", str(recorded.confirms))
+    assert await till.confirm(input, recorded) == "confirmed"
+
+
+async def test_nothing_frees_the_seats_while_the_money_is_taken(
+    engine: AsyncEngine, database: Database
+) -> None:
+    till = Till(database, await create_hall(engine))
+    input = await till.hold()
+    recorded = await learn(till, input, "pay_taking", Told.AUTHORISED)
+    await till.confirm(input, recorded)
+    await till.lapse(input)
+    async with till.begin.alone() as tx:
+        booking = await tx.bookings.peek(UUID(input.booking_id))
+        claims = await tx.claims.active(till.hall.show_id, None)
+    assert booking is not None
+    assert (booking.state, booking.confirming) == ("held", recorded.confirms)
+    assert {claim.booking_id for claim in claims} == {booking.id}
+
+
+async def test_a_promised_booking_opens_no_second_page(
+    engine: AsyncEngine, database: Database
+) -> None:
+    till = Till(database, await create_hall(engine))
+    input = await till.hold()
+    await learn(till, input, "pay_first", Told.AUTHORISED)
+    async with till.begin() as tx:
+        attempt = await tx.payments.latest_attempt(UUID(input.booking_id))
+        assert attempt is not None
+        tx.payments.close_session(attempt.id)
+    with pytest.raises(Conflict) as refused:
+        async with till.begin() as tx:
+            await payment.plan_checkout(
+                tx,
+                UUID(input.booking_id),
+                user_id=UUID(input.user_id),
+                provider="stripe",
+                return_url="http://shop.test/back",
+                request_id=None,
+                mode=PaymentMode.AUTHORISE,
+            )
+    assert refused.value.code == "nothing_to_pay"
