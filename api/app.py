@@ -137,5 +137,5 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
                 gateways,
                 limits,
             ),
-            refunds=RefundDesk(begin, process),
+            refunds=RefundDesk(begin, process, settings.brackets),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +24,33 @@ class Bracket:
 
 BRACKETS = (Bracket(timedelta(hours=24), 100), Bracket(timedelta(hours=2), 50))
 """Earliest first; after the last of them nothing goes back."""
+MAX_BRACKETS = 20
+BRACKET = re.compile(r"(\d{1,5})([dhm]):(\d{1,3})", re.ASCII)
+UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
+
+
+def parse_brackets(text: str) -> tuple[Bracket, ...]:
+    """Brackets as people write them: ``72h:100,24h:50,0h:0``, times before the show in d, h or m.
+
+    Raises:
+        ValueError: it says which part cannot be meant.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) > MAX_BRACKETS:
+        raise ValueError(f"at most {MAX_BRACKETS} brackets, not {len(parts)}")
+    brackets: list[Bracket] = []
+    for part in parts:
+        if (found := BRACKET.fullmatch(part)) is None:
+            raise ValueError(f"{part!r} is no bracket such as 24h:100 (d, h or m, then percent)")
+        bracket = Bracket(int(found[1]) * UNITS[found[2]], int(found[3]))
+        if bracket.percent > 100:
+            raise ValueError(f"{part!r}: more than 100 percent cannot go back")
+        if brackets and bracket.before >= brackets[-1].before:
+            raise ValueError(f"{part!r} must be closer to the show than the bracket before it")
+        if brackets and bracket.percent >= brackets[-1].percent:
+            raise ValueError(f"{part!r} must give back less than the bracket before it")
+        brackets.append(bracket)
+    return tuple(brackets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +158,11 @@ class Quote:
         }
 
 
-def quote(standing: Standing, labels: Sequence[str] | None) -> Quote:
+def quote(
+    standing: Standing,
+    labels: Sequence[str] | None,
+    brackets: Iterable[Bracket] = BRACKETS,
+) -> Quote:
     """What giving up ``labels`` (None: every seat left) pays back now.
 
     Rounded down to the minor unit for each seat; never more than is left of what was captured.
@@ -140,7 +172,7 @@ def quote(standing: Standing, labels: Sequence[str] | None) -> Quote:
         Conflict: ``seat_refunded``, for a seat that was given up before.
     """
     seats = _chosen(standing, labels)
-    percent, expires_at = percent_now(standing.starts_at, standing.now)
+    percent, expires_at = percent_now(standing.starts_at, standing.now, brackets)
     amount = sum(seat.amount * percent // 100 for seat in seats)
     return Quote(
         Money(min(amount, standing.money_left), standing.currency),
@@ -174,7 +206,7 @@ def percent_now(
 ) -> tuple[int, datetime | None]:
     """The share that goes back at ``now``, and until when; the last share has no end."""
     for bracket in brackets:
-        if now <= starts_at - bracket.before:
+        if bracket.percent and now <= starts_at - bracket.before:
             return bracket.percent, starts_at - bracket.before
     return 0, None
 

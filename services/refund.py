@@ -13,7 +13,17 @@ from domain.errors import Conflict, NotFound, Unavailable
 from domain.events import Event, EventType
 from domain.ledger import Account, Posting, Subject
 from domain.money import Money
-from domain.refund import Quote, RefundPart, Standing, quote, quote_sum, split, state_of
+from domain.refund import (
+    BRACKETS,
+    Bracket,
+    Quote,
+    RefundPart,
+    Standing,
+    quote,
+    quote_sum,
+    split,
+    state_of,
+)
 from services import case
 from services.gateway import PaymentGateway
 from services.ports import Transaction, UnitOfWork
@@ -49,7 +59,12 @@ class RefundWish:
     request_id: str | None
 
 
-async def reserve(tx: Transaction, booking_id: UUID, wish: RefundWish) -> int:
+async def reserve(
+    tx: Transaction,
+    booking_id: UUID,
+    wish: RefundWish,
+    brackets: tuple[Bracket, ...] = BRACKETS,
+) -> int:
     """Write the refund down before anybody is asked for money; its number.
 
     A repeat, by its key or for the seats of a refund that is under way, finds the first one.
@@ -63,7 +78,7 @@ async def reserve(tx: Transaction, booking_id: UUID, wish: RefundWish) -> int:
         return known
     if booking.state is not BookingState.CONFIRMED:
         raise Conflict(f"The booking is {booking.state}; there is nothing to refund.")
-    told = judge(standing, wish)
+    told = judge(standing, wish, brackets)
     parts = _parts(booking, standing, told, wish.request_key)
     await tx.refunds.add(
         booking.id,
@@ -93,12 +108,12 @@ async def reserve(tx: Transaction, booking_id: UUID, wish: RefundWish) -> int:
     return parts[0].number
 
 
-def judge(standing: Standing, wish: RefundWish) -> Quote:
+def judge(standing: Standing, wish: RefundWish, brackets: tuple[Bracket, ...] = BRACKETS) -> Quote:
     """What the wish is worth now; raises as ``reserve`` says."""
     if wish.amount is not None:
         told = quote_sum(standing, wish.amount, wish.seats)
     else:
-        told = quote(standing, wish.seats)
+        told = quote(standing, wish.seats, brackets)
     if wish.expected is not None and wish.expected != told.amount:
         raise Conflict(
             "The refund is another sum by now; look at the quote and ask again.",

@@ -131,3 +131,9 @@ async def test_what_is_no_secret_key_is_refused_at_the_start_and_not_repeated(ke
     assert key not in str(refused.value)
     with pytest.raises(ValueError, match="the Stripe key must be"):
         webhook_verifiers(wrong)
+
+
+def test_refund_brackets_are_checked_at_the_start() -> None:
+    assert [one.percent for one in settings(refund_brackets="3d:90,1h:10").brackets] == [90, 10]
+    with pytest.raises(ValidationError, match="'1x:10' is no bracket such as 24h:100"):
+        settings(refund_brackets="3d:90,1x:10")
