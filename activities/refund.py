@@ -79,6 +79,6 @@ class RefundActivities(RefundSteps):
             async with self._begin.alone() as tx:
                 parts = await tx.refunds.parts(booking_id, input.number)
                 show_id, _ = await tx.bookings.seats(booking_id)
-            accepted = [part for part in parts if part.reference is not None]
+            accepted = [part for part in parts if part.was_accepted]
             if labels := [label for part in accepted for label in part.seats]:
                 await self._preclaims.release(show_id, labels, booking_id)

@@ -13,6 +13,10 @@ class CaseKind(StrEnum):
     REFUND_FAILED = "refund_failed"
     PAYMENT_UNCERTAIN = "payment_uncertain"
     SEATS_LOST = "seats_lost"
+    REFUND_OVERDUE = "refund_overdue"
+    UNKNOWN_REFUND = "unknown_refund"
+    DIFFERENCE = "difference"
+    BOOKS_OPEN = "books_open"
 
 
 class CaseStatus(StrEnum):

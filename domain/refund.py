@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from domain import ids
 from domain.booking import BookingState
 from domain.errors import Conflict, Invalid
 from domain.money import Money
@@ -24,6 +25,8 @@ class Bracket:
 
 BRACKETS = (Bracket(timedelta(hours=24), 100), Bracket(timedelta(hours=2), 50))
 """Earliest first; after the last of them nothing goes back."""
+# How a sending ends whose refund failed at the provider and has tries left.
+RETRY = "retry"
 MAX_BRACKETS = 20
 BRACKET = re.compile(r"(\d{1,5})([dhm]):(\d{1,3})", re.ASCII)
 UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
@@ -81,6 +84,7 @@ class RefundPart:
     """A row of ``refunds`` that was asked for: what refund ``number`` takes out of one payment.
 
     ``reference`` is the provider's id of the refund, known since the provider accepted it.
+    ``tries`` were accepted and failed afterwards; each of them had a key of its own.
     """
 
     id: UUID
@@ -95,6 +99,12 @@ class RefundPart:
     paid_reference: str
     key: str
     request_key: UUID | None
+    tries: int = 0
+
+    @property
+    def was_accepted(self) -> bool:
+        """Its seats are given up for good: the provider took it once, whatever came of it."""
+        return self.reference is not None or self.tries > 0
 
     @property
     def is_pending(self) -> bool:
@@ -227,6 +237,31 @@ def split(amount: int, purses: Sequence[Purse]) -> list[tuple[Purse, int]]:
     return taken
 
 
+def parts_of(
+    booking_id: UUID, standing: Standing, told: Quote, request_key: UUID
+) -> list[RefundPart]:
+    """One part for each payment that the sum is taken out of; the first gives up the seats."""
+    number = standing.next_number
+    taken = split(told.amount.amount, standing.purses)
+    return [
+        RefundPart(
+            id=ids.asked_refund_id(booking_id, number, part),
+            provider_payment_id=purse.id,
+            number=number,
+            part=part,
+            status="pending",
+            seats=told.seats if part == 1 else (),
+            amount=amount,
+            reference=None,
+            provider=purse.provider,
+            paid_reference="",
+            key=f"refund:{booking_id}:{number}" + (f":{part}" if part > 1 else ""),
+            request_key=request_key,
+        )
+        for part, (purse, amount) in enumerate(taken, 1)
+    ]
+
+
 def state_of(standing: Standing) -> BookingState:
     """Where a booking stands by its refunds: confirmed for as long as a seat is left to it.
 
@@ -235,7 +270,7 @@ def state_of(standing: Standing) -> BookingState:
     """
     if standing.seats_left:
         return BookingState.CONFIRMED
-    accepted = {part.number for part in standing.parts if part.reference is not None}
+    accepted = {part.number for part in standing.parts if part.was_accepted}
     is_owed = any(
         part.is_pending or (part.status == "failed" and part.number in accepted)
         for part in standing.parts

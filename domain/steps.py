@@ -166,13 +166,19 @@ class RefundInput:
 
 @dataclass(frozen=True)
 class RefundResult:
-    """``succeeded``, or ``failed`` when any part of the money did not go back."""
+    """``succeeded``, or ``failed`` when any part of the money did not go back.
+
+    ``retry``: the provider says that a part failed; ask for it again later, under its new key.
+    """
 
     outcome: str
 
 
 @dataclass(frozen=True)
 class LatePaymentResult:
-    """``nothing_due``: no refund was decided for it; else how the refund ended."""
+    """``nothing_due``: no refund was decided for it; else how the refund ended.
+
+    ``retry``: the provider says that it failed; send it again later, under its new key.
+    """
 
     outcome: str

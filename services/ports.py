@@ -116,6 +116,7 @@ class Refund:
     reason: str
     status: str
     amount: Money
+    tries: int = 0
 
 
 class Bookings(Protocol):
@@ -257,6 +258,14 @@ class Ledger(Protocol):
         """Append the posting; one that is there already changes nothing."""
         ...
 
+    def close(self, booking_id: UUID) -> None:
+        """A workflow of the booking ends: open a case unless its rows balance, or one is open.
+
+        Captured money without a verdict does not count: its judgement is the next step, and the
+        reaper sees that it comes. The caller holds the booking's lock.
+        """
+        ...
+
     async def balances(self, booking_id: UUID) -> list[Balance]:
         """What the booking's rows come to, by currency, and its refunds under way."""
         ...
@@ -275,8 +284,22 @@ class Refunds(Protocol):
         """Insert the parts, each out of its payment; ``told`` are ``reason`` and ``note``."""
         ...
 
-    async def accept(self, refund_id: UUID, reference: str) -> bool:
-        """Write the provider's id of a pending part; False when it is known already."""
+    async def accept(self, refund_id: UUID, reference: str, tries: int = 0) -> bool:
+        """Write the provider's id of a pending refund, also of one that was decided.
+
+        False when it is known already, or when this is not the try with number ``tries`` any more.
+        """
+        ...
+
+    async def try_again(self, refund_id: UUID, reference: str | None, tries: int) -> bool:
+        """Give a pending refund, whose try failed at the provider, a new key for the next one.
+
+        False when this is not the try with number ``tries`` any more.
+        """
+        ...
+
+    async def came_back(self, refund_id: UUID) -> bool:
+        """A settled refund failed after all; False when it does not stand as settled."""
         ...
 
     async def settle(self, refund_id: UUID, status: str) -> bool:

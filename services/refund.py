@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
-from domain import ids, ledger
+from domain import ledger
 from domain.booking import Booking, BookingState
 from domain.errors import Conflict, NotFound, Unavailable
 from domain.events import Event, EventType
@@ -15,18 +15,20 @@ from domain.ledger import Account, Posting, Subject
 from domain.money import Money
 from domain.refund import (
     BRACKETS,
+    RETRY,
     Bracket,
     Quote,
     RefundPart,
     Standing,
+    parts_of,
     quote,
     quote_sum,
-    split,
     state_of,
 )
 from services import case
 from services.gateway import PaymentGateway
 from services.ports import Transaction, UnitOfWork
+from services.refund_retry import try_again
 
 SYSTEM = "system"
 # What the booking's state makes of the payment that confirmed it.
@@ -79,7 +81,7 @@ async def reserve(
     if booking.state is not BookingState.CONFIRMED:
         raise Conflict(f"The booking is {booking.state}; there is nothing to refund.")
     told = judge(standing, wish, brackets)
-    parts = _parts(booking, standing, told, wish.request_key)
+    parts = parts_of(booking.id, standing, told, wish.request_key)
     await tx.refunds.add(
         booking.id,
         parts,
@@ -135,9 +137,11 @@ async def ask(
 ) -> None:
     """Ask the provider for each part that it has not accepted yet, under the part's own key.
 
+    A part that was accepted before and failed counts each no as one more failure.
+
     Raises:
         Unavailable: the outcome is not known; ask again.
-        Conflict, NotFound: the provider's clear no.
+        Conflict, NotFound: the provider's clear no to a part that it never accepted.
     """
     async with begin.alone() as tx:
         parts = await tx.refunds.parts(booking_id, number)
@@ -146,21 +150,31 @@ async def ask(
     for part in parts:
         if not part.is_pending or part.reference is not None:
             continue
-        answer = await gateways[part.provider].refund(
-            part.paid_reference, key=part.key, amount=Money(part.amount, known.currency)
-        )
-        if answer.status == "failed":
-            raise Conflict("The provider says the refund failed.", code="provider_refused")
+        try:
+            answer = await gateways[part.provider].refund(
+                part.paid_reference, key=part.key, amount=Money(part.amount, known.currency)
+            )
+        except (Conflict, NotFound):
+            if not part.was_accepted:
+                raise
+            async with begin() as tx:
+                await fail(tx, booking_id, part, None, request_id=request_id)
+            continue
         async with begin() as tx:
             await accept(tx, booking_id, part, answer.reference, request_id=request_id)
+            if answer.status == "failed":
+                await fail(tx, booking_id, part, answer.reference, request_id=request_id)
 
 
 async def accept(
     tx: Transaction, booking_id: UUID, part: RefundPart, reference: str, *, request_id: str | None
 ) -> None:
-    """The provider will pay this part: its seats go back on sale in the same transaction."""
+    """The provider will pay this part: its seats go back on sale in the same transaction.
+
+    They went before when this is another try.
+    """
     booking = await _booking(tx, booking_id)
-    if not await tx.refunds.accept(part.id, reference):
+    if not await tx.refunds.accept(part.id, reference, part.tries) or part.tries:
         return
     told = {"number": part.number, "refund_id": str(part.id), "amount": part.amount}
     events = [Event(EventType.REFUND_ACCEPTED, told)]
@@ -190,10 +204,11 @@ async def withdraw(
     ended = [
         part
         for part in standing.of(number)
-        if part.is_pending and part.reference is None and await tx.refunds.settle(part.id, "failed")
+        if part.is_pending and not part.was_accepted and await tx.refunds.settle(part.id, "failed")
     ]
     for part in ended:
         _post(tx, booking, part, ledger.refund_withdrawn)
+    tx.ledger.close(booking.id)
     if ended:
         await _told_failed(tx, booking, ended, request_id=request_id)
 
@@ -208,6 +223,8 @@ async def settle(
 ) -> str:
     """Read the accepted parts at the provider and record how they ended; the refund's outcome.
 
+    ``retry``: a part failed and has to be asked for again.
+
     Raises:
         Unavailable: a part is not settled yet, or the provider did not answer; ask again.
     """
@@ -218,12 +235,35 @@ async def settle(
             continue
         answer = await gateways[part.provider].read_refund(part.reference)
         if answer.status == "pending":
-            raise Unavailable("The provider has not settled the refund yet.")
+            continue
         async with begin() as tx:
-            await record_end(tx, booking_id, part, answer.status, request_id=request_id)
+            if answer.status == "failed":
+                await fail(tx, booking_id, part, part.reference, request_id=request_id)
+            else:
+                await record_end(tx, booking_id, part, answer.status, request_id=request_id)
     async with begin.alone() as tx:
-        ends = {part.status for part in await tx.refunds.parts(booking_id, number)}
-    return "succeeded" if ends == {"succeeded"} else "failed"
+        parts = await tx.refunds.parts(booking_id, number)
+    if any(part.is_pending and part.reference is None for part in parts):
+        return RETRY
+    if any(part.is_pending for part in parts):
+        raise Unavailable("The provider has not settled the refund yet.")
+    return "succeeded" if all(part.status == "succeeded" for part in parts) else "failed"
+
+
+async def fail(
+    tx: Transaction,
+    booking_id: UUID,
+    part: RefundPart,
+    reference: str | None,
+    *,
+    request_id: str | None,
+) -> None:
+    """The provider says that this try of an accepted part failed: another try, or its end."""
+    booking = await _booking(tx, booking_id)
+    if not await try_again(
+        tx, booking, part.id, reference=reference, tries=part.tries, request_id=request_id
+    ):
+        await record_end(tx, booking_id, part, "failed", request_id=request_id)
 
 
 async def record_end(
@@ -245,6 +285,7 @@ async def record_end(
         await _told_failed(tx, booking, [part], request_id=request_id)
         return
     _post(tx, booking, part, ledger.refund_settled)
+    tx.ledger.close(booking.id)
     told = {"number": part.number, "refund_id": str(part.id), "amount": part.amount}
     tx.outbox.queue(
         booking_id=booking.id,
@@ -269,7 +310,7 @@ async def _told_failed(
                 "number": part.number,
                 "refund_id": str(part.id),
                 "amount": part.amount,
-                "accepted": part.reference is not None,
+                "accepted": part.was_accepted,
             },
         )
         for part in parts
@@ -343,28 +384,3 @@ def _same(standing: Standing, wish: RefundWish) -> int | None:
         if part.is_pending and part.seats and (wanted or set(part.seats) == set(wish.seats or ())):
             return part.number
     return None
-
-
-def _parts(
-    booking: Booking, standing: Standing, told: Quote, request_key: UUID
-) -> list[RefundPart]:
-    """One part for each payment that the sum is taken out of; the first gives up the seats."""
-    number = standing.next_number
-    taken = split(told.amount.amount, standing.purses)
-    return [
-        RefundPart(
-            id=ids.asked_refund_id(booking.id, number, part),
-            provider_payment_id=purse.id,
-            number=number,
-            part=part,
-            status="pending",
-            seats=told.seats if part == 1 else (),
-            amount=amount,
-            reference=None,
-            provider=purse.provider,
-            paid_reference="",
-            key=f"refund:{booking.id}:{number}" + (f":{part}" if part > 1 else ""),
-            request_key=request_key,
-        )
-        for part, (purse, amount) in enumerate(taken, 1)
-    ]

@@ -262,4 +262,5 @@ def _refund(row: Any) -> Refund:
         reason=row.reason,
         status=row.status,
         amount=Money(row.amount, row.currency),
+        tries=row.tries,
     )
