@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +29,7 @@ from activities.reconcile import ReconcileActivities
 from activities.refund import RefundActivities
 from activities.session import GatewayActivities
 from contracts.booking import BOOKING_QUEUE, PAYMENT_QUEUE, booking_workflow_id
+from domain.polling import SCHEDULE
 from domain.steps import BookingInput
 from infra.postgres.database import Database
 from infra.postgres.reconcile import PostgresProviderBooks
@@ -104,9 +106,10 @@ class Saga:
     client: Client
     preclaims: SeatPreclaims
     gateways: Mapping[str, PaymentGateway]
+    first_poll: timedelta = SCHEDULE.first
 
     def __post_init__(self) -> None:
-        self.begin = PostgresUnitOfWork(self.database)
+        self.begin = PostgresUnitOfWork(self.database, self.first_poll)
         self.process = TemporalBookingProcess(self.client)
         self.work = PostgresWorkQueue(self.database, LIMITS)
         self.news = PaymentNews(self.begin, self.gateways, self.process, self.work)
