@@ -57,7 +57,7 @@ REFUND: dict[str, Any] = {
 
 # P8: a refund that failed at the provider is sent again so long after each failure. All of it is
 # over, and a person has the case, within a day.
-REFUND_RETRY_WAITS = (
+REFUND_RETRY_WAITS: tuple[timedelta, ...] = (
     timedelta(minutes=10),
     timedelta(minutes=50),
     timedelta(hours=3),
