@@ -122,10 +122,13 @@ class Reconciler:
     ) -> None:
         """Record what is news, settle refunds, and open a case for whatever differs then."""
         if self._dry_run:
+            ours_it_is = ours is not None or await self._is_ours(gateway, theirs)
             for difference in found:
                 what = f"{difference} of payment {theirs.reference}"
-                tally.note(what, repaired=difference.is_news)
+                tally.note(what, repaired=difference.is_news and ours_it_is)
             return
+        # The booking is told, and decides in its own time; the reaper sees that it does.
+        explained = {Difference.UNDECIDED}
         if any(difference.is_news for difference in found):
             if not await self._record_again(gateway, theirs, ours):
                 async with self._begin() as tx:
@@ -134,17 +137,22 @@ class Reconciler:
                 return
             ours, theirs = await self._fresh(gateway, theirs.reference)
         if ours is not None and Difference.REFUNDS in compare(theirs, ours):
-            await self._repair.refunds(gateway, ours, tally)
+            if await self._repair.refunds(gateway, ours, tally):
+                explained.add(Difference.REFUNDS)
             ours, theirs = await self._fresh(gateway, theirs.reference)
-        # The booking was told, and decides in its own time; the reaper sees that it does.
-        still = set(compare(theirs, ours)) - {Difference.UNDECIDED}
+        still = set(compare(theirs, ours))
         for difference in found:
-            if difference not in still:
+            if difference not in still | explained or difference is Difference.UNDECIDED:
                 tally.note(f"{difference} of payment {theirs.reference}", repaired=True)
-        for difference in sorted(still):
+        for difference in sorted(still - explained):
             tally.note(f"{difference} of payment {theirs.reference}", repaired=False)
             async with self._begin() as tx:
                 await cases.difference(tx, gateway.name, theirs, ours, difference)
+
+    async def _is_ours(self, gateway: PaymentGateway, theirs: ProviderPayment) -> bool:
+        session_id = theirs.session_id or (await gateway.read_payment(theirs.reference)).session_id
+        async with self._begin.alone() as tx:
+            return await tx.payments.attempt_by_session(gateway.name, session_id) is not None
 
     async def _fresh(
         self, gateway: PaymentGateway, reference: str

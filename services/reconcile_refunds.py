@@ -26,8 +26,12 @@ class RefundRepair:
         self._books = books
         self._process = process
 
-    async def refunds(self, gateway: PaymentGateway, ours: Booked, tally: Tally) -> None:
-        """Settle here what is settled there; what neither side can explain becomes a case."""
+    async def refunds(self, gateway: PaymentGateway, ours: Booked, tally: Tally) -> bool:
+        """Settle here what is settled there; what neither side can explain becomes a case.
+
+        Whether there is one that explains why the sums differ still.
+        """
+        left_before = tally.left
         # Theirs first: whatever it names was asked for by a row that is there when ours is read.
         told = await gateway.list_refunds(ours.reference)
         rows = await self._books.refunds(ours.id)
@@ -40,6 +44,7 @@ class RefundRepair:
         for row in rows:
             if row.reference is not None and row.status != "failed":
                 await self._require_there(gateway, ours, row, told, tally)
+        return tally.left > left_before
 
     async def _unknown(
         self, gateway: PaymentGateway, ours: Booked, told: ProviderRefund, tally: Tally

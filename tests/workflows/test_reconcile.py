@@ -151,9 +151,10 @@ async def test_a_refund_by_somebody_else_is_one_case(
     by_hand = provider.refund(reference, 500).json()["id"]
     for _ in range(2):
         told = of(await reconcile(saga, since), reference, by_hand)
-        assert f"left: refund {by_hand} was never asked for" in told
-        assert f"left: refunds of payment {reference}" in told
-    assert await cases_of(saga, input) == ["unknown_refund", "difference"]
+        assert [one for one in told if one.startswith("left")] == [
+            f"left: refund {by_hand} was never asked for"
+        ]
+    assert await cases_of(saga, input) == ["unknown_refund"]
     assert await saga.state(input) == "confirmed"
 
 

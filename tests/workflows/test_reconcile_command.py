@@ -55,6 +55,8 @@ async def test_what_was_repaired_is_told_and_the_code_is_0_until_something_is_le
     await state_becomes(saga, input, "confirmed")
     session = provider.session(reference=f"nobody-{uuid4()}")
     unknown = provider.pay(session, webhooks={"deliver": False})
+    _, said = await run(settings, provider, since, dry_run=True)
+    assert f"left: missing of payment {unknown}" in said
     for _ in range(2):
         code, said = await run(settings, provider, since)
         assert code == 1
