@@ -12,7 +12,7 @@ from temporalio import activity
 from activities.edge import edge
 from contracts.refund import RefundSteps
 from domain.steps import RefundInput, RefundResult
-from services import refund
+from services import dispute, refund, refund_sending
 from services.gateway import PaymentGateway
 from services.ports import UnitOfWork
 from services.preclaim import SeatPreclaims
@@ -41,7 +41,7 @@ class RefundActivities(RefundSteps):
     @activity.defn
     async def ask_refund(self, input: RefundInput) -> None:
         async with edge(input.booking_id, input.request_id):
-            await refund.ask(
+            await refund_sending.ask(
                 self._begin,
                 self._gateways,
                 UUID(input.booking_id),
@@ -57,12 +57,17 @@ class RefundActivities(RefundSteps):
                 await refund.withdraw(
                     tx, UUID(input.booking_id), input.number, request_id=input.request_id
                 )
+                freed = await dispute.after_refund(
+                    tx, UUID(input.booking_id), request_id=input.request_id
+                )
+            if freed is not None:
+                await self._preclaims.release(freed.show_id, freed.labels, freed.booking_id)
             log.warning("refund_refused", number=input.number)
 
     @activity.defn
     async def settle_refund(self, input: RefundInput) -> RefundResult:
         async with edge(input.booking_id, input.request_id):
-            outcome = await refund.settle(
+            outcome = await refund_sending.settle(
                 self._begin,
                 self._gateways,
                 UUID(input.booking_id),

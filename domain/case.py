@@ -17,6 +17,9 @@ class CaseKind(StrEnum):
     UNKNOWN_REFUND = "unknown_refund"
     DIFFERENCE = "difference"
     BOOKS_OPEN = "books_open"
+    DISPUTE = "dispute"
+    EVIDENCE = "evidence"
+    PROVIDER_DISAGREES = "provider_disagrees"
 
 
 class CaseStatus(StrEnum):

@@ -12,6 +12,7 @@ from infra.postgres.work import PostgresWorkQueue
 from infra.settings import Settings
 from infra.temporal import TemporalBookingProcess
 from services.payment_news import PaymentNews
+from services.preclaim import SeatPreclaims
 from services.reconcile import Reconciler
 from services.reconcile_refunds import RefundRepair
 
@@ -21,12 +22,13 @@ def make_reconciler(
     database: Database,
     gateways: Gateways,
     client: Client,
+    preclaims: SeatPreclaims,
     *,
     dry_run: bool = False,
 ) -> Reconciler:
     begin, books = PostgresUnitOfWork(database), PostgresProviderBooks(database)
     process = TemporalBookingProcess(client)
     work = PostgresWorkQueue(database, settings.hold_limits)
-    news = PaymentNews(begin, gateways, process, work)
+    news = PaymentNews(begin, gateways, process, work, preclaims)
     repair = RefundRepair(begin, books, process)
     return Reconciler(begin, gateways, news, books, repair, dry_run=dry_run)

@@ -12,6 +12,8 @@ from domain.errors import Unavailable
 from infra.gateways.assembly import open_gateways
 from infra.postgres.database import Database
 from infra.reconcile import make_reconciler
+from infra.redis.client import create_redis
+from infra.redis.seat_claims import RedisSeatPreclaims
 from infra.settings import Settings
 from infra.temporal import connect
 from services.reconcile import Reconciler
@@ -40,7 +42,12 @@ async def run(
             say(f"Error: {provider} is not switched on; there are {', '.join(sorted(gateways))}.")
             return 1
         client = await connect(lazy=True)
-        reconciler = make_reconciler(settings, database, gateways, client, dry_run=dry_run)
+        redis = create_redis(settings)
+        stack.push_async_callback(redis.aclose)
+        preclaims = RedisSeatPreclaims(redis)
+        reconciler = make_reconciler(
+            settings, database, gateways, client, preclaims, dry_run=dry_run
+        )
         names = [provider] if provider else sorted(gateways)
         tallies, away = await _compare(reconciler, names, since)
     for line in table(tallies):

@@ -17,6 +17,7 @@ from domain.money import Money
 from domain.payment import ProviderPayment, Verdict
 from domain.refund import RefundPart, Standing
 from domain.steps import BookingInput
+from services.dispute_port import Disputes
 from services.preclaim import ActiveClaim
 
 
@@ -91,6 +92,7 @@ class Receipt:
     """A row of ``provider_payments``: what the provider says was paid, and our verdict.
 
     ``newly_captured``: by how many minor units recording it just now raised what was captured.
+    ``disputed``: a dispute of it is open or lost, so nothing of it may be sent back.
     """
 
     id: UUID
@@ -103,6 +105,7 @@ class Receipt:
     refunded: int
     verdict: Verdict | None
     newly_captured: int = 0
+    disputed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +253,6 @@ class Payments(Protocol):
 
     async def settle_refund(self, refund_id: UUID, *, status: str, reference: str) -> bool: ...
 
-    def set_status(self, payment_id: UUID, status: str) -> None: ...
-
 
 class Ledger(Protocol):
     def post(self, posting: Posting) -> None:
@@ -259,11 +260,7 @@ class Ledger(Protocol):
         ...
 
     def close(self, booking_id: UUID) -> None:
-        """A workflow of the booking ends: open a case unless its rows balance, or one is open.
-
-        Captured money without a verdict does not count: its judgement is the next step, and the
-        reaper sees that it comes. The caller holds the booking's lock.
-        """
+        """At a workflow's end, under the booking's lock: a case, unless all decided money balances."""
         ...
 
     async def balances(self, booking_id: UUID) -> list[Balance]:
@@ -285,10 +282,7 @@ class Refunds(Protocol):
         ...
 
     async def accept(self, refund_id: UUID, reference: str, tries: int = 0) -> bool:
-        """Write the provider's id of a pending refund, also of one that was decided.
-
-        False when it is known already, or when this is not the try with number ``tries`` any more.
-        """
+        """Write the provider's id of the pending try number ``tries``; False: not that one now."""
         ...
 
     async def try_again(self, refund_id: UUID, reference: str | None, tries: int) -> bool:
@@ -385,6 +379,8 @@ class Transaction(Protocol):
     def ledger(self) -> Ledger: ...
     @property
     def refunds(self) -> Refunds: ...
+    @property
+    def disputes(self) -> Disputes: ...
     @property
     def outbox(self) -> Outbox: ...
     @property

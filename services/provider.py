@@ -86,16 +86,21 @@ async def send_refund(
 
     ``retry``: the provider says that it failed, or will have none of it: send it again later,
     under the new key that it has now. ``failed``: that was the last try, and a case is open.
+    ``disputed``: the buyer's bank holds the money or has taken it, so nothing is sent.
 
     Raises:
         Unavailable: the provider did not answer or has not settled it yet; ask again.
     """
     async with begin.alone() as tx:
         refund = await tx.payments.refund_of(receipt_id)
+        receipt = await tx.payments.receipt(receipt_id)
     if refund is None:
         return "nothing_due"
     if refund.status == "succeeded":
         return refund.status
+    if receipt is not None and receipt.disputed:
+        # Open: the end of the dispute starts this again. Lost: the buyer has the money.
+        return "disputed"
     answer = await _ask_refund(gateways[refund.provider], refund)
     if answer.status == "pending":
         async with begin.alone() as tx:

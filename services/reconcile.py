@@ -170,8 +170,8 @@ class Reconciler:
         if not session_id:
             session_id = (await gateway.read_payment(theirs.reference)).session_id
         try:
-            known = bool(session_id) and await self._news.by_session(
-                gateway.name, session_id, request_id=None
+            known = bool(session_id) and bool(
+                await self._news.by_session(gateway.name, session_id, request_id=None)
             )
             if ours is not None and ours.captured > 0 and not ours.is_decided:
                 await self._news.tell_again(ours.id)

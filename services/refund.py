@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
 from domain import ledger
 from domain.booking import Booking, BookingState
-from domain.errors import Conflict, NotFound, Unavailable
+from domain.errors import Conflict, NotFound
 from domain.events import Event, EventType
 from domain.ledger import Account, Posting, Subject
 from domain.money import Money
 from domain.refund import (
     BRACKETS,
-    RETRY,
     Bracket,
     Quote,
     RefundPart,
     Standing,
     parts_of,
+    payment_disputed,
     quote,
     quote_sum,
     state_of,
 )
 from services import case
-from services.gateway import PaymentGateway
-from services.ports import Transaction, UnitOfWork
-from services.refund_retry import try_again
+from services.ports import Transaction
 
 SYSTEM = "system"
-# What the booking's state makes of the payment that confirmed it.
+# What the booking's state makes of the payment that confirmed it, once every seat is given up.
 PAYMENT_STATUS = {
-    BookingState.CONFIRMED: "captured",
     BookingState.REFUND_PENDING: "refund_pending",
     BookingState.REFUNDED: "refunded",
 }
@@ -72,12 +69,14 @@ async def reserve(
     A repeat, by its key or for the seats of a refund that is under way, finds the first one.
 
     Raises:
-        Conflict: ``invalid_state``, ``quote_changed`` (with the ``quote``),
+        Conflict: ``invalid_state``, ``payment_disputed``, ``quote_changed`` (with the ``quote``),
             ``nothing_to_refund``, and what ``quote`` and ``quote_sum`` raise.
     """
     booking, standing = await _locked(tx, booking_id)
     if (known := _same(standing, wish)) is not None:
         return known
+    if booking.state is BookingState.DISPUTED:
+        raise payment_disputed()
     if booking.state is not BookingState.CONFIRMED:
         raise Conflict(f"The booking is {booking.state}; there is nothing to refund.")
     told = judge(standing, wish, brackets)
@@ -127,45 +126,6 @@ def judge(standing: Standing, wish: RefundWish, brackets: tuple[Bracket, ...] = 
     return told
 
 
-async def ask(
-    begin: UnitOfWork,
-    gateways: Mapping[str, PaymentGateway],
-    booking_id: UUID,
-    number: int,
-    *,
-    request_id: str | None,
-) -> None:
-    """Ask the provider for each part that it has not accepted yet, under the part's own key.
-
-    A part that was accepted before and failed counts each no as one more failure.
-
-    Raises:
-        Unavailable: the outcome is not known; ask again.
-        Conflict, NotFound: the provider's clear no to a part that it never accepted.
-    """
-    async with begin.alone() as tx:
-        parts = await tx.refunds.parts(booking_id, number)
-        known = await tx.refunds.standing(booking_id)
-    assert known is not None, "its refund has rows"
-    for part in parts:
-        if not part.is_pending or part.reference is not None:
-            continue
-        try:
-            answer = await gateways[part.provider].refund(
-                part.paid_reference, key=part.key, amount=Money(part.amount, known.currency)
-            )
-        except (Conflict, NotFound):
-            if not part.was_accepted:
-                raise
-            async with begin() as tx:
-                await fail(tx, booking_id, part, None, request_id=request_id)
-            continue
-        async with begin() as tx:
-            await accept(tx, booking_id, part, answer.reference, request_id=request_id)
-            if answer.status == "failed":
-                await fail(tx, booking_id, part, answer.reference, request_id=request_id)
-
-
 async def accept(
     tx: Transaction, booking_id: UUID, part: RefundPart, reference: str, *, request_id: str | None
 ) -> None:
@@ -178,18 +138,21 @@ async def accept(
         return
     told = {"number": part.number, "refund_id": str(part.id), "amount": part.amount}
     events = [Event(EventType.REFUND_ACCEPTED, told)]
-    if part.seats:
+    released = 0
+    if part.seats and booking.state is not BookingState.CHARGED_BACK:
         labels = await tx.refunds.release(booking_id, part.seats)
         if labels != sorted(part.seats):
             raise LookupError(f"of {part.seats} of booking {booking_id} only {labels} were sold")
         events.append(Event(EventType.SEAT_RELEASED, {"labels": labels}))
+        released = len(labels)
+    events.append(await _tell(tx, booking, part, "refund_accepted"))
     await _record(
         tx,
         booking,
         events,
         actor=f"provider:{part.provider}",
         request_id=request_id,
-        released=len(part.seats),
+        released=released,
     )
 
 
@@ -213,59 +176,6 @@ async def withdraw(
         await _told_failed(tx, booking, ended, request_id=request_id)
 
 
-async def settle(
-    begin: UnitOfWork,
-    gateways: Mapping[str, PaymentGateway],
-    booking_id: UUID,
-    number: int,
-    *,
-    request_id: str | None,
-) -> str:
-    """Read the accepted parts at the provider and record how they ended; the refund's outcome.
-
-    ``retry``: a part failed and has to be asked for again.
-
-    Raises:
-        Unavailable: a part is not settled yet, or the provider did not answer; ask again.
-    """
-    async with begin.alone() as tx:
-        parts = await tx.refunds.parts(booking_id, number)
-    for part in parts:
-        if not part.is_pending or part.reference is None:
-            continue
-        answer = await gateways[part.provider].read_refund(part.reference)
-        if answer.status == "pending":
-            continue
-        async with begin() as tx:
-            if answer.status == "failed":
-                await fail(tx, booking_id, part, part.reference, request_id=request_id)
-            else:
-                await record_end(tx, booking_id, part, answer.status, request_id=request_id)
-    async with begin.alone() as tx:
-        parts = await tx.refunds.parts(booking_id, number)
-    if any(part.is_pending and part.reference is None for part in parts):
-        return RETRY
-    if any(part.is_pending for part in parts):
-        raise Unavailable("The provider has not settled the refund yet.")
-    return "succeeded" if all(part.status == "succeeded" for part in parts) else "failed"
-
-
-async def fail(
-    tx: Transaction,
-    booking_id: UUID,
-    part: RefundPart,
-    reference: str | None,
-    *,
-    request_id: str | None,
-) -> None:
-    """The provider says that this try of an accepted part failed: another try, or its end."""
-    booking = await _booking(tx, booking_id)
-    if not await try_again(
-        tx, booking, part.id, reference=reference, tries=part.tries, request_id=request_id
-    ):
-        await record_end(tx, booking_id, part, "failed", request_id=request_id)
-
-
 async def record_end(
     tx: Transaction, booking_id: UUID, part: RefundPart, status: str, *, request_id: str | None
 ) -> None:
@@ -274,6 +184,38 @@ async def record_end(
     if not await tx.refunds.settle(part.id, status):
         return
     if status != "succeeded":
+        await _told_failed(tx, booking, [part], request_id=request_id)
+        return
+    _post(tx, booking, part, ledger.refund_settled)
+    tx.ledger.close(booking.id)
+    told = {"number": part.number, "refund_id": str(part.id), "amount": part.amount}
+    events = [Event(EventType.REFUND_SETTLED, told), await _tell(tx, booking, part, "refund")]
+    await _record(tx, booking, events, actor=f"provider:{part.provider}", request_id=request_id)
+
+
+async def _tell(tx: Transaction, booking: Booking, part: RefundPart, template: str) -> Event:
+    """Queue a message about one refund; a revision is its place among the booking's refunds."""
+    tx.outbox.queue(
+        booking_id=booking.id,
+        user_id=booking.user_id,
+        template=template,
+        revision=await tx.refunds.place(part.id),
+    )
+    return Event(EventType.NOTIFICATION_QUEUED, {"template": template})
+
+
+async def _told_failed(
+    tx: Transaction, booking: Booking, parts: Sequence[RefundPart], *, request_id: str | None
+) -> None:
+    events: list[Event] = []
+    for part in parts:
+        told = {
+            "number": part.number,
+            "refund_id": str(part.id),
+            "amount": part.amount,
+            "accepted": part.was_accepted,
+        }
+        # The buyer is told that a person looks at it, so one must.
         case.refund_failed(
             tx,
             booking_id=booking.id,
@@ -282,39 +224,8 @@ async def record_end(
             provider=part.provider,
             amount=Money(part.amount, booking.total.currency),
         )
-        await _told_failed(tx, booking, [part], request_id=request_id)
-        return
-    _post(tx, booking, part, ledger.refund_settled)
-    tx.ledger.close(booking.id)
-    told = {"number": part.number, "refund_id": str(part.id), "amount": part.amount}
-    tx.outbox.queue(
-        booking_id=booking.id,
-        user_id=booking.user_id,
-        template="refund",
-        revision=await tx.refunds.place(part.id),
-    )
-    events = [
-        Event(EventType.REFUND_SETTLED, told),
-        Event(EventType.NOTIFICATION_QUEUED, {"template": "refund"}),
-    ]
-    await _record(tx, booking, events, actor=f"provider:{part.provider}", request_id=request_id)
-
-
-async def _told_failed(
-    tx: Transaction, booking: Booking, parts: Sequence[RefundPart], *, request_id: str | None
-) -> None:
-    events = [
-        Event(
-            EventType.REFUND_FAILED,
-            {
-                "number": part.number,
-                "refund_id": str(part.id),
-                "amount": part.amount,
-                "accepted": part.was_accepted,
-            },
-        )
-        for part in parts
-    ]
+        events.append(Event(EventType.REFUND_FAILED, told))
+        events.append(await _tell(tx, booking, part, "refund_failed"))
     await _record(tx, booking, events, actor=SYSTEM, request_id=request_id)
 
 
@@ -334,10 +245,11 @@ async def _record(
     state = state_of(standing) if booking.state in TURNS else booking.state
     if state is not booking.state:
         events = [*events, Event(TURNS[state], {})]
-        if booking.provider_payment_id is not None:
-            receipt = await tx.payments.receipt(booking.provider_payment_id)
-            assert receipt is not None, "it confirmed the booking"
-            tx.payments.set_status(receipt.payment_id, PAYMENT_STATUS[state])
+    # Until every seat is given up the refund may still be withdrawn, and a status never falls.
+    if state in PAYMENT_STATUS and booking.seat_count == released and booking.provider_payment_id:
+        receipt = await tx.payments.receipt(booking.provider_payment_id)
+        assert receipt is not None, "it confirmed the booking"
+        await tx.payments.raise_status(receipt.payment_id, PAYMENT_STATUS[state])
     tx.bookings.record(
         booking,
         events,

@@ -35,6 +35,7 @@ class ReconcileWorkflow(ReconcileContract):
                 **policies.RECONCILE,
             )
         except ActivityError:
+            workflow.logger.error("reconcile_failed: %s", provider)
             # The next run begins where the last finished one did, so nothing is left out.
             return ReconcileResult(provider, finished=False)
         return result

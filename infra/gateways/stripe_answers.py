@@ -10,7 +10,9 @@ from pydantic import Field
 from domain.errors import Conflict
 from domain.money import MINOR_DIGITS, Money
 from domain.payment import (
+    DisputeStatus,
     PaymentPage,
+    ProviderDispute,
     ProviderPayment,
     ProviderPaymentStatus,
     ProviderRefund,
@@ -71,6 +73,50 @@ class ChargeAnswer(Answer):
     status: Literal["succeeded", "pending", "failed"]
     amount_captured: Amount
     amount_refunded: Amount
+    disputed: bool = False
+
+
+# Stripe's own words for an inquiry begin with `warning_`; `prevented` never withdrew anything.
+DISPUTES = {
+    "warning_needs_response": DisputeStatus.INQUIRY,
+    "warning_under_review": DisputeStatus.INQUIRY,
+    "warning_closed": DisputeStatus.INQUIRY,
+    "prevented": DisputeStatus.INQUIRY,
+    "needs_response": DisputeStatus.OPEN,
+    "under_review": DisputeStatus.OPEN,
+    # Lost once and disputed by us: the money is still with the bank.
+    "appeal_needs_response": DisputeStatus.OPEN,
+    "appeal_under_review": DisputeStatus.OPEN,
+    "won": DisputeStatus.WON,
+    "lost": DisputeStatus.LOST,
+}
+
+
+class DisputeAnswer(Answer):
+    id: Id
+    payment_intent: Id
+    amount: Annotated[int, Field(gt=0, le=10**12)]
+    currency: Currency
+    status: Literal[
+        "warning_needs_response",
+        "warning_under_review",
+        "warning_closed",
+        "prevented",
+        "needs_response",
+        "under_review",
+        "appeal_needs_response",
+        "appeal_under_review",
+        "won",
+        "lost",
+    ]
+
+    def as_dispute(self) -> ProviderDispute:
+        amount = from_stripe(self.amount, self.currency)
+        return ProviderDispute(self.id, DISPUTES[self.status], amount)
+
+
+class DisputeList(Answer):
+    data: Annotated[list[DisputeAnswer], Field(max_length=100)]
 
 
 class IntentAnswer(Answer):
@@ -114,6 +160,10 @@ class IntentAnswer(Answer):
             captured=captured,
             refunded=refunded,
         )
+
+    @property
+    def is_disputed(self) -> bool:
+        return self.latest_charge is not None and self.latest_charge.disputed
 
     def _status(self) -> ProviderPaymentStatus | None:
         match self.status:

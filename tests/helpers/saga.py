@@ -112,7 +112,7 @@ class Saga:
         self.begin = PostgresUnitOfWork(self.database, self.first_poll)
         self.process = TemporalBookingProcess(self.client)
         self.work = PostgresWorkQueue(self.database, LIMITS)
-        self.news = PaymentNews(self.begin, self.gateways, self.process, self.work)
+        self.news = PaymentNews(self.begin, self.gateways, self.process, self.work, self.preclaims)
         self.books = PostgresProviderBooks(self.database)
         self.reserver = Reserver(self.begin, self.preclaims, self.process)
         self.desk = BookingDesk(
