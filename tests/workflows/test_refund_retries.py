@@ -119,13 +119,13 @@ async def test_a_provider_that_will_have_none_of_it_is_a_case(
     await saga.reserve(input)
     session_id = await saga.checkout(input)
     reference = pay(faulty, session_id, amount=2399)
-    faulty.post(f"/test/payments/{reference}/dispute", {"outcome": "opened"})
+    by_hand = faulty.refund(reference, 100).json()["id"]
     await tell(saga, session_id)
     [[receipt_id]] = await saga.rows(
         "SELECT id FROM provider_payments WHERE reference = :ref", ref=reference
     )
     assert await back(saga, str(receipt_id)) == "failed"
-    assert sent(faulty, reference) == []
+    assert [one["id"] for one in sent(faulty, reference)] == [by_hand]
     assert await tries_of(saga, input) == [("failed", REFUND_RETRIES, REFUND_RETRIES)]
     assert "refund_failed" in await cases_of(saga, input)
 
