@@ -17,6 +17,7 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRu
 
 from activities.booking import DatabaseBookingActivities
 from activities.capture import GatewayCaptureActivities
+from activities.reconcile import ReconcileActivities
 from activities.refund import RefundActivities
 from activities.session import GatewayActivities
 from contracts.booking import BOOKING_QUEUE, PAYMENT_QUEUE
@@ -32,8 +33,10 @@ from infra.postgres.guards import require_guards
 from infra.postgres.outbox import PostgresOutboxQueue
 from infra.postgres.uow import PostgresUnitOfWork
 from infra.postgres.work import PostgresWorkQueue
+from infra.reconcile import make_reconciler
 from infra.redis.client import create_redis
 from infra.redis.seat_claims import RedisSeatPreclaims
+from infra.schedules import schedule_reconciliation
 from infra.settings import Settings
 from infra.temporal import TemporalBookingProcess, connect, register_search_attributes
 from loops import case_alert, inbox, outbox, payment_poll, reaper, sweep
@@ -46,8 +49,10 @@ from loops.reaper import ReaperLoop
 from loops.sweep import SweepLoop
 from services.payment_news import PaymentNews
 from services.preclaim import SeatPreclaims
+from services.reconcile import Reconciler
 from workflows.booking import BookingWorkflow
 from workflows.late_payment import LatePaymentWorkflow
+from workflows.reconcile import ReconcileWorkflow
 from workflows.refund import RefundWorkflow
 
 Role = Literal["all", "booking", "loops"]
@@ -74,6 +79,11 @@ class Parts:
     def unit_of_work(self) -> PostgresUnitOfWork:
         return PostgresUnitOfWork(self.database)
 
+    def reconciler(self) -> Reconciler:
+        return make_reconciler(
+            self.settings, self.database, self.gateways, self.client, self.preclaims
+        )
+
 
 @asynccontextmanager
 async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
@@ -94,6 +104,7 @@ def temporal_workers(parts: Parts) -> list[Worker]:
     provider = GatewayActivities(parts.unit_of_work, parts.gateways)
     captures = GatewayCaptureActivities(parts.unit_of_work, parts.gateways)
     refunds = RefundActivities(parts.unit_of_work, parts.gateways, parts.preclaims)
+    reconcile = ReconcileActivities(parts.reconciler())
     local: list[Callable[..., Any]] = [
         steps.hold_seats,
         steps.extend_hold,
@@ -104,7 +115,7 @@ def temporal_workers(parts: Parts) -> list[Worker]:
     booking = Worker(
         parts.client,
         task_queue=BOOKING_QUEUE,
-        workflows=[BookingWorkflow, LatePaymentWorkflow, RefundWorkflow],
+        workflows=[BookingWorkflow, LatePaymentWorkflow, RefundWorkflow, ReconcileWorkflow],
         activities=local,
         no_remote_activities=True,
         # The sandbox imports the workflows anew for each run, a fifth of this process's CPU. The
@@ -128,6 +139,7 @@ def temporal_workers(parts: Parts) -> list[Worker]:
             provider.send_refund,
             *captures.steps,
             *refunds.steps,
+            reconcile.reconcile,
         ],
         max_concurrent_activities=20,
         graceful_shutdown_timeout=DRAIN,
@@ -164,6 +176,7 @@ async def serve(settings: Settings, role: Role, stop: asyncio.Event) -> None:
     async with open_parts(settings) as parts:
         await require_guards(parts.database)
         await register_search_attributes(parts.client)
+        await schedule_reconciliation(parts.client, parts.gateways)
         log.info("worker_ready", role=role)
         async with AsyncExitStack() as running:
             if role in ("all", "booking"):

@@ -12,7 +12,7 @@ from temporalio import activity
 from activities.edge import edge
 from contracts.refund import RefundSteps
 from domain.steps import RefundInput, RefundResult
-from services import dispute, refund
+from services import dispute, refund, refund_sending
 from services.gateway import PaymentGateway
 from services.ports import UnitOfWork
 from services.preclaim import SeatPreclaims
@@ -41,7 +41,7 @@ class RefundActivities(RefundSteps):
     @activity.defn
     async def ask_refund(self, input: RefundInput) -> None:
         async with edge(input.booking_id, input.request_id):
-            await refund.ask(
+            await refund_sending.ask(
                 self._begin,
                 self._gateways,
                 UUID(input.booking_id),
@@ -67,7 +67,7 @@ class RefundActivities(RefundSteps):
     @activity.defn
     async def settle_refund(self, input: RefundInput) -> RefundResult:
         async with edge(input.booking_id, input.request_id):
-            outcome = await refund.settle(
+            outcome = await refund_sending.settle(
                 self._begin,
                 self._gateways,
                 UUID(input.booking_id),
@@ -84,6 +84,6 @@ class RefundActivities(RefundSteps):
             async with self._begin.alone() as tx:
                 parts = await tx.refunds.parts(booking_id, input.number)
                 show_id, _ = await tx.bookings.seats(booking_id)
-            accepted = [part for part in parts if part.reference is not None]
+            accepted = [part for part in parts if part.was_accepted]
             if labels := [label for part in accepted for label in part.seats]:
                 await self._preclaims.release(show_id, labels, booking_id)

@@ -139,5 +139,5 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
                 limits,
                 settings.payment_mode,
             ),
-            refunds=RefundDesk(begin, process),
+            refunds=RefundDesk(begin, process, settings.brackets),
         )

@@ -129,11 +129,11 @@ MUTANTS = (
             Edit(
                 "infra/postgres/uow.py",
                 "        async with self._database.transaction() as session:\n"
-                "            yield PostgresTransaction(session)\n",
+                "            yield PostgresTransaction(session, self._first_poll)\n",
                 "        begin = self._database.transaction\n"
                 # The last to be opened is the first to commit: the row comes after the state.
                 "        async with begin() as beside, begin() as session:\n"
-                "            tx = PostgresTransaction(session)\n"
+                "            tx = PostgresTransaction(session, self._first_poll)\n"
                 "            tx.outbox = PostgresOutbox(beside)\n"
                 "            yield tx\n",
             ),

@@ -36,6 +36,7 @@ class EventType(StrEnum):
     REFUND_SETTLED = "RefundSettled"
     REFUND_RESERVED = "RefundReserved"
     REFUND_ACCEPTED = "RefundAccepted"
+    REFUND_RETRIED = "RefundRetried"
     REFUND_FAILED = "RefundFailed"
     BOOKING_REFUNDING = "BookingRefunding"
     BOOKING_RESTORED = "BookingRestored"

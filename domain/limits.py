@@ -13,6 +13,10 @@ BEST_AVAILABLE_TRIES = 3
 LABEL_PATTERN = r"^[A-Z0-9-]{1,24}$"
 PAGE_DEFAULT = 20
 PAGE_MAX = 100
+# A refund that the provider says has failed is sent again so often, each time under a new key.
+REFUND_RETRIES = 5
+# Banks take days; an accepted refund that takes longer than this is for a person to ask about.
+SLOW_REFUND_SECONDS = 10 * 24 * 3600
 # The promise: a person sees a case within a day.
 CASE_SECONDS = 24 * 3600
 CASE_ALERT_EVERY_SECONDS = 3600

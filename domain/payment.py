@@ -84,11 +84,24 @@ class ProviderSession:
 
 
 @dataclass(frozen=True, slots=True)
+class PaymentPage:
+    """A piece of a provider's list; ``next`` is the cursor of the next one, None at its end."""
+
+    payments: tuple[ProviderPayment, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderRefund:
-    """A refund the provider accepted; ``status`` is pending, succeeded or failed."""
+    """A refund the provider accepted; ``status`` is pending, succeeded or failed.
+
+    ``amount`` and the ``key`` it was asked for under are told by lists of refunds only.
+    """
 
     reference: str
     status: str
+    amount: Money | None = None
+    key: str | None = None
 
 
 class Verdict(StrEnum):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from domain import ids
 from domain.booking import BookingState
 from domain.errors import Conflict, Invalid
 from domain.money import Money
@@ -23,6 +25,35 @@ class Bracket:
 
 BRACKETS = (Bracket(timedelta(hours=24), 100), Bracket(timedelta(hours=2), 50))
 """Earliest first; after the last of them nothing goes back."""
+# How a sending ends whose refund failed at the provider and has tries left.
+RETRY = "retry"
+MAX_BRACKETS = 20
+BRACKET = re.compile(r"(\d{1,5})([dhm]):(\d{1,3})", re.ASCII)
+UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
+
+
+def parse_brackets(text: str) -> tuple[Bracket, ...]:
+    """Brackets as people write them: ``72h:100,24h:50,0h:0``, times before the show in d, h or m.
+
+    Raises:
+        ValueError: it says which part cannot be meant.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) > MAX_BRACKETS:
+        raise ValueError(f"at most {MAX_BRACKETS} brackets, not {len(parts)}")
+    brackets: list[Bracket] = []
+    for part in parts:
+        if (found := BRACKET.fullmatch(part)) is None:
+            raise ValueError(f"{part!r} is no bracket such as 24h:100 (d, h or m, then percent)")
+        bracket = Bracket(int(found[1]) * UNITS[found[2]], int(found[3]))
+        if bracket.percent > 100:
+            raise ValueError(f"{part!r}: more than 100 percent cannot go back")
+        if brackets and bracket.before >= brackets[-1].before:
+            raise ValueError(f"{part!r} must be closer to the show than the bracket before it")
+        if brackets and bracket.percent >= brackets[-1].percent:
+            raise ValueError(f"{part!r} must give back less than the bracket before it")
+        brackets.append(bracket)
+    return tuple(brackets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +84,7 @@ class RefundPart:
     """A row of ``refunds`` that was asked for: what refund ``number`` takes out of one payment.
 
     ``reference`` is the provider's id of the refund, known since the provider accepted it.
+    ``tries`` were accepted and failed afterwards; each of them had a key of its own.
     """
 
     id: UUID
@@ -67,6 +99,12 @@ class RefundPart:
     paid_reference: str
     key: str
     request_key: UUID | None
+    tries: int = 0
+
+    @property
+    def was_accepted(self) -> bool:
+        """Its seats are given up for good: the provider took it once, whatever came of it."""
+        return self.reference is not None or self.tries > 0
 
     @property
     def is_pending(self) -> bool:
@@ -130,7 +168,11 @@ class Quote:
         }
 
 
-def quote(standing: Standing, labels: Sequence[str] | None) -> Quote:
+def quote(
+    standing: Standing,
+    labels: Sequence[str] | None,
+    brackets: Iterable[Bracket] = BRACKETS,
+) -> Quote:
     """What giving up ``labels`` (None: every seat left) pays back now.
 
     Rounded down to the minor unit for each seat; never more than is left of what was captured.
@@ -140,7 +182,7 @@ def quote(standing: Standing, labels: Sequence[str] | None) -> Quote:
         Conflict: ``seat_refunded``, for a seat that was given up before.
     """
     seats = _chosen(standing, labels)
-    percent, expires_at = percent_now(standing.starts_at, standing.now)
+    percent, expires_at = percent_now(standing.starts_at, standing.now, brackets)
     amount = sum(seat.amount * percent // 100 for seat in seats)
     return Quote(
         Money(min(amount, standing.money_left), standing.currency),
@@ -174,7 +216,7 @@ def percent_now(
 ) -> tuple[int, datetime | None]:
     """The share that goes back at ``now``, and until when; the last share has no end."""
     for bracket in brackets:
-        if now <= starts_at - bracket.before:
+        if bracket.percent and now <= starts_at - bracket.before:
             return bracket.percent, starts_at - bracket.before
     return 0, None
 
@@ -195,6 +237,31 @@ def split(amount: int, purses: Sequence[Purse]) -> list[tuple[Purse, int]]:
     return taken
 
 
+def parts_of(
+    booking_id: UUID, standing: Standing, told: Quote, request_key: UUID
+) -> list[RefundPart]:
+    """One part for each payment that the sum is taken out of; the first gives up the seats."""
+    number = standing.next_number
+    taken = split(told.amount.amount, standing.purses)
+    return [
+        RefundPart(
+            id=ids.asked_refund_id(booking_id, number, part),
+            provider_payment_id=purse.id,
+            number=number,
+            part=part,
+            status="pending",
+            seats=told.seats if part == 1 else (),
+            amount=amount,
+            reference=None,
+            provider=purse.provider,
+            paid_reference="",
+            key=f"refund:{booking_id}:{number}" + (f":{part}" if part > 1 else ""),
+            request_key=request_key,
+        )
+        for part, (purse, amount) in enumerate(taken, 1)
+    ]
+
+
 def state_of(standing: Standing) -> BookingState:
     """Where a booking stands by its refunds: confirmed for as long as a seat is left to it.
 
@@ -203,7 +270,7 @@ def state_of(standing: Standing) -> BookingState:
     """
     if standing.seats_left:
         return BookingState.CONFIRMED
-    accepted = {part.number for part in standing.parts if part.reference is not None}
+    accepted = {part.number for part in standing.parts if part.was_accepted}
     is_owed = any(
         part.is_pending or (part.status == "failed" and part.number in accepted)
         for part in standing.parts

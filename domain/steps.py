@@ -177,7 +177,10 @@ class RefundInput:
 
 @dataclass(frozen=True)
 class RefundResult:
-    """``succeeded``, or ``failed`` when any part of the money did not go back."""
+    """``succeeded``, or ``failed`` when any part of the money did not go back.
+
+    ``retry``: the provider says that a part failed; ask for it again later, under its new key.
+    """
 
     outcome: str
 
@@ -186,6 +189,8 @@ class RefundResult:
 class LatePaymentResult:
     """``nothing_due``: it was decided to stay; ``voided``: nothing was taken; else how the refund
     ended.
+
+    ``retry``: the provider says that it failed; send it again later, under its new key.
     """
 
     outcome: str

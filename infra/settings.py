@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.payment_policy import PaymentMode
+from domain.refund import Bracket, parse_brackets
 from services.work import HoldLimits
 
 DEV_JWT_SEED = "seathold-development-only-seed-0"
@@ -26,8 +27,8 @@ class Settings(BaseSettings):
     Durations are seconds. ``database_url`` is a libpq URL (``postgresql://``).
 
     Raises:
-        ValueError: ``env`` is ``production`` and a development secret is in use, or Stripe is on
-            and has no secret for its webhooks.
+        ValueError: ``env`` is ``production`` and a development secret is in use, Stripe is on
+            and has no secret for its webhooks, or the refund brackets make no sense.
     """
 
     model_config = SettingsConfigDict(
@@ -46,6 +47,7 @@ class Settings(BaseSettings):
     payment_grace_seconds: int = Field(120, ge=1)
     payment_retry_seconds: float = Field(5, gt=0, le=60)
     late_window_seconds: int = Field(900, ge=0)
+    refund_brackets: str = "24h:100,2h:50"
     rate_limit_per_minute: int = Field(100, ge=0)
     max_seats_per_booking: int = Field(10, ge=1, le=50)
     max_seats_per_user_show: int = Field(20, ge=1)
@@ -93,6 +95,17 @@ class Settings(BaseSettings):
         if self.stripe_api_key is not None and self.stripe_webhook_secret is None:
             raise ValueError("SEATHOLD_STRIPE_API_KEY needs SEATHOLD_STRIPE_WEBHOOK_SECRET")
         return self
+
+    @field_validator("refund_brackets")
+    @classmethod
+    def require_sound_brackets(cls, text: str) -> str:
+        parse_brackets(text)
+        return text
+
+    @property
+    def brackets(self) -> tuple[Bracket, ...]:
+        """How much of a seat's price goes back, by the time left before the show."""
+        return parse_brackets(self.refund_brackets)
 
     @property
     def hold_limits(self) -> HoldLimits:

@@ -252,6 +252,7 @@ SENTENCES = {
     "RefundSettled": "The money was sent back.",
     "RefundReserved": "A refund was asked for.",
     "RefundAccepted": "The provider is sending the money back.",
+    "RefundRetried": "The bank could not credit the refund; it is sent again.",
     "RefundFailed": "The refund failed.",
     "BookingRefunding": "The whole booking is being refunded.",
     "BookingRestored": "The booking stands again.",

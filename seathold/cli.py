@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -191,6 +191,28 @@ def statement(
     day = date.date()
     lines = asyncio.run(command.read(Settings(), day))
     typer.echo(command.csv_of(day, lines) if as_csv else command.table_of(day, lines), nl=False)
+
+
+@app.command()
+def reconcile(
+    since: Annotated[
+        datetime, typer.Option(formats=["%Y-%m-%dT%H:%M:%SZ"], help="From when on, in UTC.")
+    ],
+    provider: Annotated[
+        str, typer.Option(help="Only this provider; else every one that is switched on.")
+    ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Compare and tell; change nothing.")
+    ] = False,
+) -> None:
+    """Compare our books with the providers' and repair; exit 1 when something is left."""
+    from infra.settings import Settings
+    from seathold import reconcile as command
+
+    run = command.run(
+        Settings(), since.replace(tzinfo=UTC), provider=provider or None, dry_run=dry_run
+    )
+    raise typer.Exit(asyncio.run(run))
 
 
 @app.command()

@@ -209,6 +209,7 @@ async def end_hold(
     uncertain: bool = False,
 ) -> StepOutcome:
     """Free the claims and write the end, in the caller's transaction and under its lock."""
+    tx.ledger.close(booking.id)
     labels = await tx.claims.free(booking.id)
     final = why.final_state
     ended = (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from domain.money import Money
-from domain.payment import ProviderPayment, ProviderRefund, ProviderSession
+from domain.payment import PaymentPage, ProviderPayment, ProviderRefund, ProviderSession
 from domain.payment_policy import PaymentMode
 
 
@@ -106,4 +106,17 @@ class PaymentGateway(Protocol):
 
     async def read_refund(self, reference: str) -> ProviderRefund:
         """A refund by the id that ``refund`` answered with: how it stands now."""
+        ...
+
+    async def list_payments(self, since: datetime, cursor: str | None = None) -> PaymentPage:
+        """Payments changed since a moment, a page at a time, oldest first where it can.
+
+        A change during the listing is on a later page, or in the list of the next moment. A
+        provider that lists by creation goes back as far as a pay page lives. ``session_id`` is
+        empty where the list does not name it.
+        """
+        ...
+
+    async def list_refunds(self, reference: str) -> Sequence[ProviderRefund]:
+        """Every refund of a payment, also those that nobody asked for through us."""
         ...

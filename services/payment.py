@@ -213,6 +213,7 @@ async def settle_refund(
         return
     subject = _subject(booking, receipt)
     tx.ledger.post(ledger.refund_settled(subject, refund.id, refund.amount))
+    tx.ledger.close(booking.id)
     if not await _is_confirming_attempt(tx, booking, receipt):
         await tx.payments.raise_status(receipt.payment_id, "refunded")
     settled = (
@@ -384,6 +385,7 @@ def _confirm(
     if receipt is not None:
         tx.payments.decide(receipt.id, Verdict.CONFIRMS)
         tx.ledger.post(ledger.confirmed(_subject(booking, receipt), receipt.paid))
+    tx.ledger.close(booking.id)
     tx.outbox.queue(booking_id=booking.id, user_id=booking.user_id, template="confirmation")
     paid_by = str(receipt.id) if receipt else None
     booking = tx.bookings.record(

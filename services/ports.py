@@ -78,6 +78,7 @@ class Refund:
     reason: str
     status: str
     amount: Money
+    tries: int = 0
 
 
 class Bookings(Protocol):
@@ -225,6 +226,10 @@ class Ledger(Protocol):
         """Append the posting; one that is there already changes nothing."""
         ...
 
+    def close(self, booking_id: UUID) -> None:
+        """At a workflow's end, under the booking's lock: a case, unless all decided money balances."""
+        ...
+
     async def balances(self, booking_id: UUID) -> list[Balance]:
         """What the booking's rows come to, by currency, and its refunds under way."""
         ...
@@ -243,8 +248,19 @@ class Refunds(Protocol):
         """Insert the parts, each out of its payment; ``told`` are ``reason`` and ``note``."""
         ...
 
-    async def accept(self, refund_id: UUID, reference: str) -> bool:
-        """Write the provider's id of a pending part; False when it is known already."""
+    async def accept(self, refund_id: UUID, reference: str, tries: int = 0) -> bool:
+        """Write the provider's id of the pending try number ``tries``; False: not that one now."""
+        ...
+
+    async def try_again(self, refund_id: UUID, reference: str | None, tries: int) -> bool:
+        """Give a pending refund, whose try failed at the provider, a new key for the next one.
+
+        False when this is not the try with number ``tries`` any more.
+        """
+        ...
+
+    async def came_back(self, refund_id: UUID) -> bool:
+        """A settled refund failed after all; False when it does not stand as settled."""
         ...
 
     async def settle(self, refund_id: UUID, status: str) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
-from domain.errors import Conflict, Unavailable
-from domain.payment import ProviderSession, SessionStatus
+from domain.errors import Conflict, NotFound, Unavailable
+from domain.payment import ProviderRefund, ProviderSession, SessionStatus
+from domain.refund import RETRY
 from services import capture, payment
 from services.gateway import PaymentGateway
 from services.payment import Recorded
-from services.ports import Attempt, UnitOfWork
+from services.ports import Attempt, Refund, UnitOfWork
+from services.refund_retry import try_again
 
 Gateways = Mapping[str, PaymentGateway]
 
@@ -85,6 +87,8 @@ async def send_refund(
 
     ``nothing_due`` when neither was decided.
 
+    ``retry``: the provider says that it failed, or will have none of it: send it again later,
+    under the new key that it has now. ``failed``: that was the last try, and a case is open.
     ``disputed``: the buyer's bank holds the money or has taken it, so nothing is sent.
 
     Raises:
@@ -105,19 +109,47 @@ async def send_refund(
     if receipt is not None and receipt.disputed:
         # Open: the end of the dispute starts this again. Lost: the buyer has the money.
         return "disputed"
-    answer = await gateways[refund.provider].refund(
-        refund.reference, key=refund.idempotency_key, amount=refund.amount
-    )
+    answer = await _ask_refund(gateways[refund.provider], refund)
     if answer.status == "pending":
-        # A repeat of a key answers as the first time, for ever: ask how the refund stands now.
-        answer = await gateways[refund.provider].read_refund(answer.reference)
+        async with begin.alone() as tx:
+            await tx.refunds.accept(refund.id, answer.reference, refund.tries)
+        raise Unavailable("The provider has not settled the refund yet.")
     async with begin() as tx:
+        if answer.status == "failed":
+            booking = await tx.bookings.lock(refund.booking_id)
+            assert booking is not None, "its refund has a row"
+            if await try_again(
+                tx,
+                booking,
+                refund.id,
+                reference=answer.reference or None,
+                tries=refund.tries,
+                request_id=request_id,
+            ):
+                return RETRY
         await payment.settle_refund(
             tx, receipt_id, status=answer.status, reference=answer.reference, request_id=request_id
         )
-    if answer.status != "succeeded":
-        raise Unavailable(f"The provider says the refund is {answer.status}.")
     return answer.status
+
+
+async def _ask_refund(gateway: PaymentGateway, refund: Refund) -> ProviderRefund:
+    """What becomes of the refund under its key; a clear no is a failure without a reference."""
+    try:
+        answer = await gateway.refund(
+            refund.reference, key=refund.idempotency_key, amount=refund.amount
+        )
+    except (Conflict, NotFound):
+        return ProviderRefund("", "failed")
+    if answer.status == "succeeded":
+        return answer
+    try:
+        # A repeat of a key answers as the first time, for ever: ask how the refund stands now.
+        return await gateway.read_refund(answer.reference)
+    except NotFound as error:
+        raise Unavailable(
+            "The provider does not know the refund that it has just named."
+        ) from error
 
 
 async def _expire(

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
-from domain import ids, ledger
+from domain import ledger
 from domain.booking import Booking, BookingState
-from domain.errors import Conflict, NotFound, Unavailable
+from domain.errors import Conflict, NotFound
 from domain.events import Event, EventType
 from domain.ledger import Account, Posting, Subject
 from domain.money import Money
 from domain.refund import (
+    BRACKETS,
+    Bracket,
     Quote,
     RefundPart,
     Standing,
+    parts_of,
     payment_disputed,
     quote,
     quote_sum,
-    split,
     state_of,
 )
 from services import case
-from services.gateway import PaymentGateway
-from services.ports import Transaction, UnitOfWork
+from services.ports import Transaction
 
 SYSTEM = "system"
 # What the booking's state makes of the payment that confirmed it, once every seat is given up.
@@ -57,7 +58,12 @@ class RefundWish:
     request_id: str | None
 
 
-async def reserve(tx: Transaction, booking_id: UUID, wish: RefundWish) -> int:
+async def reserve(
+    tx: Transaction,
+    booking_id: UUID,
+    wish: RefundWish,
+    brackets: tuple[Bracket, ...] = BRACKETS,
+) -> int:
     """Write the refund down before anybody is asked for money; its number.
 
     A repeat, by its key or for the seats of a refund that is under way, finds the first one.
@@ -73,8 +79,8 @@ async def reserve(tx: Transaction, booking_id: UUID, wish: RefundWish) -> int:
         raise payment_disputed()
     if booking.state is not BookingState.CONFIRMED:
         raise Conflict(f"The booking is {booking.state}; there is nothing to refund.")
-    told = judge(standing, wish)
-    parts = _parts(booking, standing, told, wish.request_key)
+    told = judge(standing, wish, brackets)
+    parts = parts_of(booking.id, standing, told, wish.request_key)
     await tx.refunds.add(
         booking.id,
         parts,
@@ -103,12 +109,12 @@ async def reserve(tx: Transaction, booking_id: UUID, wish: RefundWish) -> int:
     return parts[0].number
 
 
-def judge(standing: Standing, wish: RefundWish) -> Quote:
+def judge(standing: Standing, wish: RefundWish, brackets: tuple[Bracket, ...] = BRACKETS) -> Quote:
     """What the wish is worth now; raises as ``reserve`` says."""
     if wish.amount is not None:
         told = quote_sum(standing, wish.amount, wish.seats)
     else:
-        told = quote(standing, wish.seats)
+        told = quote(standing, wish.seats, brackets)
     if wish.expected is not None and wish.expected != told.amount:
         raise Conflict(
             "The refund is another sum by now; look at the quote and ask again.",
@@ -120,46 +126,15 @@ def judge(standing: Standing, wish: RefundWish) -> Quote:
     return told
 
 
-async def ask(
-    begin: UnitOfWork,
-    gateways: Mapping[str, PaymentGateway],
-    booking_id: UUID,
-    number: int,
-    *,
-    request_id: str | None,
-) -> None:
-    """Ask the provider for each part that it has not accepted yet, under the part's own key.
-
-    Raises:
-        Unavailable: the outcome is not known; ask again.
-        Conflict, NotFound: the provider's clear no, or ours: ``payment_disputed``.
-    """
-    async with begin.alone() as tx:
-        parts = await tx.refunds.parts(booking_id, number)
-        known = await tx.refunds.standing(booking_id)
-    assert known is not None, "its refund has rows"
-    for part in parts:
-        if not part.is_pending or part.reference is not None:
-            continue
-        async with begin.alone() as tx:
-            receipt = await tx.payments.receipt(part.provider_payment_id)
-        if receipt is not None and receipt.disputed:
-            raise payment_disputed()
-        answer = await gateways[part.provider].refund(
-            part.paid_reference, key=part.key, amount=Money(part.amount, known.currency)
-        )
-        if answer.status == "failed":
-            raise Conflict("The provider says the refund failed.", code="provider_refused")
-        async with begin() as tx:
-            await accept(tx, booking_id, part, answer.reference, request_id=request_id)
-
-
 async def accept(
     tx: Transaction, booking_id: UUID, part: RefundPart, reference: str, *, request_id: str | None
 ) -> None:
-    """The provider will pay this part: its seats go back on sale in the same transaction."""
+    """The provider will pay this part: its seats go back on sale in the same transaction.
+
+    They went before when this is another try.
+    """
     booking = await _booking(tx, booking_id)
-    if not await tx.refunds.accept(part.id, reference):
+    if not await tx.refunds.accept(part.id, reference, part.tries) or part.tries:
         return
     told = {"number": part.number, "refund_id": str(part.id), "amount": part.amount}
     events = [Event(EventType.REFUND_ACCEPTED, told)]
@@ -192,40 +167,13 @@ async def withdraw(
     ended = [
         part
         for part in standing.of(number)
-        if part.is_pending and part.reference is None and await tx.refunds.settle(part.id, "failed")
+        if part.is_pending and not part.was_accepted and await tx.refunds.settle(part.id, "failed")
     ]
     for part in ended:
         _post(tx, booking, part, ledger.refund_withdrawn)
+    tx.ledger.close(booking.id)
     if ended:
         await _told_failed(tx, booking, ended, request_id=request_id)
-
-
-async def settle(
-    begin: UnitOfWork,
-    gateways: Mapping[str, PaymentGateway],
-    booking_id: UUID,
-    number: int,
-    *,
-    request_id: str | None,
-) -> str:
-    """Read the accepted parts at the provider and record how they ended; the refund's outcome.
-
-    Raises:
-        Unavailable: a part is not settled yet, or the provider did not answer; ask again.
-    """
-    async with begin.alone() as tx:
-        parts = await tx.refunds.parts(booking_id, number)
-    for part in parts:
-        if not part.is_pending or part.reference is None:
-            continue
-        answer = await gateways[part.provider].read_refund(part.reference)
-        if answer.status == "pending":
-            raise Unavailable("The provider has not settled the refund yet.")
-        async with begin() as tx:
-            await record_end(tx, booking_id, part, answer.status, request_id=request_id)
-    async with begin.alone() as tx:
-        ends = {part.status for part in await tx.refunds.parts(booking_id, number)}
-    return "succeeded" if ends == {"succeeded"} else "failed"
 
 
 async def record_end(
@@ -239,6 +187,7 @@ async def record_end(
         await _told_failed(tx, booking, [part], request_id=request_id)
         return
     _post(tx, booking, part, ledger.refund_settled)
+    tx.ledger.close(booking.id)
     told = {"number": part.number, "refund_id": str(part.id), "amount": part.amount}
     events = [Event(EventType.REFUND_SETTLED, told), await _tell(tx, booking, part, "refund")]
     await _record(tx, booking, events, actor=f"provider:{part.provider}", request_id=request_id)
@@ -264,7 +213,7 @@ async def _told_failed(
             "number": part.number,
             "refund_id": str(part.id),
             "amount": part.amount,
-            "accepted": part.reference is not None,
+            "accepted": part.was_accepted,
         }
         # The buyer is told that a person looks at it, so one must.
         case.refund_failed(
@@ -347,28 +296,3 @@ def _same(standing: Standing, wish: RefundWish) -> int | None:
         if part.is_pending and part.seats and (wanted or set(part.seats) == set(wish.seats or ())):
             return part.number
     return None
-
-
-def _parts(
-    booking: Booking, standing: Standing, told: Quote, request_key: UUID
-) -> list[RefundPart]:
-    """One part for each payment that the sum is taken out of; the first gives up the seats."""
-    number = standing.next_number
-    taken = split(told.amount.amount, standing.purses)
-    return [
-        RefundPart(
-            id=ids.asked_refund_id(booking.id, number, part),
-            provider_payment_id=purse.id,
-            number=number,
-            part=part,
-            status="pending",
-            seats=told.seats if part == 1 else (),
-            amount=amount,
-            reference=None,
-            provider=purse.provider,
-            paid_reference="",
-            key=f"refund:{booking.id}:{number}" + (f":{part}" if part > 1 else ""),
-            request_key=request_key,
-        )
-        for part, (purse, amount) in enumerate(taken, 1)
-    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from domain.errors import Forbidden, NotFound
+from domain.refund import BRACKETS, Bracket
 from services import refund
 from services.desk import NO_BOOKING
 from services.ports import UnitOfWork
@@ -13,9 +14,15 @@ from services.refund import RefundWish
 
 
 class RefundDesk:
-    def __init__(self, begin: UnitOfWork, process: BookingProcess) -> None:
+    def __init__(
+        self,
+        begin: UnitOfWork,
+        process: BookingProcess,
+        brackets: tuple[Bracket, ...] = BRACKETS,
+    ) -> None:
         self._begin = begin
         self._process = process
+        self._brackets = brackets
 
     async def refund(
         self, booking_id: UUID, wish: RefundWish, *, user_id: UUID, is_staff: bool
@@ -33,7 +40,7 @@ class RefundDesk:
         if wish.amount is not None and not is_staff:
             raise Forbidden("Only staff may name a sum; name seats instead.")
         async with self._begin() as tx:
-            number = await refund.reserve(tx, booking_id, wish)
+            number = await refund.reserve(tx, booking_id, wish, self._brackets)
         try:
             await self._process.refund(booking_id, number, wish.request_id)
         except (ProcessAway, ProcessUnknown):

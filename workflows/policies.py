@@ -8,6 +8,7 @@ from typing import Any
 from temporalio.common import RetryPolicy
 
 from contracts.booking import PAYMENT_QUEUE
+from domain.limits import CASE_SECONDS, REFUND_RETRIES
 
 # A step on our own database: milliseconds; three quick tries bridge a lost connection. Longer
 # would keep the workflow task open past its heartbeat.
@@ -58,5 +59,31 @@ REFUND: dict[str, Any] = {
         backoff_coefficient=2.0,
         maximum_interval=timedelta(hours=1),
         maximum_attempts=0,
+    ),
+}
+
+# P8: a refund that failed at the provider is sent again so long after each failure. All of it is
+# over, and a person has the case, within a day.
+REFUND_RETRY_WAITS: tuple[timedelta, ...] = (
+    timedelta(minutes=10),
+    timedelta(minutes=50),
+    timedelta(hours=3),
+    timedelta(hours=6),
+    timedelta(hours=12),
+)
+assert len(REFUND_RETRY_WAITS) == REFUND_RETRIES
+assert sum(REFUND_RETRY_WAITS, timedelta()) < timedelta(seconds=CASE_SECONDS)
+
+# One provider's books against ours: pages of a list, hours of them after a long absence. The
+# activity tells of each page, so a dead worker is noticed, and the next one goes on from there.
+RECONCILE: dict[str, Any] = {
+    "task_queue": PAYMENT_QUEUE,
+    "start_to_close_timeout": timedelta(hours=1),
+    "heartbeat_timeout": timedelta(seconds=60),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(seconds=5),
+        backoff_coefficient=2.0,
+        maximum_interval=timedelta(minutes=1),
+        maximum_attempts=5,
     ),
 }

@@ -12,6 +12,7 @@ from temporalio.exceptions import FailureError
 from contracts.refund import RefundContract, RefundSteps
 from domain.steps import RefundInput, RefundResult
 from workflows import policies
+from workflows.refund_retries import until_ended
 from workflows.undo import UndoStack, to_the_end
 
 STORIES = {
@@ -48,10 +49,19 @@ class RefundWorkflow(RefundContract):
     async def _finish(self, input: RefundInput) -> RefundResult:
         """Settle, and tell Redis meanwhile: neither waits for the other to be there."""
         marks = asyncio.create_task(_durably(RefundSteps.release_refunded, input))
+
+        async def send_again() -> RefundResult:
+            await self._ask(input)
+            return await self._settle(input)
+
+        result = await until_ended(await self._settle(input), send_again)
+        await marks
+        return result
+
+    async def _settle(self, input: RefundInput) -> RefundResult:
         result: RefundResult = await workflow.execute_activity_method(
             RefundSteps.settle_refund, input, summary="see it settled", **policies.REFUND
         )
-        await marks
         return result
 
 

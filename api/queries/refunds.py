@@ -8,6 +8,7 @@ import orjson
 from fastapi import APIRouter, Query, Response
 
 from api.deps.read import CurrentUser, PathId, ReadConnection
+from api.deps.state import State
 from api.queries.bookings import visible
 from api.schemas.refunds import QuoteOut
 from domain.booking import BookingState
@@ -23,6 +24,7 @@ async def refund_quote(
     booking_id: PathId,
     user: CurrentUser,
     connection: ReadConnection,
+    state: State,
     seats: Annotated[str | None, Query(max_length=4000, examples=["C12,C13"])] = None,
 ) -> Response:
     """What giving up these seats, or all that are left, pays back now."""
@@ -32,5 +34,6 @@ async def refund_quote(
         raise payment_disputed()
     if standing is None or standing.state is not BookingState.CONFIRMED:
         raise Conflict(f"The booking is {booking['state']}; there is nothing to refund.")
-    told = quote(standing, seats.split(",") if seats is not None else None)
+    labels = seats.split(",") if seats is not None else None
+    told = quote(standing, labels, state.settings.brackets)
     return Response(orjson.dumps(told.as_json()), media_type="application/json")

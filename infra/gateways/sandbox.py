@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlencode
 
 import httpx2
 import orjson
@@ -14,6 +15,7 @@ from domain.errors import Conflict
 from domain.money import Money
 from domain.payment import (
     DisputeStatus,
+    PaymentPage,
     ProviderDispute,
     ProviderPayment,
     ProviderPaymentStatus,
@@ -108,6 +110,19 @@ class RefundAnswer(Answer):
     amount: Amount
     currency: Currency
     status: Literal["pending", "succeeded", "failed"]
+
+
+class PaymentList(Answer):
+    items: Annotated[list[PaymentAnswer], Field(max_length=1000)]
+    next: Annotated[str, Field(pattern=r"^[0-9]{1,20}$")] | None
+
+
+class ListedRefund(RefundAnswer):
+    idempotency_key: Annotated[str, Field(max_length=255)] | None
+
+
+class RefundList(Answer):
+    items: Annotated[list[ListedRefund], Field(max_length=1000)]
 
 
 ABILITIES = Abilities(can_void=True, min_session_seconds=0, settles_later=True, manual_capture=True)
@@ -209,6 +224,29 @@ class SandboxGateway:
         if answer.id != reference:
             raise unusable("the refund is not the one that was asked for")
         return ProviderRefund(reference=answer.id, status=answer.status)
+
+    async def list_payments(self, since: datetime, cursor: str | None = None) -> PaymentPage:
+        query = {"since": since.astimezone(UTC).isoformat().replace("+00:00", "Z")}
+        if cursor is not None:
+            query["cursor"] = cursor
+        answer = await self._call(PaymentList, "GET", f"/v1/payments?{urlencode(query)}")
+        payments = tuple(payment.as_payment() for payment in answer.items)
+        return PaymentPage(payments, answer.next)
+
+    async def list_refunds(self, reference: str) -> list[ProviderRefund]:
+        path = f"/v1/refunds?payment_id={checked_id(reference)}"
+        answer = await self._call(RefundList, "GET", path)
+        if any(refund.payment_id != reference for refund in answer.items):
+            raise unusable("the refunds are not of the payment that was asked for")
+        return [
+            ProviderRefund(
+                refund.id,
+                refund.status,
+                Money(refund.amount, refund.currency),
+                refund.idempotency_key,
+            )
+            for refund in answer.items
+        ]
 
     async def _end(self, reference: str, how: str, key: str) -> ProviderPayment:
         """End an authorisation; where that is refused, it may have ended before."""

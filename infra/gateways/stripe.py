@@ -15,13 +15,16 @@ import stripe
 from stripe.params import (
     PaymentIntentCancelParams,
     PaymentIntentCaptureParams,
+    PaymentIntentListParams,
     RefundCreateParams,
+    RefundListParams,
 )
 from stripe.params.checkout import SessionCreateParams, SessionCreateParamsPaymentIntentData
 
 from domain.errors import Conflict, NotFound
 from domain.money import Money
 from domain.payment import (
+    PaymentPage,
     ProviderDispute,
     ProviderPayment,
     ProviderRefund,
@@ -30,12 +33,14 @@ from domain.payment import (
 )
 from domain.payment_policy import PaymentMode
 from infra.gateways.stripe_answers import (
+    REFUND_KEY,
     DisputeList,
     IntentAnswer,
+    IntentList,
     RefundAnswer,
+    RefundList,
     SessionAnswer,
     SessionList,
-    from_stripe,
     to_stripe,
 )
 from infra.gateways.wire import (
@@ -59,6 +64,9 @@ KEY = re.compile(r"(?:sk|rk)_(?:test|live)_[A-Za-z0-9_]{1,250}")
 MIN_SESSION_SECONDS = 30 * 60
 # Stripe's shortest life, and half an hour in which a repeat of the opening is still taken.
 SESSION_OUTLIVES_HOLD = timedelta(seconds=2 * MIN_SESSION_SECONDS)
+PAGE_SIZE = 100
+# A payment is created when the page is first tried, and may be paid for as long as the page lives.
+LISTED_EARLIER = timedelta(hours=3)
 EXPAND = ["payment_intent.latest_charge"]
 REPLAYED = "idempotent-replayed"
 ABILITIES = Abilities(
@@ -218,16 +226,23 @@ class StripeGateway:
                 code="provider_refused",
                 provider_code="wrong_currency",
             )
-        wish: RefundCreateParams = {"payment_intent": reference, "amount": to_stripe(amount)}
+        # Stripe forgets a key after a day; what was sent under it before is found by its name.
+        for known in await self.list_refunds(reference):
+            if known.key == key:
+                return _same_refund(known, amount)
+        wish: RefundCreateParams = {
+            "payment_intent": reference,
+            "amount": to_stripe(amount),
+            "metadata": {REFUND_KEY: key},
+        }
         answer, is_replay = await self._ask(
             RefundAnswer, self._refunds.create_async(wish, {"idempotency_key": key})
         )
         if is_replay:  # as it was when the key came first; it may have settled or failed since
             answer, _ = await self._ask(RefundAnswer, self._refunds.retrieve_async(answer.id))
-        given = (answer.payment_intent, from_stripe(answer.amount, answer.currency))
-        if given != (reference, amount):
+        if answer.payment_intent != reference:
             raise unusable("the refund is not the one that was asked for")
-        return ProviderRefund(reference=answer.id, status=answer.outcome)
+        return _same_refund(answer.as_refund(), amount)
 
     async def read_refund(self, reference: str) -> ProviderRefund:
         answer, _ = await self._ask(
@@ -236,6 +251,26 @@ class StripeGateway:
         if answer.id != reference:
             raise unusable("the refund is not the one that was asked for")
         return ProviderRefund(reference=answer.id, status=answer.outcome)
+
+    async def list_payments(self, since: datetime, cursor: str | None = None) -> PaymentPage:
+        """By creation, newest first: Stripe cannot list by change, so from well before ``since``."""
+        wish: PaymentIntentListParams = {
+            "created": {"gte": int((since - LISTED_EARLIER).timestamp())},
+            "limit": PAGE_SIZE,
+            "expand": ["data.latest_charge"],
+        }
+        if cursor is not None:
+            wish["starting_after"] = checked_id(cursor)
+        answer, _ = await self._ask(IntentList, self._intents.list_async(wish))
+        return answer.as_page()
+
+    async def list_refunds(self, reference: str) -> list[ProviderRefund]:
+        """At most a hundred: a payment with more is ``Unavailable``, for a person to look at."""
+        wish: RefundListParams = {"payment_intent": checked_id(reference), "limit": PAGE_SIZE}
+        answer, _ = await self._ask(RefundList, self._refunds.list_async(wish))
+        if answer.has_more or any(one.payment_intent != reference for one in answer.data):
+            raise unusable("the refunds are not those of one payment")
+        return [refund.as_refund() for refund in answer.data]
 
     async def session_id_of(self, event: Mapping[str, Any]) -> str | None:
         """As the port says. Events of charges, refunds and disputes name only the PaymentIntent."""
@@ -365,6 +400,12 @@ def _require_success(answer: httpx2.Response, body: bytes) -> None:
         is_object = False
     if not is_object:
         raise unusable("the answer is not a JSON object")
+
+
+def _same_refund(answer: ProviderRefund, amount: Money) -> ProviderRefund:
+    if answer.amount != amount:
+        raise unusable("the refund is not the one that was asked for")
+    return ProviderRefund(reference=answer.reference, status=answer.status)
 
 
 def _id(value: object) -> str | None:

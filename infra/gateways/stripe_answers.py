@@ -11,9 +11,11 @@ from domain.errors import Conflict
 from domain.money import MINOR_DIGITS, Money
 from domain.payment import (
     DisputeStatus,
+    PaymentPage,
     ProviderDispute,
     ProviderPayment,
     ProviderPaymentStatus,
+    ProviderRefund,
     ProviderSession,
     SessionStatus,
 )
@@ -21,6 +23,9 @@ from infra.gateways.wire import Amount, Answer, Id, WebUrl, unusable
 
 # Stripe counts like ISO 4217 (JPY in whole yen, KWD in thousandths) but for these three.
 DIGITS_AT_STRIPE = {"ISK": 2, "UGX": 2, "MGA": 0}
+
+# Under this name a refund at Stripe carries the key it was asked for under.
+REFUND_KEY = "refund_key"
 
 Currency = Annotated[str, Field(pattern=r"^[a-z]{3}$")]
 
@@ -183,6 +188,17 @@ class IntentAnswer(Answer):
         return charge
 
 
+class IntentList(Answer):
+    data: Annotated[list[IntentAnswer], Field(max_length=100)]
+    has_more: bool
+
+    def as_page(self) -> PaymentPage:
+        """Intents that nobody has tried to pay are left out; the list does not name the pages."""
+        found = [intent.as_payment("") for intent in self.data]
+        last = self.data[-1].id if self.has_more and self.data else None
+        return PaymentPage(tuple(payment for payment in found if payment), last)
+
+
 class SessionAnswer(Answer):
     """A Checkout Session; ``payment_intent`` is expanded, or an id where that was not asked."""
 
@@ -239,6 +255,11 @@ class RefundAnswer(Answer):
     amount: Amount
     currency: Currency
     status: Literal["pending", "requires_action", "succeeded", "failed", "canceled"]
+    metadata: dict[str, str] | None = None
+
+    def as_refund(self) -> ProviderRefund:
+        key = (self.metadata or {}).get(REFUND_KEY)
+        return ProviderRefund(self.id, self.outcome, from_stripe(self.amount, self.currency), key)
 
     @property
     def outcome(self) -> str:
@@ -249,3 +270,8 @@ class RefundAnswer(Answer):
             case "failed" | "canceled":
                 return "failed"
         return "pending"
+
+
+class RefundList(Answer):
+    data: Annotated[list[RefundAnswer], Field(max_length=100)]
+    has_more: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from domain.money import Money
 from domain.payment import ProviderPayment, Verdict
 from domain.payment_policy import PaymentMode
 from domain.payment_status import PaymentStatus, rank
+from domain.polling import SCHEDULE
 from infra.postgres.database import Session
 from services.ports import Attempt, Receipt, Refund
 
@@ -38,10 +40,10 @@ INSERT INTO payments (id, booking_id, attempt, provider, status, amount, currenc
 VALUES (:id, :booking_id, :attempt, :provider, :status, :amount, :currency, :return_url,
         :mode, :expires_at)
 """)
-# First poll after 30 seconds: by then a webhook that will come has mostly come.
 SET_SESSION = text("""
 UPDATE payments SET session_id = :session_id, checkout_url = :checkout_url,
-    next_poll_at = clock_timestamp() + interval '30 seconds', updated_at = clock_timestamp()
+    next_poll_at = clock_timestamp() + make_interval(secs => :first_poll),
+    updated_at = clock_timestamp()
 WHERE id = :id AND session_id IS NULL
 RETURNING *
 """)
@@ -109,8 +111,9 @@ WHERE id = :id AND status <> 'succeeded' AND status <> :status
 
 
 class PostgresPayments:
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, first_poll: timedelta = SCHEDULE.first) -> None:
         self._session = session
+        self._first_poll = first_poll.total_seconds()
 
     async def attempts(self, booking_id: UUID) -> list[Attempt]:
         return [as_attempt(row) for row in await self._session.all(ATTEMPTS, booking_id=booking_id)]
@@ -139,7 +142,11 @@ class PostgresPayments:
 
     async def set_session(self, payment_id: UUID, session_id: str, checkout_url: str) -> Attempt:
         row = await self._session.one(
-            SET_SESSION, id=payment_id, session_id=session_id, checkout_url=checkout_url
+            SET_SESSION,
+            id=payment_id,
+            session_id=session_id,
+            checkout_url=checkout_url,
+            first_poll=self._first_poll,
         ) or await self._session.one(ATTEMPT, id=payment_id)
         if row is None:
             raise LookupError(f"payment {payment_id} has no row")
@@ -281,4 +288,5 @@ def _refund(row: Any) -> Refund:
         reason=row.reason,
         status=row.status,
         amount=Money(row.amount, row.currency),
+        tries=row.tries,
     )

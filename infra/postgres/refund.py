@@ -52,8 +52,21 @@ FROM bookings WHERE id = :booking_id
 """)
 
 ACCEPT = text("""
-UPDATE refunds SET accepted_at = clock_timestamp(), reference = :reference
-WHERE id = :id AND status = 'pending' AND accepted_at IS NULL
+UPDATE refunds SET accepted_at = coalesce(accepted_at, clock_timestamp()), reference = :reference
+WHERE id = :id AND status = 'pending' AND reference IS NULL AND tries = :tries
+""")
+
+# The key is new, so only the provider's word that the last one had no effect may lead here.
+TRY_AGAIN = text("""
+UPDATE refunds SET tries = tries + 1, reference = NULL,
+    failed = array_append(failed, coalesce(CAST(:reference AS text), reference, 'refused')),
+    idempotency_key = split_part(idempotency_key, '#', 1) || '#' || (tries + 2)
+WHERE id = :id AND status = 'pending' AND tries = :tries
+""")
+
+CAME_BACK = text("""
+UPDATE refunds SET status = 'failed', settled_at = clock_timestamp()
+WHERE id = :id AND status = 'succeeded'
 """)
 
 SETTLE = text("""
@@ -126,8 +139,18 @@ class PostgresRefunds:
             )
         await self._session.flush()
 
-    async def accept(self, refund_id: UUID, reference: str) -> bool:
-        return await self._session.change(ACCEPT, id=refund_id, reference=reference) == 1
+    async def accept(self, refund_id: UUID, reference: str, tries: int = 0) -> bool:
+        changed = await self._session.change(ACCEPT, id=refund_id, reference=reference, tries=tries)
+        return changed == 1
+
+    async def try_again(self, refund_id: UUID, reference: str | None, tries: int) -> bool:
+        changed = await self._session.change(
+            TRY_AGAIN, id=refund_id, reference=reference, tries=tries
+        )
+        return changed == 1
+
+    async def came_back(self, refund_id: UUID) -> bool:
+        return await self._session.change(CAME_BACK, id=refund_id) == 1
 
     async def settle(self, refund_id: UUID, status: str) -> bool:
         return await self._session.change(SETTLE, id=refund_id, status=status) == 1
@@ -156,4 +179,5 @@ def _part(row: Any) -> RefundPart:
         paid_reference=row.paid_reference,
         key=row.idempotency_key,
         request_key=row.request_key,
+        tries=row.tries,
     )

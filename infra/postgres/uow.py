@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from uuid import UUID
 
+from domain.polling import SCHEDULE
 from infra.postgres import outbox
 from infra.postgres.audit import PostgresAudit
 from infra.postgres.booking import PostgresBookings
@@ -36,11 +38,11 @@ class PostgresOutbox:
 class PostgresTransaction:
     """The tables of one open transaction, by noun."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, first_poll: timedelta = SCHEDULE.first) -> None:
         self.session = session
         self.bookings = PostgresBookings(session)
         self.claims = PostgresSeatClaims(session)
-        self.payments = PostgresPayments(session)
+        self.payments = PostgresPayments(session, first_poll)
         self.ledger = PostgresLedger(session)
         self.refunds = PostgresRefunds(session)
         self.disputes = PostgresDisputes(session)
@@ -50,15 +52,18 @@ class PostgresTransaction:
 
 
 class PostgresUnitOfWork:
-    def __init__(self, database: Database) -> None:
+    """``first_poll``: how long after checkout a payment is first read again."""
+
+    def __init__(self, database: Database, first_poll: timedelta = SCHEDULE.first) -> None:
         self._database = database
+        self._first_poll = first_poll
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[PostgresTransaction]:
         async with self._database.transaction() as session:
-            yield PostgresTransaction(session)
+            yield PostgresTransaction(session, self._first_poll)
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[PostgresTransaction]:
         async with self._database.statements() as session:
-            yield PostgresTransaction(session)
+            yield PostgresTransaction(session, self._first_poll)

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 
 from domain.limits import REQUEST_TTL_SECONDS
+from domain.polling import SCHEDULE, PollSchedule
 from domain.steps import BookingInput, SeatChoice
 from infra.postgres.database import Database
 from infra.postgres.idempotency import KEPT_SECONDS
@@ -42,16 +43,16 @@ UPDATE webhook_inbox SET reason = :reason,
 WHERE id = :id AND status = 'pending'
 """)
 
-# 30 s after checkout, then 30 s, 2 min and 5 min apart; a page that nobody could close is asked
-# after every hour for a week.
+# The steps of domain.polling come as numbers: the shortest pace whose end is not yet reached.
 TAKE_POLLS = text("""
 UPDATE payments SET polls = polls + 1, last_read_at = now(),
-    next_poll_at = CASE
-        WHEN now() > payments.created_at + interval '7 days' THEN NULL
-        WHEN bookings.payment_uncertain THEN now() + interval '1 hour'
-        WHEN polls = 0 THEN now() + interval '30 seconds'
-        WHEN polls = 1 THEN now() + interval '2 minutes'
-        ELSE now() + interval '5 minutes' END
+    next_poll_at = now() + (
+        SELECT CASE WHEN bookings.payment_uncertain THEN greatest(min(every), :uncertain)
+               ELSE min(every) END * interval '1 second'
+        FROM unnest(CAST(:untils AS float8[]), CAST(:paces AS float8[])) AS step (until, every)
+        WHERE payments.created_at + until * interval '1 second' > now()
+        HAVING count(*) > 0
+    )
 FROM bookings
 WHERE bookings.id = payments.booking_id AND payments.id IN (
     SELECT id FROM payments WHERE next_poll_at <= now()
@@ -100,6 +101,7 @@ WHERE status = 'authorised' AND updated_at < now() - make_interval(secs => :seco
 ORDER BY created_at LIMIT :limit
 """)
 
+# Those that failed and wait to be sent again come last, here and below.
 # While a dispute is open nothing is sent; when it is won, that news starts the refund again.
 PENDING_REFUNDS = text("""
 SELECT provider_payment_id FROM refunds
@@ -108,7 +110,7 @@ WHERE status = 'pending' AND number IS NULL
       SELECT FROM provider_payments WHERE id = refunds.provider_payment_id AND disputed
   )
   AND created_at < now() - make_interval(secs => :seconds)
-ORDER BY created_at LIMIT :limit
+ORDER BY tries, created_at LIMIT :limit
 """)
 
 # Those that wait only for the bank come last: however many, they keep no other from its start.
@@ -117,7 +119,7 @@ SELECT booking_id, number FROM refunds
 WHERE status = 'pending' AND number IS NOT NULL
   AND created_at < now() - make_interval(secs => :seconds)
 GROUP BY booking_id, number
-ORDER BY bool_and(accepted_at IS NOT NULL), min(created_at) LIMIT :limit
+ORDER BY bool_and(accepted_at IS NOT NULL), max(tries), min(created_at) LIMIT :limit
 """)
 
 SWEEP_KEYS = text("""
@@ -142,9 +144,16 @@ DELETE FROM refresh_tokens WHERE ctid = ANY (ARRAY(
 class PostgresWorkQueue:
     """Every step here is one statement: its own transaction, without a BEGIN and a COMMIT."""
 
-    def __init__(self, database: Database, limits: HoldLimits) -> None:
+    def __init__(
+        self, database: Database, limits: HoldLimits, polls: PollSchedule = SCHEDULE
+    ) -> None:
         self._database = database
         self._limits = limits
+        self._polls = {
+            "untils": [step.until.total_seconds() for step in polls.steps],
+            "paces": [step.every.total_seconds() for step in polls.steps],
+            "uncertain": polls.uncertain.total_seconds(),
+        }
 
     async def _rows(self, statement: TextClause, **values: Any) -> list[Any]:
         async with self._database.statements() as session:
@@ -180,7 +189,8 @@ class PostgresWorkQueue:
         await self._change(PUT_BACK_INBOX, id=row_id, seconds=seconds, reason=reason)
 
     async def take_polls(self, limit: int) -> Sequence[Attempt]:
-        return [as_attempt(row) for row in await self._rows(TAKE_POLLS, limit=limit)]
+        rows = await self._rows(TAKE_POLLS, limit=limit, **self._polls)
+        return [as_attempt(row) for row in rows]
 
     async def booking_input(self, booking_id: UUID) -> BookingInput | None:
         rows = await self._rows(INPUT, id=booking_id)

@@ -673,6 +673,7 @@ def upgrade() -> None:
             server_default=sa.text("clock_timestamp()"),
             nullable=False,
         ),
+        sa.Column("reconciled_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.CheckConstraint(
             "decision IN ('confirms', 'late', 'duplicate', 'mismatch', 'cancelled', 'refused')",
             name=op.f("provider_payments_decision_check"),
@@ -715,6 +716,13 @@ def upgrade() -> None:
         ["created_at"],
         unique=False,
         postgresql_where=sa.text("status = 'authorised'"),
+    )
+    op.create_index(
+        "provider_payments_unreconciled_idx",
+        "provider_payments",
+        ["provider", "created_at"],
+        unique=False,
+        postgresql_where=sa.text("reconciled_at IS NULL"),
     )
     op.create_table(
         "disputes",
@@ -773,6 +781,13 @@ def upgrade() -> None:
         sa.Column("amount", sa.BigInteger(), nullable=False),
         sa.Column("currency", sa.Text(), nullable=False),
         sa.Column("reference", sa.Text(), nullable=True),
+        sa.Column("tries", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column(
+            "failed",
+            postgresql.ARRAY(sa.Text()),
+            server_default=sa.text("'{}'::text[]"),
+            nullable=False,
+        ),
         sa.Column("number", sa.Integer(), nullable=True),
         sa.Column("part", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column(
@@ -823,6 +838,21 @@ def upgrade() -> None:
         ["created_at"],
         unique=False,
         postgresql_where=sa.text("status = 'pending'"),
+    )
+    op.create_table(
+        "reconciliations",
+        sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("watermark", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column(
+            "finished_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column("compared", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("repaired", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("left_over", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.PrimaryKeyConstraint("provider", name=op.f("reconciliations_pkey")),
     )
     op.create_table(
         "ledger_entries",
@@ -932,6 +962,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.drop_table("ledger_entries")
+    op.drop_table("reconciliations")
     op.execute("DROP FUNCTION ledger_is_append_only, ledger_must_balance")
     op.drop_index(
         "cases_unresolved_idx",

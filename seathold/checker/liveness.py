@@ -52,6 +52,12 @@ UNSEEN_CASES = """
 SELECT id, kind, opened_at FROM cases
 WHERE status = 'open' AND opened_at < now() - interval '24 hours'
 """
+# A refund that nobody has answered is a case after a day, and the run that opens it comes often.
+UNHEARD_REFUNDS = """
+SELECT refunds.id, refunds.created_at FROM refunds JOIN bookings ON bookings.id = booking_id
+WHERE status = 'pending' AND reference IS NULL AND case_id IS NULL
+  AND refunds.created_at < now() - interval '25 hours'
+"""
 
 
 def l1(world: World) -> Iterator[str]:
@@ -89,6 +95,11 @@ def l6(world: World) -> Iterator[str]:
     yield from world.found(UNSEEN_CASES, "case {id} ({kind}) of {opened_at} is nobody's yet")
 
 
+def l7(world: World) -> Iterator[str]:
+    """L7 A refund whose outcome nobody knows after a day has a case."""
+    yield from world.found(UNHEARD_REFUNDS, "refund {id} of {created_at} has no outcome, no case")
+
+
 def _differences(world: World) -> set[str]:
     running = asyncio.run(_running(world))
     wanted = {f"booking-{row['id']}" for row in world.now(OPEN)}
@@ -109,4 +120,4 @@ async def _running(world: World) -> set[str]:
         raise NotRun(f"Temporal did not answer: {error}", unreachable=True) from error
 
 
-CHECKS = (l1, l2, l5, l6)
+CHECKS = (l1, l2, l5, l6, l7)

@@ -196,6 +196,17 @@ IN_THE_DATABASE: list[tuple[str, str, Spoil]] = [
     ("L5", "no reason", by("UPDATE webhook_inbox SET reason = NULL")),
     ("L6", "unseen", by("UPDATE cases SET opened_at = now() - interval '25 hours'")),
     (
+        "L7",
+        "refund unheard",
+        by(
+            "UPDATE refunds SET status = 'pending', reference = NULL,"
+            " created_at = now() - interval '26 hours' WHERE booking_id = %(id)s",
+            id=CANCELLED,
+        ),
+    ),
+    ("M3", "too many tries", by("UPDATE refunds SET tries = 6, failed = '{1,2,3,4,5,6}'")),
+    ("M3", "tried again unasked", by("UPDATE refunds SET tries = 1")),
+    (
         "M2",
         "confirmed unpaid",
         by("UPDATE bookings SET state = 'confirmed' WHERE id = %(id)s", id=HELD),

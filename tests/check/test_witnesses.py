@@ -67,6 +67,51 @@ def test_refund_key_with_two_effects_is_found(checker: Checker, witnesses: Witne
     assert checker.with_status("BREACH") == {"M3"}
 
 
+def test_two_tries_of_a_refund_that_both_paid_are_found(
+    checker: Checker, witnesses: Witnesses
+) -> None:
+    """A new key for what had been paid under the first: the buyer has it twice."""
+    again = {**provider_refund("pay_extra", 2 * PRICE), "id": "ref_again"}
+    again["idempotency_key"] += "#2"
+    witnesses.ledger["refunds"].append(again)
+    checker.run()
+    assert checker.with_status("BREACH") == {"M3"}
+
+
+def test_a_try_that_failed_before_the_one_that_paid_is_no_breach(
+    checker: Checker, witnesses: Witnesses, db: Connection
+) -> None:
+    failed = {**provider_refund("pay_extra", 2 * PRICE), "id": "ref_first", "status": "failed"}
+    witnesses.ledger["refunds"].append(failed)
+    for refund in witnesses.ledger["refunds"]:
+        if refund["id"] == "ref_pay_extra":
+            refund["idempotency_key"] += "#2"
+    db.execute(
+        "UPDATE refunds SET idempotency_key = idempotency_key || '#2', tries = 1,"
+        " failed = '{ref_first}' WHERE idempotency_key = 'key-pay_extra'"
+    )
+    checker.run()
+    assert checker.with_status("BREACH") == set()
+
+
+def test_open_case_explains_money_of_nobodys(
+    checker: Checker, witnesses: Witnesses, db: Connection
+) -> None:
+    """By its page, until the case is resolved; our books differ all the time."""
+    witnesses.ledger["payments"].append(provider_payment("pay_x", "nobody", PRICE))
+    checker.run()
+    assert checker.with_status("BREACH") == {"M1", "M4"}
+    db.execute(
+        "INSERT INTO cases (id, kind, dedupe, summary)"
+        " VALUES (gen_random_uuid(), 'unknown_payment', 'unknown_payment:sandbox:ses_nobody', 'x')"
+    )
+    checker.run()
+    assert checker.with_status("BREACH") == {"M4"}
+    db.execute("UPDATE cases SET status = 'resolved', resolution = 'x', resolved_at = now()")
+    checker.run()
+    assert checker.with_status("BREACH") == {"M1", "M4"}
+
+
 def test_open_case_explains_money_that_was_kept(
     checker: Checker, witnesses: Witnesses, db: Connection
 ) -> None:

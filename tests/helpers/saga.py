@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -25,12 +26,15 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.booking import DatabaseBookingActivities
 from activities.capture import GatewayCaptureActivities
+from activities.reconcile import ReconcileActivities
 from activities.refund import RefundActivities
 from activities.session import GatewayActivities
 from contracts.booking import BOOKING_QUEUE, PAYMENT_QUEUE, booking_workflow_id
 from domain.payment_policy import PaymentMode
+from domain.polling import SCHEDULE
 from domain.steps import BookingInput
 from infra.postgres.database import Database
+from infra.postgres.reconcile import PostgresProviderBooks
 from infra.postgres.uow import PostgresUnitOfWork
 from infra.postgres.work import PostgresWorkQueue
 from infra.temporal import TemporalBookingProcess
@@ -38,11 +42,14 @@ from services.desk import BookingDesk, Caller
 from services.gateway import PaymentGateway
 from services.payment_news import PaymentNews
 from services.preclaim import SeatPreclaims
+from services.reconcile import Reconciler
+from services.reconcile_refunds import RefundRepair
 from services.reserve import Reserver
 from services.work import HoldLimits
 from tests.helpers.eventually import eventually
 from workflows.booking import BookingWorkflow
 from workflows.late_payment import LatePaymentWorkflow
+from workflows.reconcile import ReconcileWorkflow
 from workflows.refund import RefundWorkflow
 
 LIMITS = HoldLimits(600, 1800, 2, 0.2, 20, 3)
@@ -102,12 +109,14 @@ class Saga:
     preclaims: SeatPreclaims
     gateways: Mapping[str, PaymentGateway]
     mode: PaymentMode = PaymentMode.CAPTURE
+    first_poll: timedelta = SCHEDULE.first
 
     def __post_init__(self) -> None:
-        self.begin = PostgresUnitOfWork(self.database)
+        self.begin = PostgresUnitOfWork(self.database, self.first_poll)
         self.process = TemporalBookingProcess(self.client)
         self.work = PostgresWorkQueue(self.database, LIMITS)
         self.news = PaymentNews(self.begin, self.gateways, self.process, self.work, self.preclaims)
+        self.books = PostgresProviderBooks(self.database)
         self.reserver = Reserver(self.begin, self.preclaims, self.process)
         self.desk = BookingDesk(
             self.begin, self.process, self.work, self.news, self.gateways, LIMITS, self.mode
@@ -138,7 +147,7 @@ class Saga:
             Worker(
                 self.client,
                 task_queue=BOOKING_QUEUE,
-                workflows=[BookingWorkflow, LatePaymentWorkflow, RefundWorkflow],
+                workflows=[BookingWorkflow, LatePaymentWorkflow, RefundWorkflow, ReconcileWorkflow],
                 activities=local,
                 no_remote_activities=True,
                 interceptors=interceptors,
@@ -155,11 +164,16 @@ class Saga:
                     sessions.send_refund,
                     *captures.steps,
                     *refunds.steps,
+                    ReconcileActivities(self.reconciler()).reconcile,
                 ],
                 interceptors=interceptors,
             ),
         ):
             yield
+
+    def reconciler(self, *, dry_run: bool = False) -> Reconciler:
+        repair = RefundRepair(self.begin, self.books, self.process)
+        return Reconciler(self.begin, self.gateways, self.news, self.books, repair, dry_run=dry_run)
 
     async def reserve(self, input: BookingInput) -> str:
         """Reserve as the API does; a ``pending`` (a busy machine's 202) is waited out."""

@@ -72,6 +72,7 @@ class StripeTown(httpx2.AsyncBaseTransport):
         }
         intent = {
             "id": f"pi_{uuid4().hex}",
+            "created": int(time.time()),
             "status": INTENT[outcome],
             "amount": paid,
             "currency": (currency or page["currency"]).lower(),
@@ -164,8 +165,8 @@ class StripeTown(httpx2.AsyncBaseTransport):
         match (request.method, *request.url.path.split("/")[2:]):
             case ("POST", "checkout", "sessions"):
                 return self._open(wish)
-            case ("GET", "checkout", "sessions"):
-                return self._pages_of(wish["payment_intent"])
+            case ("GET", *path) if path[-1] in ("sessions", "payment_intents", "refunds"):
+                return self._list(path[-1], wish)
             case ("GET", "checkout", "sessions", id_):
                 return self._page(id_, expand)
             case ("POST", "checkout", "sessions", id_, "expire"):
@@ -208,10 +209,6 @@ class StripeTown(httpx2.AsyncBaseTransport):
             page["payment_intent"] = self.intents[page["payment_intent"]]
         return page
 
-    def _pages_of(self, payment: str) -> Json:
-        pages = self.sessions.values()
-        return {"data": [page for page in pages if page["payment_intent"] == payment]}
-
     def _disputes_of(self, payment: str) -> Json:
         dispute = self.disputes.get(payment)
         return {"data": [dispute] if dispute else []}
@@ -249,8 +246,23 @@ class StripeTown(httpx2.AsyncBaseTransport):
             "amount": amount,
             "currency": intent["currency"],
             "status": status,
+            "metadata": {"refund_key": wish["metadata[refund_key]"]},
         }
         return dict(self.refunds[id_])
+
+    def _list(self, what: str, wish: dict[str, str]) -> Json:
+        """Newest first; two payments to a page, so that a longer list must be paged through."""
+        if what == "payment_intents":
+            since = int(wish["created[gte]"])
+            made = [one for one in self.intents.values() if one["created"] >= since][::-1]
+            last = wish.get("starting_after")
+            after = [one["id"] for one in made].index(last) + 1 if last else 0
+            return {"data": made[after : after + 2], "has_more": len(made) > after + 2}
+        things = self.sessions if what == "sessions" else self.refunds
+        if what == "refunds":
+            known(self.intents, wish["payment_intent"])
+        found = [one for one in things.values() if one["payment_intent"] == wish["payment_intent"]]
+        return {"data": found[::-1], "has_more": False}
 
 
 def known(things: dict[str, Json], id_: str) -> Json:

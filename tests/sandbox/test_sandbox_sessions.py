@@ -110,7 +110,7 @@ def test_what_does_not_exist_is_a_404(sandbox: Sandbox, method: str, path: str) 
 
 
 def test_a_wrong_method_is_a_405(sandbox: Sandbox) -> None:
-    answer = sandbox.get("/v1/refunds")
+    answer = sandbox.get("/v1/payments/x/void")
     assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
 
 

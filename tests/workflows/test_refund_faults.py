@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 
 from contracts.refund import refund_workflow_id
 from domain.errors import Conflict
+from domain.limits import REFUND_RETRIES
 from domain.steps import BookingInput
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
 from tests.helpers.saga import Fault, Saga
 from tests.sandbox.process import NO_FAULTS, Sandbox
 from tests.workflows.test_refunds import ask, refunds, result, sold
+from workflows import policies
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refunds that failed are sent again without a wait."""
+    waits = (timedelta(milliseconds=10),) * REFUND_RETRIES
+    monkeypatch.setattr(policies, "REFUND_RETRY_WAITS", waits)
 
 
 @pytest.fixture
@@ -141,7 +151,7 @@ async def test_seats_go_free_when_the_provider_accepts_and_the_end_waits_for_the
     assert await saga.state(input) == "refunded"
 
 
-@pytest.mark.usefixtures("worker")
+@pytest.mark.usefixtures("worker", "at_once")
 async def test_money_that_the_bank_sends_back_after_all_keeps_the_booking_visible(
     saga: Saga, hall: Hall, faulty: Sandbox
 ) -> None:
@@ -149,6 +159,7 @@ async def test_money_that_the_bank_sends_back_after_all_keeps_the_booking_visibl
     await sold(saga, input, faulty)
     faulty.configure(refund_outcome="pending")
     await ask(saga, input)
+    faulty.configure(refund_outcome="failed")
     await settle_at_the_bank(saga, input, faulty, "failed")
     assert await result(saga, input) == "failed"
     assert await saga.state(input) == "refund_pending"

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from temporalio import workflow
@@ -18,7 +20,8 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
 
-from contracts.booking import BookingContract
+from contracts.booking import BOOKING_QUEUE, BookingContract
+from contracts.reconcile import ReconcileContract, ReconcileInput
 from contracts.refund import refund_workflow_id
 from domain.errors import Conflict
 from domain.steps import BookingInput, BookingResult, CancelRequest, ExtendRequest
@@ -26,12 +29,14 @@ from infra.payloads import DATA_CONVERTER
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
 from tests.helpers.saga import SANDBOXED, Saga
-from tests.sandbox.process import Sandbox
+from tests.sandbox.process import NO_FAULTS, Sandbox
 from tests.workflows.promise_paths import PROMISE_PATHS
 from tests.workflows.test_booking_paths import pay, tell
 from tests.workflows.test_refunds import ask, result, sold
+from workflows import policies
 from workflows.booking import BookingWorkflow
 from workflows.late_payment import LatePaymentWorkflow
+from workflows.reconcile import ReconcileWorkflow
 from workflows.refund import RefundWorkflow
 
 HISTORIES = Path(__file__).parents[1] / "histories"
@@ -162,6 +167,44 @@ async def refund_refused(saga: Saga, hall: Hall, provider: Sandbox) -> str:
     return refund_workflow_id(input.booking_id, number)
 
 
+async def refund_retried(saga: Saga, hall: Hall, provider: Sandbox) -> str:
+    """The bank could not credit it twice; the third sending, under a third key, is taken."""
+    input = hall.input()
+    waits = policies.REFUND_RETRY_WAITS
+    policies.REFUND_RETRY_WAITS = (timedelta(seconds=2),) * len(waits)
+    try:
+        async with saga.worker():
+            await sold(saga, input, provider)
+            provider.configure(refund_outcome="failed")
+            number = await ask(saga, input)
+
+            async def failed_twice() -> bool:
+                [[tries]] = await saga.rows(
+                    "SELECT tries FROM refunds WHERE booking_id = :id", id=UUID(input.booking_id)
+                )
+                return bool(tries == 2)
+
+            await eventually(failed_twice, seconds=30)
+            provider.configure(**NO_FAULTS)
+            assert await result(saga, input, number) == "succeeded"
+    finally:
+        policies.REFUND_RETRY_WAITS = waits
+        provider.configure(**NO_FAULTS)
+    return refund_workflow_id(input.booking_id, number)
+
+
+async def reconciled(saga: Saga, hall: Hall, provider: Sandbox) -> str:
+    workflow_id = f"reconcile-{hall.show_id}"
+    async with saga.worker():
+        await saga.client.execute_workflow(
+            ReconcileContract.run,
+            ReconcileInput(["sandbox"]),
+            id=workflow_id,
+            task_queue=BOOKING_QUEUE,
+        )
+    return workflow_id
+
+
 PATHS: list[Path_] = [
     confirmed,
     lapsed,
@@ -173,6 +216,8 @@ PATHS: list[Path_] = [
     late_payment,
     refunded,
     refund_refused,
+    refund_retried,
+    reconciled,
     *PROMISE_PATHS,
 ]
 
@@ -203,7 +248,7 @@ def recorded(name: str) -> WorkflowHistory:
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.__name__)
 async def test_todays_code_replays_what_ran_before(path: Path_, runner: WorkflowRunner) -> None:
     replayer = Replayer(
-        workflows=[BookingWorkflow, LatePaymentWorkflow, RefundWorkflow],
+        workflows=[BookingWorkflow, LatePaymentWorkflow, RefundWorkflow, ReconcileWorkflow],
         workflow_runner=runner,
         data_converter=DATA_CONVERTER,
     )
@@ -221,7 +266,7 @@ async def test_a_worker_that_starts_in_the_middle_goes_on_from_there(path: Path_
     ]
     assert cuts
     replayer = Replayer(
-        workflows=[BookingWorkflow, LatePaymentWorkflow, RefundWorkflow],
+        workflows=[BookingWorkflow, LatePaymentWorkflow, RefundWorkflow, ReconcileWorkflow],
         workflow_runner=UnsandboxedWorkflowRunner(),
         data_converter=DATA_CONVERTER,
     )

@@ -83,6 +83,8 @@ provider_payments = Table(
     c.flag("disputed", default=False),
     c.at("created_at", now=True),
     c.at("updated_at", now=True),
+    # When a reconciliation first met it in the provider's list, equal to the unit.
+    c.at("reconciled_at", nullable=True),
     c.one_of("status", "processing", "authorised", "captured", "failed", "voided", "refunded"),
     c.one_of("decision", "confirms", "late", "duplicate", "mismatch", "cancelled", "refused"),
     sa.UniqueConstraint("provider", "reference"),
@@ -102,6 +104,12 @@ provider_payments = Table(
         "provider_payments_authorised_idx",
         "created_at",
         postgresql_where=text("status = 'authorised'"),
+    ),
+    Index(
+        "provider_payments_unreconciled_idx",
+        "provider",
+        "created_at",
+        postgresql_where=text("reconciled_at IS NULL"),
     ),
 )
 
@@ -145,6 +153,9 @@ refunds = Table(
     c.big("amount"),
     c.string("currency"),
     c.string("reference", nullable=True),
+    # Sendings that the provider said have failed: each has another key, and these are their ids.
+    c.integer("tries", default="0"),
+    Column("failed", pg.ARRAY(sa.Text), nullable=False, server_default=text("'{}'::text[]")),
     # Of a refund that somebody asked for; NULL when a verdict on a payment sends the money back.
     c.integer("number", nullable=True),
     # A refund takes its money out of several payments if need be: one part, one row, for each.
@@ -169,4 +180,17 @@ refunds = Table(
         postgresql_where=text("number IS NOT NULL"),
     ),
     Index("refunds_pending_idx", "created_at", postgresql_where=text("status = 'pending'")),
+)
+
+# One row a provider: what a reconciliation has finished with, and how it went.
+reconciliations = Table(
+    "reconciliations",
+    c.metadata,
+    Column("provider", sa.Text, primary_key=True),
+    # Everything that the provider listed as changed before this was compared.
+    c.at("watermark"),
+    c.at("finished_at", now=True),
+    c.big("compared", default="0"),
+    c.big("repaired", default="0"),
+    c.big("left_over", default="0"),
 )

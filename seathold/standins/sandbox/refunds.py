@@ -164,6 +164,19 @@ def refund_view(row: Row) -> dict[str, Any]:
     return {**{key: row[key] for key in told}, "created_at": to_text(row["created_at_us"])}
 
 
+def refunds_of(conn: Connection, payment_id: str) -> list[dict[str, Any]]:
+    """The payment's refunds, oldest first, each with the key it was asked for under.
+
+    Raises:
+        Refused: 404.
+    """
+    payment_row(conn, payment_id)
+    rows = conn.execute(
+        "SELECT * FROM refunds WHERE payment_id = ? ORDER BY created_at_us, id", (payment_id,)
+    )
+    return [{**refund_view(row), "idempotency_key": row["idempotency_key"]} for row in rows]
+
+
 def ledger_refunds(conn: Connection) -> list[dict[str, Any]]:
     """Every refund with the key it was asked for under."""
     rows = conn.execute("SELECT * FROM refunds ORDER BY created_at_us, id")

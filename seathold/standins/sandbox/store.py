@@ -54,6 +54,8 @@ CREATE TABLE IF NOT EXISTS refunds (
   created_at_us INTEGER NOT NULL
 );
 
+CREATE INDEX IF NOT EXISTS refunds_payment ON refunds (payment_id);
+
 CREATE TABLE IF NOT EXISTS events (
   number INTEGER PRIMARY KEY,
   id TEXT NOT NULL UNIQUE,

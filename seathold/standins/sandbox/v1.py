@@ -132,6 +132,11 @@ class Api:
         row = refunds.refund_row(self._store.read, request.path_params["id"])
         return json_answer(refunds.refund_view(row))
 
+    def list_refunds(self, request: Request, _: bytes) -> Response:
+        """Every refund of one payment, oldest first."""
+        payment_id = request.query_params.get("payment_id", "")
+        return json_answer({"items": refunds.refunds_of(self._store.read, payment_id)})
+
     def _told(self, answer: Response) -> Response:
         self._sandbox.courier.wake()
         return answer
@@ -179,5 +184,6 @@ def routes(sandbox: Sandbox) -> list[Route]:
         route("/v1/payments/{id}/capture", api.capture_payment, "POST"),
         route("/v1/payments/{id}/void", api.void_payment, "POST"),
         route("/v1/refunds", api.make_refund, "POST"),
+        route("/v1/refunds", api.list_refunds, "GET"),
         route("/v1/refunds/{id}", api.read_refund, "GET"),
     ]

@@ -59,6 +59,7 @@ SMALL = {
     "auditoriums",
     "movies",
     "prices",
+    "reconciliations",  # one row a provider
     "seat_maps",
     "seats",
     "shows",
@@ -98,9 +99,9 @@ INSERT INTO payments (id, booking_id, attempt, provider, session_id, status, amo
                       expires_at)
 SELECT gen_random_uuid(), id, 1, 'sandbox', id::text, 'captured', 100, 'EUR', now() FROM bookings;
 INSERT INTO provider_payments (id, provider, reference, booking_id, payment_id, status, amount,
-                               currency, captured, decision)
+                               currency, captured, decision, reconciled_at)
 SELECT gen_random_uuid(), 'sandbox', id::text, booking_id, id, 'captured', 100, 'EUR', 100,
-       'confirms' FROM payments;
+       'confirms', CASE WHEN random() > 0.01 THEN now() END FROM payments;
 INSERT INTO refunds (id, booking_id, provider_payment_id, idempotency_key, reason, status, amount,
                      currency)
 SELECT gen_random_uuid(), booking_id, id, id::text, 'late', 'succeeded', 100, 'EUR'
@@ -152,6 +153,7 @@ SAMPLES = {
     "integer": "1",
     "bigint": "1",
     "double precision": "1",
+    "double precision[]": "{1}",
     "boolean": "true",
     "bytea": "x",
     "jsonb": "{}",

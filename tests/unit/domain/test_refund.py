@@ -13,10 +13,13 @@ from domain.booking import BookingState
 from domain.errors import Conflict, Invalid
 from domain.money import Money
 from domain.refund import (
+    BRACKETS,
+    Bracket,
     Purse,
     RefundPart,
     SoldSeat,
     Standing,
+    parse_brackets,
     percent_now,
     quote,
     quote_sum,
@@ -77,6 +80,44 @@ def test_the_share_falls_with_the_time_before_the_show(hours: float, percent: in
     if until is not None:
         assert percent_now(SHOW, until)[0] == percent
         assert percent_now(SHOW, until + timedelta(microseconds=1))[0] < percent
+
+
+def test_brackets_are_read_as_people_write_them() -> None:
+    assert parse_brackets("24h:100,2h:50") == BRACKETS
+    assert parse_brackets(" 3d:100, 90m:50 ,0h:0 ") == (
+        Bracket(timedelta(days=3), 100),
+        Bracket(timedelta(minutes=90), 50),
+        Bracket(timedelta(0), 0),
+    )
+
+
+def test_a_bracket_that_gives_nothing_back_has_no_end() -> None:
+    brackets = parse_brackets("72h:100,24h:50,0h:0")
+    hours = (72, 71, 24, 23, -1)
+    told = [percent_now(SHOW, SHOW - timedelta(hours=at), brackets) for at in hours]
+    assert [percent for percent, _ in told] == [100, 50, 50, 0, 0]
+    assert [until for _, until in told[3:]] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "'' is no bracket"),
+        ("24h", "'24h' is no bracket"),
+        ("24:100", "'24:100' is no bracket"),
+        ("24h:100,", "'' is no bracket"),
+        ("-1h:100", "'-1h:100' is no bracket"),
+        ("24h:101", "more than 100 percent"),
+        ("24h:100,24h:50", "closer to the show"),
+        ("2h:50,24h:100", "closer to the show"),
+        ("24h:50,2h:100", "give back less"),
+        ("24h:50,2h:50", "give back less"),
+        (",".join(f"{99 - at}h:{99 - at}" for at in range(21)), "at most 20"),
+    ],
+)
+def test_brackets_that_cannot_be_meant_are_refused_by_name(text: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        parse_brackets(text)
 
 
 @given(AMOUNTS, PURSES, HOURS, HOURS)

@@ -182,3 +182,9 @@ async def test_the_start_refuses_a_mode_that_the_provider_cannot_do(
     with pytest.raises(ValueError, match="sandbox cannot"):
         async with open_gateways(settings(payment_mode="authorise")):
             pass
+
+
+def test_refund_brackets_are_checked_at_the_start() -> None:
+    assert [one.percent for one in settings(refund_brackets="3d:90,1h:10").brackets] == [90, 10]
+    with pytest.raises(ValidationError, match="'1x:10' is no bracket such as 24h:100"):
+        settings(refund_brackets="3d:90,1x:10")

@@ -1,0 +1,133 @@
+"""Our books against a provider's list: how far back to look, and what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+from domain.payment import ProviderPayment, ProviderPaymentStatus, ProviderRefund
+from domain.payment_status import PaymentStatus, rank
+
+# Two runs look at this much together: clocks differ, and a list may lag behind its payments.
+OVERLAP = timedelta(minutes=15)
+AT_START = timedelta(hours=72)
+AT_MOST = timedelta(days=30)
+assert timedelta(0) < OVERLAP < AT_START < AT_MOST
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """What we have of one payment; all sums in minor units of ``currency``.
+
+    ``told_refunded`` is what the provider said before, ``settled`` what our refunds come to, the
+    ``posted`` ones what the ledger has.
+    """
+
+    id: UUID
+    booking_id: UUID
+    payment_id: UUID
+    reference: str
+    status: str
+    currency: str
+    captured: int
+    told_refunded: int
+    is_decided: bool
+    settled: int
+    posted_captured: int
+    posted_refunded: int
+
+
+@dataclass(frozen=True, slots=True)
+class BookedRefund:
+    """A row of ``refunds``; ``failed`` are the provider's ids of tries that failed."""
+
+    id: UUID
+    booking_id: UUID
+    provider_payment_id: UUID
+    number: int | None
+    status: str
+    amount: int
+    currency: str
+    reference: str | None
+    failed: Sequence[str]
+    idempotency_key: str
+
+    def is_told_by(self, told: ProviderRefund) -> bool:
+        """By its id, or by the key that any of its tries had."""
+        if told.reference == self.reference or told.reference in self.failed:
+            return True
+        return told.key is not None and _base(told.key) == _base(self.idempotency_key)
+
+    def is_now(self, told: ProviderRefund) -> bool:
+        """It is the try that counts, not one that failed before it."""
+        if self.reference is not None:
+            return told.reference == self.reference
+        return told.key == self.idempotency_key
+
+
+class Difference(StrEnum):
+    """``missing`` to ``undecided`` mend themselves when the payment is recorded again."""
+
+    MISSING = "missing"
+    BEHIND = "behind"
+    UNDECIDED = "undecided"
+    REFUNDS = "refunds"
+    CURRENCY = "currency"
+    CAPTURED = "captured"
+    LEDGER = "ledger"
+
+    @property
+    def is_news(self) -> bool:
+        """The provider knows more than we do, as it does before a webhook comes."""
+        return self in (Difference.MISSING, Difference.BEHIND, Difference.UNDECIDED)
+
+
+def since_when(now: datetime, watermark: datetime | None) -> datetime:
+    """From when on to list: everything before ``watermark`` was compared (None: nothing yet)."""
+    if watermark is None:
+        return now - AT_START
+    return max(watermark - OVERLAP, now - AT_MOST)
+
+
+def compare(theirs: ProviderPayment, ours: Booked | None) -> tuple[Difference, ...]:
+    """What differs, to the unit; nothing for a payment that never moved money and is not ours."""
+    if ours is None:
+        return () if _is_nothing(theirs) else (Difference.MISSING,)
+    found = {
+        Difference.CURRENCY: ours.currency != theirs.amount.currency,
+        Difference.BEHIND: _is_behind(theirs, ours),
+        Difference.CAPTURED: ours.captured > theirs.captured,
+        Difference.UNDECIDED: ours.captured > 0 and not ours.is_decided,
+        Difference.REFUNDS: ours.settled != theirs.refunded,
+        Difference.LEDGER: (ours.posted_captured, ours.posted_refunded)
+        != (ours.captured, ours.settled),
+    }
+    return tuple(difference for difference, holds in found.items() if holds)
+
+
+def _is_nothing(payment: ProviderPayment) -> bool:
+    never = (ProviderPaymentStatus.FAILED, ProviderPaymentStatus.VOIDED)
+    return payment.captured == 0 and payment.status in never
+
+
+def _is_behind(theirs: ProviderPayment, ours: Booked) -> bool:
+    """A refund of ours that settled is no news, though nobody has read the payment since."""
+    gave_back = max(ours.told_refunded, ours.settled)
+    if ours.captured < theirs.captured or gave_back < theirs.refunded:
+        return True
+    status = theirs.status
+    if status is ProviderPaymentStatus.REFUNDED and gave_back == theirs.refunded:
+        status = ProviderPaymentStatus.CAPTURED
+    return _rank(ours.status) < _rank(status)
+
+
+def _rank(status: str) -> int:
+    return rank(PaymentStatus(status))
+
+
+def _base(key: str) -> str:
+    """Each try of a refund has the key of the first with its number behind it."""
+    return key.partition("#")[0]

@@ -1,0 +1,112 @@
+"""Refunds that somebody asked for, at the provider: asked for, read, asked for again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from domain.errors import Conflict, NotFound, Unavailable
+from domain.money import Money
+from domain.refund import RETRY, RefundPart, payment_disputed
+from services import refund
+from services.gateway import PaymentGateway
+from services.ports import Transaction, UnitOfWork
+from services.refund_retry import try_again
+
+
+async def ask(
+    begin: UnitOfWork,
+    gateways: Mapping[str, PaymentGateway],
+    booking_id: UUID,
+    number: int,
+    *,
+    request_id: str | None,
+) -> None:
+    """Ask the provider for each part that it has not accepted yet, under the part's own key.
+
+    A part that was accepted before and failed counts each no as one more failure.
+
+    Raises:
+        Unavailable: the outcome is not known; ask again.
+        Conflict, NotFound: the provider's clear no, or ours (``payment_disputed``), to a part
+            that it never accepted.
+    """
+    async with begin.alone() as tx:
+        parts = await tx.refunds.parts(booking_id, number)
+        known = await tx.refunds.standing(booking_id)
+    assert known is not None, "its refund has rows"
+    for part in parts:
+        if not part.is_pending or part.reference is not None:
+            continue
+        try:
+            async with begin.alone() as tx:
+                receipt = await tx.payments.receipt(part.provider_payment_id)
+            if receipt is not None and receipt.disputed:
+                raise payment_disputed()
+            answer = await gateways[part.provider].refund(
+                part.paid_reference, key=part.key, amount=Money(part.amount, known.currency)
+            )
+        except (Conflict, NotFound):
+            if not part.was_accepted:
+                raise
+            async with begin() as tx:
+                await fail(tx, booking_id, part, None, request_id=request_id)
+            continue
+        async with begin() as tx:
+            await refund.accept(tx, booking_id, part, answer.reference, request_id=request_id)
+            if answer.status == "failed":
+                await fail(tx, booking_id, part, answer.reference, request_id=request_id)
+
+
+async def settle(
+    begin: UnitOfWork,
+    gateways: Mapping[str, PaymentGateway],
+    booking_id: UUID,
+    number: int,
+    *,
+    request_id: str | None,
+) -> str:
+    """Read the accepted parts at the provider and record how they ended; the refund's outcome.
+
+    ``retry``: a part failed and has to be asked for again.
+
+    Raises:
+        Unavailable: a part is not settled yet, or the provider did not answer; ask again.
+    """
+    async with begin.alone() as tx:
+        parts = await tx.refunds.parts(booking_id, number)
+    for part in parts:
+        if not part.is_pending or part.reference is None:
+            continue
+        answer = await gateways[part.provider].read_refund(part.reference)
+        if answer.status == "pending":
+            continue
+        async with begin() as tx:
+            if answer.status == "failed":
+                await fail(tx, booking_id, part, part.reference, request_id=request_id)
+            else:
+                await refund.record_end(tx, booking_id, part, answer.status, request_id=request_id)
+    async with begin.alone() as tx:
+        parts = await tx.refunds.parts(booking_id, number)
+    if any(part.is_pending and part.reference is None for part in parts):
+        return RETRY
+    if any(part.is_pending for part in parts):
+        raise Unavailable("The provider has not settled the refund yet.")
+    return "succeeded" if all(part.status == "succeeded" for part in parts) else "failed"
+
+
+async def fail(
+    tx: Transaction,
+    booking_id: UUID,
+    part: RefundPart,
+    reference: str | None,
+    *,
+    request_id: str | None,
+) -> None:
+    """The provider says that this try of an accepted part failed: another try, or its end."""
+    booking = await tx.bookings.lock(booking_id)
+    assert booking is not None, "its refund has rows"
+    if not await try_again(
+        tx, booking, part.id, reference=reference, tries=part.tries, request_id=request_id
+    ):
+        await refund.record_end(tx, booking_id, part, "failed", request_id=request_id)

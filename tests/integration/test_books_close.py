@@ -1,0 +1,148 @@
+"""A workflow ends with balanced books or with a case; the buyer is never kept waiting for either."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from domain import ledger
+from domain.ledger import Subject
+from domain.money import Money
+from domain.steps import BookingInput
+from infra.postgres.database import Database
+from services.ledger import is_settled
+from tests.factories import PRICE, create_hall
+from tests.helpers.till import Till
+
+ONE, TWO = Money(PRICE, "EUR"), Money(2 * PRICE, "EUR")
+CASES = text("SELECT kind FROM cases WHERE booking_id = :id ORDER BY opened_at")
+NAMED = text(
+    "SELECT count(*) FROM bookings JOIN cases ON cases.id = case_id WHERE bookings.id = :id"
+)
+
+
+@pytest.fixture
+async def till(engine: AsyncEngine, database: Database) -> Till:
+    return Till(database, await create_hall(engine))
+
+
+async def cases(engine: AsyncEngine, input: BookingInput) -> list[str]:
+    async with engine.connect() as connection:
+        return list(await connection.scalars(CASES, {"id": UUID(input.booking_id)}))
+
+
+async def spoil(till: Till, input: BookingInput, recorded_id: UUID) -> None:
+    """A unit too much stands with the buyer, of money that was decided long ago."""
+    async with till.begin() as tx:
+        receipt = await tx.payments.receipt(recorded_id)
+        assert receipt is not None
+        subject = Subject(UUID(input.booking_id), UUID(input.show_id), receipt.provider, receipt.id)
+        tx.ledger.post(ledger.captured(subject, Money(1, "EUR"), total=9999))
+
+
+async def lapse(till: Till, input: BookingInput) -> None:
+    """Its page was closed first, as it should be."""
+    async with till.begin.alone() as tx:
+        for attempt in await tx.payments.attempts(UUID(input.booking_id)):
+            tx.payments.close_session(attempt.id)
+    await till.lapse(input)
+
+
+async def confirmed(till: Till) -> tuple[BookingInput, str]:
+    input = await till.hold("A1", "A2")
+    paid = await till.learn(input, f"pay_{uuid4()}", TWO)
+    assert paid.confirms is not None
+    await spoil(till, input, paid.confirms)
+    return input, await till.confirm(input, paid)
+
+
+async def lapsed_and_sent_back(till: Till) -> tuple[BookingInput, str]:
+    input = await till.hold("A1")
+    await lapse(till, input)
+    late = await till.learn(input, f"pay_{uuid4()}", ONE)
+    assert late.refunds is not None
+    await spoil(till, input, late.refunds)
+    await till.settle(late)
+    return input, "expired"
+
+
+@pytest.mark.parametrize("path", [confirmed, lapsed_and_sent_back], ids=lambda path: path.__name__)
+async def test_an_imbalance_opens_a_case_and_blocks_nobody(
+    till: Till, engine: AsyncEngine, path: Callable[[Till], Awaitable[tuple[BookingInput, str]]]
+) -> None:
+    input, state = await path(till)
+    assert state in ("confirmed", "expired")
+    assert await cases(engine, input) == ["books_open"]
+    async with engine.connect() as connection:
+        assert await connection.scalar(NAMED, {"id": UUID(input.booking_id)}) == 1
+
+
+async def test_a_hold_that_ends_with_money_nobody_accounts_for_is_a_case(
+    till: Till, engine: AsyncEngine
+) -> None:
+    input = await till.hold("A1")
+    wrong = await till.learn(input, f"pay_{uuid4()}", Money(1, "EUR"))
+    assert wrong.refunds is not None
+    await till.settle(wrong)
+    async with engine.begin() as connection:
+        await connection.execute(
+            text("UPDATE bookings SET case_id = NULL WHERE id = :id"),
+            {"id": UUID(input.booking_id)},
+        )
+    await spoil(till, input, wrong.refunds)
+    await lapse(till, input)
+    assert await cases(engine, input) == ["wrong_amount", "books_open"]
+
+
+async def test_books_that_balance_open_none(till: Till, engine: AsyncEngine) -> None:
+    sold, late = await till.hold("A1", "A2"), await till.hold("A3")
+    paid = await till.learn(sold, f"pay_{uuid4()}", TWO)
+    assert await till.confirm(sold, paid) == "confirmed"
+    await till.settle(await till.learn(sold, f"pay_{uuid4()}", TWO))
+    await lapse(till, late)
+    await till.settle(await till.learn(late, f"pay_{uuid4()}", ONE))
+    for input in (sold, late):
+        assert await cases(engine, input) == []
+        async with till.begin.alone() as tx:
+            assert await is_settled(tx, UUID(input.booking_id))
+
+
+async def test_a_second_capture_without_a_verdict_is_the_next_step_and_no_case(
+    till: Till, engine: AsyncEngine
+) -> None:
+    input = await till.hold("A1", "A2")
+    first = await till.learn(input, f"pay_{uuid4()}", TWO)
+    second = await till.learn(input, f"pay_{uuid4()}", TWO)
+    assert await till.confirm(input, first) == "confirmed"
+    assert await cases(engine, input) == []
+    await till.confirm(input, second)
+    again = await till.learn(input, f"pay_{uuid4()}", TWO)
+    await till.settle(again)
+    assert await cases(engine, input) == []
+
+
+async def test_a_refund_still_due_for_another_payment_is_no_case(
+    till: Till, engine: AsyncEngine
+) -> None:
+    input = await till.hold("A1")
+    await lapse(till, input)
+    first = await till.learn(input, f"pay_{uuid4()}", ONE)
+    second = await till.learn(input, f"pay_{uuid4()}", ONE)
+    await till.settle(first)
+    assert await cases(engine, input) == []
+    await till.settle(second)
+    assert await cases(engine, input) == []
+
+
+async def test_a_case_that_is_open_is_enough(till: Till, engine: AsyncEngine) -> None:
+    input = await till.hold("A1")
+    await lapse(till, input)
+    first = await till.learn(input, f"pay_{uuid4()}", ONE)
+    second = await till.learn(input, f"pay_{uuid4()}", ONE)
+    await till.settle(first, "failed")
+    await till.settle(second)
+    assert await cases(engine, input) == ["refund_failed"]
