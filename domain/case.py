@@ -13,6 +13,8 @@ class CaseKind(StrEnum):
     REFUND_FAILED = "refund_failed"
     PAYMENT_UNCERTAIN = "payment_uncertain"
     SEATS_LOST = "seats_lost"
+    BALANCE_TOO_LOW = "balance_too_low"
+    SHOW_CANCEL_LEFT = "show_cancel_left"
 
 
 class CaseStatus(StrEnum):

@@ -35,6 +35,8 @@ class EventType(StrEnum):
     BOOKING_REFUNDING = "BookingRefunding"
     BOOKING_RESTORED = "BookingRestored"
     BOOKING_REFUNDED = "BookingRefunded"
+    SHOW_CANCELLED = "ShowCancelled"
+    BOOKING_CALLED_OFF = "BookingCalledOff"
     LATE_PAYMENT_REFUNDED = "LatePaymentRefunded"
     NOTIFICATION_QUEUED = "NotificationQueued"
     USER_REGISTERED = "UserRegistered"

@@ -50,12 +50,17 @@ FROM bookings WHERE id = :booking_id
 """)
 
 ACCEPT = text("""
-UPDATE refunds SET accepted_at = clock_timestamp(), reference = :reference
+UPDATE refunds SET accepted_at = clock_timestamp(), reference = :reference, short_at = NULL
+WHERE id = :id AND status = 'pending' AND accepted_at IS NULL
+""")
+
+SHORT = text("""
+UPDATE refunds SET short_at = CASE WHEN :is_short THEN clock_timestamp() END
 WHERE id = :id AND status = 'pending' AND accepted_at IS NULL
 """)
 
 SETTLE = text("""
-UPDATE refunds SET status = :status, settled_at = clock_timestamp()
+UPDATE refunds SET status = :status, settled_at = clock_timestamp(), short_at = NULL
 WHERE id = :id AND status = 'pending'
 """)
 
@@ -126,6 +131,9 @@ class PostgresRefunds:
 
     async def accept(self, refund_id: UUID, reference: str) -> bool:
         return await self._session.change(ACCEPT, id=refund_id, reference=reference) == 1
+
+    def short(self, refund_id: UUID, *, is_short: bool) -> None:
+        self._session.later(SHORT, id=refund_id, is_short=is_short)
 
     async def settle(self, refund_id: UUID, status: str) -> bool:
         return await self._session.change(SETTLE, id=refund_id, status=status) == 1

@@ -60,6 +60,7 @@ SMALL = {
     "prices",
     "seat_maps",
     "seats",
+    "show_cancellations",  # one row a show at most
     "shows",
     "theatres",
 }
