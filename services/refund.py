@@ -9,7 +9,7 @@ from uuid import UUID
 
 from domain import ids, ledger
 from domain.booking import Booking, BookingState
-from domain.errors import Conflict, NotFound, Unavailable
+from domain.errors import BalanceTooLow, Conflict, NotFound, Unavailable
 from domain.events import Event, EventType
 from domain.ledger import Account, Posting, Subject
 from domain.money import Money
@@ -37,7 +37,8 @@ class RefundWish:
     """What is asked for. ``seats`` None: all that are left, or with ``amount``, none.
 
     ``amount`` is a sum that staff name; ``expected`` is the quote that the asker has seen;
-    ``request_key`` is the same for every repeat of the request.
+    ``request_key`` is the same for every repeat of the request; ``because`` is the refund's
+    reason where it is neither a request nor goodwill.
     """
 
     seats: tuple[str, ...] | None
@@ -47,6 +48,7 @@ class RefundWish:
     request_key: UUID
     actor: str
     request_id: str | None
+    because: str | None = None
 
 
 async def reserve(tx: Transaction, booking_id: UUID, wish: RefundWish) -> int:
@@ -68,7 +70,7 @@ async def reserve(tx: Transaction, booking_id: UUID, wish: RefundWish) -> int:
     await tx.refunds.add(
         booking.id,
         parts,
-        reason="goodwill" if wish.amount else "requested",
+        reason=wish.because or ("goodwill" if wish.amount else "requested"),
         note=wish.note,
     )
     payload = {
@@ -122,6 +124,7 @@ async def ask(
 
     Raises:
         Unavailable: the outcome is not known; ask again.
+        BalanceTooLow: the provider cannot pay it yet; that is on record.
         Conflict, NotFound: the provider's clear no.
     """
     async with begin.alone() as tx:
@@ -131,9 +134,14 @@ async def ask(
     for part in parts:
         if not part.is_pending or part.reference is not None:
             continue
-        answer = await gateways[part.provider].refund(
-            part.paid_reference, key=part.key, amount=Money(part.amount, known.currency)
-        )
+        try:
+            answer = await gateways[part.provider].refund(
+                part.paid_reference, key=part.key, amount=Money(part.amount, known.currency)
+            )
+        except BalanceTooLow:
+            async with begin.alone() as tx:
+                tx.refunds.short(part.id, is_short=True)
+            raise
         if answer.status == "failed":
             raise Conflict("The provider says the refund failed.", code="provider_refused")
         async with begin() as tx:

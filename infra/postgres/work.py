@@ -104,6 +104,12 @@ GROUP BY booking_id, number
 ORDER BY bool_and(accepted_at IS NOT NULL), min(created_at) LIMIT :limit
 """)
 
+UNFINISHED_CANCELLATIONS = text("""
+SELECT show_id, paused FROM show_cancellations
+WHERE status <> 'finished' AND requested_at < now() - make_interval(secs => :seconds)
+ORDER BY requested_at LIMIT 100
+""")
+
 SWEEP_KEYS = text("""
 DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM idempotency_keys
@@ -201,6 +207,12 @@ class PostgresWorkQueue:
     async def pending_refunds(self, *, seconds: float, limit: int) -> Sequence[UUID]:
         rows = await self._rows(PENDING_REFUNDS, seconds=seconds, limit=limit)
         return [row.provider_payment_id for row in rows]
+
+    async def unfinished_cancellations(
+        self, *, seconds: float
+    ) -> Sequence[tuple[UUID, str | None]]:
+        rows = await self._rows(UNFINISHED_CANCELLATIONS, seconds=seconds)
+        return [(row.show_id, row.paused) for row in rows]
 
     async def asked_refunds(self, *, seconds: float, limit: int) -> Sequence[tuple[UUID, int]]:
         rows = await self._rows(ASKED_REFUNDS, seconds=seconds, limit=limit)
