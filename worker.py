@@ -83,9 +83,7 @@ class Parts:
 
     @property
     def shows(self) -> TemporalShowProcess:
-        return TemporalShowProcess(
-            self.client, refunds_per_second=self.settings.refunds_per_second
-        )
+        return TemporalShowProcess(self.client, refunds_per_second=self.settings.refunds_per_second)
 
 
 @asynccontextmanager

@@ -8,7 +8,6 @@ from temporalio import activity, workflow
 
 from domain.steps import RefundInput, RefundResult
 
-
 INSUFFICIENT_BALANCE = "insufficient_balance"
 """Type of the error of a refund that waits: the provider's balance is too low for it."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -11,6 +11,9 @@ from domain.booking import OPEN_STATES
 
 REASON = "show_cancelled"
 """Why a refund was made, and the template of what the buyer is told."""
+
+BALANCE = "balance"
+"""Why a run waits that the provider has too little of our money for."""
 
 FIRST_PROBE_SECONDS = 60.0
 LONGEST_PROBE_SECONDS = 3600.0
@@ -86,7 +89,14 @@ class Report:
 
 
 def as_json(sums: Iterable[Sum]) -> list[dict[str, Any]]:
-    return [asdict(one) for one in sums]
+    return [
+        {
+            "provider": one.provider,
+            "count": one.count,
+            "amount": {"amount": one.amount, "currency": one.currency},
+        }
+        for one in sums
+    ]
 
 
 def seconds_for(refunds: int, per_second: float) -> float:

@@ -15,7 +15,7 @@ from domain.case import CaseKind
 from domain.errors import BalanceTooLow, Conflict, NotFound
 from domain.events import Event, EventType
 from domain.money import Money
-from domain.show_cancel import REASON, PauseStep, Plan, Probe
+from domain.show_cancel import BALANCE, REASON, PauseStep, Plan, Probe
 from services import refund
 from services.gateway import PaymentGateway
 from services.ports import CancelShow, ShortRefund, Transaction, UnitOfWork
@@ -120,7 +120,8 @@ async def refund_whole(
     """
     booking = await tx.bookings.lock(booking_id)
     standing = await tx.refunds.standing(booking_id)
-    assert booking is not None and standing is not None, "it was found under its id"
+    assert booking is not None, "it was found under its id"
+    assert standing is not None, "it is locked"
     if booking.state is not BookingState.CONFIRMED:
         return None
     if standing.money_left == 0:
@@ -159,9 +160,7 @@ async def probe(
     if waiting is None:
         return Probe.NOTHING, None
     try:
-        await refund.ask(
-            begin, gateways, waiting.booking_id, waiting.number, request_id=request_id
-        )
+        await refund.ask(begin, gateways, waiting.booking_id, waiting.number, request_id=request_id)
     except BalanceTooLow:
         return Probe.SHORT, None
     except (Conflict, NotFound):
@@ -185,7 +184,7 @@ async def pause(tx: Transaction, step: PauseStep) -> None:
             reason=step.by.reason,
             request_id=step.request_id,
         )
-    elif step.why is not None:
+    elif step.why == BALANCE:
         tx.cases.open(
             CaseKind.BALANCE_TOO_LOW,
             dedupe=f"{CaseKind.BALANCE_TOO_LOW}:{show_id}",

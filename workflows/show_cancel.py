@@ -12,6 +12,7 @@ from temporalio.exceptions import ApplicationError
 
 from contracts.show_cancel import ShowCancelContract, ShowCancelSteps
 from domain.show_cancel import (
+    BALANCE,
     LONGEST_PROBE_SECONDS,
     BatchDone,
     Left,
@@ -30,7 +31,6 @@ from workflows import policies
 HOLDS_PER_STEP = 20
 FIRST_LOOK_SECONDS = 1.0
 LONGEST_LOOK_SECONDS = 300.0
-BALANCE = "balance"
 
 STORIES = {
     Stage.HOLDS: "The sale is closed; holds are being ended, pay pages before seats.",
@@ -165,8 +165,7 @@ class ShowCancelWorkflow(ShowCancelContract):
     def _is_long(self) -> bool:
         info = workflow.info()
         return (
-            self._done_here >= self._input.bookings_per_run
-            or info.is_continue_as_new_suggested()
+            self._done_here >= self._input.bookings_per_run or info.is_continue_as_new_suggested()
         )
 
     def _carried_over(self) -> ShowCancelInput:

@@ -14,7 +14,7 @@ import stripe
 from stripe.params import RefundCreateParams
 from stripe.params.checkout import SessionCreateParams
 
-from domain.errors import Conflict, NotFound
+from domain.errors import BalanceTooLow, Conflict, NotFound
 from domain.money import Money
 from domain.payment import ProviderPayment, ProviderRefund, ProviderSession, SessionStatus
 from infra.gateways.stripe_answers import (
@@ -27,6 +27,7 @@ from infra.gateways.stripe_answers import (
 )
 from infra.gateways.wire import (
     ID,
+    LOW_BALANCE,
     TIMEOUTS,
     Shape,
     checked_id,
@@ -47,6 +48,8 @@ MIN_SESSION_SECONDS = 30 * 60
 SESSION_OUTLIVES_HOLD = timedelta(seconds=2 * MIN_SESSION_SECONDS)
 EXPAND = ["payment_intent.latest_charge"]
 REPLAYED = "idempotent-replayed"
+# Hourly tries of the day for which a refusal is repeated, and some by hand.
+MAX_TURNS = 60
 ABILITIES = Abilities(
     can_void=True,
     min_session_seconds=MIN_SESSION_SECONDS,
@@ -191,15 +194,30 @@ class StripeGateway:
                 provider_code="wrong_currency",
             )
         wish: RefundCreateParams = {"payment_intent": reference, "amount": to_stripe(amount)}
-        answer, is_replay = await self._ask(
-            RefundAnswer, self._refunds.create_async(wish, {"idempotency_key": key})
-        )
+        answer, is_replay = await self._refund(wish, key)
         if is_replay:  # as it was when the key came first; it may have settled or failed since
             answer, _ = await self._ask(RefundAnswer, self._refunds.retrieve_async(answer.id))
         given = (answer.payment_intent, from_stripe(answer.amount, answer.currency))
         if given != (reference, amount):
             raise unusable("the refund is not the one that was asked for")
         return ProviderRefund(reference=answer.id, status=answer.outcome)
+
+    async def _refund(self, wish: RefundCreateParams, key: str) -> tuple[RefundAnswer, bool]:
+        """Ask under ``key``, and after a replayed "balance too low" under the next one of it.
+
+        Stripe repeats a refusal to its key for a day, however much money has come since. A key
+        that was refused had no effect and never will have, so one of them has it at most.
+        """
+        for turn in range(MAX_TURNS):
+            used = f"{key}:again:{turn}" if turn else key
+            try:
+                return await self._ask(
+                    RefundAnswer, self._refunds.create_async(wish, {"idempotency_key": used})
+                )
+            except BalanceTooLow as error:
+                if not error.data["is_replay"]:
+                    raise
+        raise unusable("its balance was too low too often", retry_after=3600)
 
     async def read_refund(self, reference: str) -> ProviderRefund:
         answer, _ = await self._ask(
@@ -292,6 +310,12 @@ def _require_success(answer: httpx2.Response, body: bytes) -> None:
         code, kind = error_field(body, "code"), error_field(body, "type")
         if status == 409 or code == "rate_limit" or kind == "idempotency_error":
             raise unusable(f"it answered {status} {code or kind or ''}".rstrip())
+        if code in LOW_BALANCE:
+            raise BalanceTooLow(
+                "Our balance at Stripe is too low.",
+                retry_after=60,
+                is_replay=answer.headers.get(REPLAYED) == "true",
+            )
         if code == "resource_missing":
             raise NotFound("The payment provider knows no such thing.")
     require_success(answer, body)
