@@ -27,6 +27,7 @@ SUBJECTS = {
     "confirmation": "Your tickets for {movie}",
     "lapse": "Your seats for {movie} are free again",
     "refund": "Your money is on its way back: {refund}",
+    "show_cancelled": "Cancelled: {movie} on {day}",
 }
 REASONS = {
     "late": "The payment arrived after the time to pay had run out.",
@@ -35,7 +36,9 @@ REASONS = {
     "cancelled": "The booking had been cancelled.",
     "requested": "This is the refund you asked for.",
     "goodwill": "This is a refund from the theatre.",
+    "show_cancelled": "The show was cancelled.",
 }
+SOLD = ("confirmed", "refund_pending", "disputed")
 ANY_REASON = "We could not use this payment."
 SMS_NAME_LENGTH = 32
 
@@ -88,6 +91,7 @@ def _values(notice: Notice) -> dict[str, Any]:
         "refunds": refunds,
         "refund": _in_all(notice),
         "confirmed": notice.booking_state == "confirmed",
+        "owed": notice.total.amount > 0 and notice.booking_state in SOLD,
         "booking_id": str(notice.booking_id),
     }
 

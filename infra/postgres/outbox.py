@@ -54,7 +54,8 @@ SELECT claimed.*, bookings.state AS booking_state, bookings.currency, bookings.t
     (
         SELECT jsonb_agg(jsonb_build_array(amount, currency, reason) ORDER BY created_at, id)
         FROM refunds WHERE booking_id = bookings.id AND status <> 'failed'
-          AND (number IS NULL OR status = 'succeeded')
+          AND CASE WHEN claimed.template = 'show_cancelled' THEN reason = 'show_cancelled'
+              ELSE number IS NULL OR status = 'succeeded' END
     ) AS refunds
 FROM claimed
 JOIN bookings ON bookings.id = claimed.booking_id

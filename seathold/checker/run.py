@@ -6,7 +6,17 @@ from collections.abc import Callable, Iterable, Iterator
 
 import psycopg
 
-from seathold.checker import events, ledger, liveness, marks, money, notices, prices, seats
+from seathold.checker import (
+    events,
+    ledger,
+    liveness,
+    marks,
+    money,
+    notices,
+    prices,
+    seats,
+    shows,
+)
 from seathold.checker.inputs import Inputs, NoDatabase
 from seathold.checker.report import NotRun, Verdict, verdict_of
 from seathold.checker.streams import Stream, streams
@@ -30,7 +40,7 @@ def run(inputs: Inputs) -> list[Verdict]:
                 *_judge(world, (*money.CHECKS, *ledger.CHECKS)),
                 *_judge_streams(world, events.STREAM_CHECKS),
                 *_judge(world, (*events.CHECKS, *marks.CHECKS)),
-                *_judge(world, notices.CHECKS),
+                *_judge(world, (*notices.CHECKS, *shows.CHECKS)),
             ]
     except psycopg.errors.UndefinedTable as error:
         raise NoDatabase(f"The database is not migrated (`seathold migrate`): {error}") from error

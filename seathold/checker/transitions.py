@@ -6,7 +6,8 @@ OPEN = frozenset({"held", "expiring", "cancelling"})
 # Seats are sold; what a refund that was asked for may still turn into one another.
 SOLD = frozenset({"confirmed", "refund_pending"})
 TERMINAL = frozenset({"confirmed", "expired", "cancelled", "refunded"})
-LEADS_ON = frozenset({("confirmed", "refund_pending")})
+# Without money left to send back, a booking of a cancelled show is cancelled with it: see C3.
+LEADS_ON = frozenset({("confirmed", "refund_pending"), ("confirmed", "cancelled")})
 EXISTS = OPEN | SOLD | TERMINAL
 NOTHING: frozenset[str | None] = frozenset({None})
 
@@ -25,7 +26,7 @@ TRANSITIONS: dict[str, tuple[frozenset[str | None], str | None]] = {
     "BookingRestored": (frozenset({"refund_pending"}), "confirmed"),
     "BookingRefunded": (frozenset({"refund_pending"}), "refunded"),
     "BookingExpired": (frozenset({"held", "expiring"}), "expired"),
-    "BookingCancelled": (frozenset({"held", "cancelling"}), "cancelled"),
+    "BookingCancelled": (frozenset({"held", "cancelling", "confirmed"}), "cancelled"),
     "SeatReleased": (frozenset({"expired", "cancelled"}) | SOLD, None),
     "RefundReserved": (frozenset({"confirmed"}), None),
     "RefundAccepted": (SOLD, None),
@@ -34,5 +35,7 @@ TRANSITIONS: dict[str, tuple[frozenset[str | None], str | None]] = {
     "RefundSettled": (EXISTS, None),
     "LatePaymentRefunded": (EXISTS, None),
     "NotificationQueued": (EXISTS, None),
+    "BookingCalledOff": (OPEN | {"confirmed"}, None),
+    "ShowCancelled": (NOTHING, None),
     "UserRegistered": (NOTHING, None),
 }

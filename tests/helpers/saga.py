@@ -26,12 +26,14 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.booking import DatabaseBookingActivities
 from activities.refund import RefundActivities
 from activities.session import GatewayActivities
+from activities.show_cancel import ShowCancelActivities
 from contracts.booking import BOOKING_QUEUE, PAYMENT_QUEUE, booking_workflow_id
 from domain.steps import BookingInput
 from infra.postgres.database import Database
 from infra.postgres.uow import PostgresUnitOfWork
 from infra.postgres.work import PostgresWorkQueue
 from infra.temporal import TemporalBookingProcess
+from infra.temporal_shows import TemporalShowProcess
 from services.desk import BookingDesk, Caller
 from services.gateway import PaymentGateway
 from services.payment_news import PaymentNews
@@ -42,6 +44,7 @@ from tests.helpers.eventually import eventually
 from workflows.booking import BookingWorkflow
 from workflows.late_payment import LatePaymentWorkflow
 from workflows.refund import RefundWorkflow
+from workflows.show_cancel import ShowCancelWorkflow
 
 LIMITS = HoldLimits(600, 1800, 2, 0.2, 20, 3)
 SANDBOXED = SandboxedWorkflowRunner(
@@ -103,6 +106,7 @@ class Saga:
     def __post_init__(self) -> None:
         self.begin = PostgresUnitOfWork(self.database)
         self.process = TemporalBookingProcess(self.client)
+        self.shows = TemporalShowProcess(self.client, refunds_per_second=50)
         self.work = PostgresWorkQueue(self.database, LIMITS)
         self.news = PaymentNews(self.begin, self.gateways, self.process, self.work)
         self.reserver = Reserver(self.begin, self.preclaims, self.process)
@@ -122,6 +126,9 @@ class Saga:
         steps = DatabaseBookingActivities(self.begin, self.preclaims)
         sessions = GatewayActivities(self.begin, self.gateways)
         refunds = RefundActivities(self.begin, self.gateways, self.preclaims)
+        shows = ShowCancelActivities(
+            self.begin, self.gateways, self.process, self.shows, self.work
+        )
         local: list[Callable[..., Any]] = [
             steps.hold_seats,
             steps.extend_hold,
@@ -134,7 +141,12 @@ class Saga:
             Worker(
                 self.client,
                 task_queue=BOOKING_QUEUE,
-                workflows=[BookingWorkflow, LatePaymentWorkflow, RefundWorkflow],
+                workflows=[
+                    BookingWorkflow,
+                    LatePaymentWorkflow,
+                    RefundWorkflow,
+                    ShowCancelWorkflow,
+                ],
                 activities=local,
                 no_remote_activities=True,
                 interceptors=interceptors,
@@ -150,6 +162,7 @@ class Saga:
                     sessions.close_session,
                     sessions.send_refund,
                     *refunds.steps,
+                    *shows.steps,
                 ],
                 interceptors=interceptors,
             ),

@@ -11,7 +11,7 @@ from infra.notify.render import render
 from services.notification import Refused
 from tests.mail.notices import BOOKING, notice, refund
 
-TEMPLATES = ["confirmation", "lapse", "refund"]
+TEMPLATES = ["confirmation", "lapse", "refund", "show_cancelled"]
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
