@@ -148,10 +148,10 @@ class BatchDone:
 
 @dataclass(frozen=True)
 class Left:
-    """What of the show is not over: holds, refunds to start, refunds under way."""
+    """What of the show is not over: holds, refunds under way, and whether some are to start."""
 
     open: int
-    refundable: int
+    refundable: bool
     pending: int
     short: bool
 

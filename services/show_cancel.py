@@ -174,17 +174,17 @@ async def probe(
 async def pause(tx: Transaction, step: PauseStep) -> None:
     """Write down why the run waits, or that it goes on; for the balance, one case is opened."""
     show_id = UUID(step.show_id)
-    if not await tx.shows.pause(show_id, step.why):
-        return
+    is_news = await tx.shows.pause(show_id, step.why)
     if step.by is not None:
+        # What an operator did is noted also where it changes nothing: the balance stays too low.
         tx.audit.note(
-            "show.cancel.pause" if step.why else "show.cancel.resume",
+            "show.cancel.resume" if step.why in (None, BALANCE) else "show.cancel.pause",
             target=f"show:{show_id}",
             actor=step.by.actor,
             reason=step.by.reason,
             request_id=step.request_id,
         )
-    elif step.why == BALANCE:
+    elif is_news and step.why == BALANCE:
         tx.cases.open(
             CaseKind.BALANCE_TOO_LOW,
             dedupe=f"{CaseKind.BALANCE_TOO_LOW}:{show_id}",

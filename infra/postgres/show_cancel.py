@@ -89,17 +89,17 @@ WHERE show_id = :show_id AND refunds.status = 'pending' AND short_at IS NOT NULL
 ORDER BY short_at, refunds.id LIMIT 1
 """)
 LEFT = text("""
-SELECT count(DISTINCT bookings.id)
-           FILTER (WHERE state IN ('held', 'expiring', 'cancelling')) AS open,
-       count(DISTINCT bookings.id) FILTER (WHERE state = 'confirmed' AND NOT EXISTS (
-           SELECT FROM refunds AS refused WHERE refused.booking_id = bookings.id
-             AND refused.reason = 'show_cancelled' AND refused.status = 'failed'
-       )) AS refundable,
-       count(refunds.id) AS pending, count(refunds.short_at) > 0 AS short
-FROM bookings
-LEFT JOIN refunds ON refunds.booking_id = bookings.id AND refunds.status = 'pending'
-                 AND refunds.number IS NOT NULL
-WHERE show_id = :show_id
+SELECT (
+    SELECT count(*) FROM bookings
+    WHERE show_id = :show_id AND state IN ('held', 'expiring', 'cancelling')
+) AS open, EXISTS (
+    SELECT FROM bookings WHERE show_id = :show_id AND state = 'confirmed' AND NOT EXISTS (
+        SELECT FROM refunds WHERE booking_id = bookings.id
+          AND reason = 'show_cancelled' AND status = 'failed'
+    )
+) AS refundable, count(*) AS pending, count(short_at) > 0 AS short
+FROM bookings JOIN refunds ON refunds.booking_id = bookings.id
+WHERE show_id = :show_id AND refunds.status = 'pending'
 """)
 LEFTOVERS = text("""
 SELECT id FROM bookings

@@ -126,9 +126,7 @@ class Saga:
         steps = DatabaseBookingActivities(self.begin, self.preclaims)
         sessions = GatewayActivities(self.begin, self.gateways)
         refunds = RefundActivities(self.begin, self.gateways, self.preclaims)
-        shows = ShowCancelActivities(
-            self.begin, self.gateways, self.process, self.shows, self.work
-        )
+        shows = ShowCancelActivities(self.begin, self.gateways, self.process, self.shows, self.work)
         local: list[Callable[..., Any]] = [
             steps.hold_seats,
             steps.extend_hold,

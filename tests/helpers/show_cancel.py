@@ -25,6 +25,18 @@ from tests.sandbox.process import Sandbox
 
 WHY = "The projector is broken."
 RATE = 50.0
+TOLD = """
+SELECT count(*) FROM notification_outbox JOIN bookings ON bookings.id = booking_id
+WHERE show_id = :show AND template = 'show_cancelled' AND channel = 'email'
+"""
+
+
+def refunds(what: str, where: str = "true") -> str:
+    """A statement about the refunds of ``:show``; both parts are written in the test."""
+    return (
+        f"SELECT {what} FROM refunds JOIN bookings ON bookings.id = booking_id"  # noqa: S608
+        f" WHERE show_id = :show AND {where}"
+    )
 
 
 @dataclass
@@ -90,6 +102,12 @@ class Box:
 
     async def refund(self, input: BookingInput, *seats: str, amount: int | None = None) -> None:
         """A refund that was asked for, to its end."""
+        handle = await self.ask_refund(input, *seats, amount=amount)
+        assert (await handle.result())["outcome"] == "succeeded"
+
+    async def ask_refund(
+        self, input: BookingInput, *seats: str, amount: int | None = None
+    ) -> WorkflowHandle[Any, Any]:
         wish = RefundWish(
             seats=seats or None,
             amount=Money(amount, "EUR") if amount else None,
@@ -103,8 +121,12 @@ class Box:
         number = await desk.refund(
             UUID(input.booking_id), wish, user_id=UUID(input.user_id), is_staff=True
         )
-        handle = self.saga.client.get_workflow_handle(f"refund-{input.booking_id}-{number}")
-        assert (await handle.result())["outcome"] == "succeeded"
+        return self.saga.client.get_workflow_handle(f"refund-{input.booking_id}-{number}")
+
+    async def send_back_what_was_found(self) -> None:
+        """What the reaper does: start the refund of money that nobody had told of."""
+        for receipt_id in await self.saga.work.pending_refunds(seconds=0, limit=50):
+            await self.saga.process.send_money_back(str(receipt_id), None)
 
     async def cancel(self, *, rate: float = RATE, **changes: Any) -> WorkflowHandle[Any, Any]:
         """Write the cancellation down, and start its run."""
@@ -161,8 +183,6 @@ SELECT count(*) FROM (
 async def open_accounts(box: Box) -> dict[str, int]:
     """How many bookings of the show still have something in each account."""
     return {
-        account: (
-            await box.saga.rows(BALANCES, show=box.hall.show_id, account=account)
-        )[0][0]
+        account: (await box.saga.rows(BALANCES, show=box.hall.show_id, account=account))[0][0]
         for account in ("provider", "buyer", "revenue", "refunds_due", "authorised", "disputed")
     }
