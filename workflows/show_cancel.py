@@ -114,7 +114,7 @@ class ShowCancelWorkflow(ShowCancelContract):
 
     async def _wait_for_balance(self) -> None:
         """Ask for one refund again, at growing intervals or when told to, until it is granted."""
-        self._short = True
+        self._short, self._told_to_probe = True, False
         self._tell()
         await self._note(BALANCE)
         seconds = self._input.first_probe_seconds
@@ -130,7 +130,6 @@ class ShowCancelWorkflow(ShowCancelContract):
         await self._note(self._paused)
 
     async def _until_told(self, seconds: float) -> None:
-        self._told_to_probe = False
         try:
             await workflow.wait_condition(
                 lambda: self._told_to_probe,
@@ -139,6 +138,7 @@ class ShowCancelWorkflow(ShowCancelContract):
             )
         except TimeoutError:
             pass
+        self._told_to_probe = False
         await workflow.wait_condition(lambda: self._paused is None)
 
     async def _pace(self, refunds: int) -> None:

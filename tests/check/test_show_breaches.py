@@ -9,6 +9,7 @@ import pytest
 
 from tests.check.builders import PRICE, SHOW, Brief, Connection, add_booking, append, id_of, insert
 from tests.check.conftest import Checker, Witnesses
+from tests.check.test_seeded_breaches import Spoil, append_raw, by
 from tests.check.town import add_payment, add_provider_payment, message, queued
 
 FREE, MATINEE = id_of("free"), id_of("matinee")
