@@ -22,7 +22,7 @@ class LowBalance:
 
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
         if request.method == "GET":
-            return httpx2.Response(200, json=INTENT)
+            return httpx2.Response(200, json=REFUND if "/refunds/" in request.url.path else INTENT)
         key = request.headers["idempotency-key"]
         is_replay = key in self.answers
         if not is_replay and self.is_short:
