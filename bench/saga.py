@@ -246,10 +246,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="seathold-bench-") as folder:
         Path(folder).chmod(0o711)
         settings = {**SETTINGS, "SEATHOLD_JWT_SEED": seed}
-        with Stack(Path(folder), ports="auto", env=settings) as stack:
+        with (
+            Stack(Path(folder), ports="auto", env=settings) as stack,
+            ports.reserve(0, "auto", set()) as held,
+        ):
             info = stack.info
             os.environ["TEMPORAL_ADDRESS"] = info["temporal_address"]
-            port = ports.choose(0, "auto", set())
+            port = ports.port_of(held)
             env = {
                 **os.environ,
                 "SEATHOLD_REDIS_URL": info["redis_url"],

@@ -13,8 +13,8 @@ from infra.settings import Settings
 from infra.temporal import connect
 from infra.temporal_shows import TemporalShowProcess
 from readmodel import show_cancel
-from services.ports import CancelShow
 from services.show_cancel import ShowDesk
+from services.show_ports import CancelShow
 
 
 async def cancel(settings: Settings, show_id: UUID, reason: str, *, dry_run: bool) -> str:

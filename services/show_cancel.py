@@ -18,9 +18,10 @@ from domain.money import Money
 from domain.show_cancel import BALANCE, REASON, PauseStep, Plan, Probe
 from services import refund
 from services.gateway import PaymentGateway
-from services.ports import CancelShow, ShortRefund, Transaction, UnitOfWork
+from services.ports import Transaction, UnitOfWork
 from services.process import ProcessAway, ProcessUnknown
 from services.refund import SYSTEM, RefundWish
+from services.show_ports import CancelShow, ShortRefund
 
 NO_SHOW = "There is no such show."
 NOTE = "The show is cancelled."

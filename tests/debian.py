@@ -62,7 +62,8 @@ def start_servers(stack: ExitStack) -> None:
     """Start both on free ports and name them to the tests; ``stack`` ends them."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="seathold-d-")))
     taken: set[int] = set()
-    database_port, redis_port = (ports.choose(0, "auto", taken) for _ in range(2))
+    held = [stack.enter_context(ports.reserve(0, "auto", taken)) for _ in range(2)]
+    database_port, redis_port = map(ports.port_of, held)
     database = postgres.launch(
         folder / "postgres",
         port=database_port,

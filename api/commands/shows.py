@@ -10,7 +10,7 @@ from api.deps.read import PathId
 from api.deps.staff import StaffCommand
 from api.schemas.shows import CancelShowBody, ShowCancelOut, ShowCancelPlanOut
 from readmodel import show_cancel
-from services.ports import CancelShow
+from services.show_ports import CancelShow
 
 router = APIRouter(prefix="/api/admin/shows", tags=["shows"])
 

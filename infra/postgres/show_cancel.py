@@ -12,7 +12,7 @@ from sqlalchemy import text
 from domain.events import Event, chain
 from domain.show_cancel import Left, Plan, Report, Sum
 from infra.postgres.database import Session
-from services.ports import CancelShow, ShortRefund
+from services.show_ports import CancelShow, ShortRefund
 
 FIRST_ID = UUID(int=0)
 
@@ -143,7 +143,7 @@ WHERE show_id = :show_id AND status <> 'finished'
 
 
 class PostgresShows:
-    """See ``services.ports.Shows``."""
+    """See ``services.show_ports.Shows``."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

@@ -62,10 +62,16 @@ class Plan:
         self._given = {**dotenv, **os.environ, **extra}
         self.secrets = secrets.load(run_dir / "secrets.json")
         taken: set[int] = set()
-        self.ports = {
-            name: ports.choose(usual, policy, taken) for name, usual in USUAL_PORTS.items()
+        self._held = {
+            name: ports.reserve(usual, policy, taken) for name, usual in USUAL_PORTS.items()
         }
+        self.ports = {name: ports.port_of(held) for name, held in self._held.items()}
         self.listener: socket.socket = ports.listening_socket(self.ports["api"])
+
+    def close(self) -> None:
+        """Give the ports back."""
+        for held in (*self._held.values(), self.listener):
+            held.close()
 
     @property
     def servers(self) -> list[str]:

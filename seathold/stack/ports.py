@@ -10,14 +10,34 @@ LOOPBACK = "127.0.0.1"
 TRIES = 50
 
 
-def choose(usual: int, policy: Policy, taken: set[int]) -> int:
-    """A free port: ``auto`` takes any, ``default`` the usual one or the next after it."""
-    for port in [0] * TRIES if policy == "auto" else range(usual, usual + TRIES):
-        found = _bindable(port)
-        if found is not None and found not in taken:
-            taken.add(found)
-            return found
+def reserve(usual: int, policy: Policy, taken: set[int]) -> socket.socket:
+    """A free port: ``auto`` takes any, ``default`` the usual one or the next after it.
+
+    The port is the socket's while that is open, and the socket never listens: a server of ours
+    may listen there, but the system gives the port to nobody else who asks for any. A port that
+    was only looked for can be gone before its server starts.
+    """
+    for port in [0] if policy == "auto" else range(usual, usual + TRIES):
+        held = socket.socket()
+        # The usual port may still have connections of the last run that are closing down.
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, policy == "default")
+        try:
+            held.bind((LOOPBACK, port))
+        except OSError:
+            held.close()
+            continue
+        if port_of(held) in taken:
+            held.close()
+            continue
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.add(port_of(held))
+        return held
     raise OSError(f"no free port from {usual} to {usual + TRIES - 1}")
+
+
+def port_of(held: socket.socket) -> int:
+    port: int = held.getsockname()[1]
+    return port
 
 
 def listening_socket(port: int) -> socket.socket:
@@ -35,14 +55,3 @@ def answers(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(0.2)
         return probe.connect_ex((LOOPBACK, port)) == 0
-
-
-def _bindable(port: int) -> int | None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return None
-        bound: int = probe.getsockname()[1]
-        return bound

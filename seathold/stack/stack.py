@@ -125,7 +125,7 @@ class Stack:
         self._plan = plan = Plan(
             self._dir, policy=self._policy, extra=self._extra, lock=lock, say=self._say
         )
-        self._cleanup.callback(plan.listener.close)
+        self._cleanup.callback(plan.close)
         self._say("Starting the servers …")
         for name in (*plan.servers, *STAND_INS):
             self._launch(name)

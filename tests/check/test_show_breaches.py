@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 
-from tests.check.builders import PRICE, SHOW, Brief, Connection, add_booking, append, id_of, insert
+from tests.check.builders import (
+    PRICE,
+    SHOW,
+    Brief,
+    Command,
+    Connection,
+    add_booking,
+    append,
+    id_of,
+    insert,
+)
 from tests.check.conftest import Checker, Witnesses
 from tests.check.test_seeded_breaches import Spoil, append_raw, by
 from tests.check.town import add_payment, add_provider_payment, message, queued
 
+Fact = tuple[str, dict[str, Any]]
 FREE, MATINEE = id_of("free"), id_of("matinee")
-CALLED_OFF = ("BookingCalledOff", {"what": "free", "amount": 0, "currency": "EUR"})
-ENDED = ("BookingCancelled", {"why": "cancelled", "note": "", "payment_uncertain": False})
+CALLED_OFF: Fact = ("BookingCalledOff", {"what": "free", "amount": 0, "currency": "EUR"})
+ENDED: Fact = ("BookingCancelled", {"why": "cancelled", "note": "", "payment_uncertain": False})
 
 
 @pytest.fixture
@@ -45,7 +57,7 @@ def town(db: Connection, witnesses: Witnesses) -> Connection:
 
 def insert_free(db: Connection, show: UUID) -> None:
     """A booking without any payment: confirmed, then cancelled with its show."""
-    commands = [
+    commands: list[Command] = [
         [("BookingConfirmed", {"provider_payment_id": None}), queued("confirmation")],
         [CALLED_OFF, queued("show_cancelled")],
         [ENDED, ("SeatReleased", {"labels": ["A11"]})],
@@ -91,8 +103,11 @@ def captured_and_kept(db: Connection) -> None:
 
 def cancelled_on_a_whim(db: Connection) -> None:
     """The same end of a booking whose show goes on."""
-    confirmed = [("BookingConfirmed", {"provider_payment_id": None}), queued("confirmation")]
-    ended = [ENDED, ("SeatReleased", {"labels": ["A9"]})]
+    confirmed: Command = [
+        ("BookingConfirmed", {"provider_payment_id": None}),
+        queued("confirmation"),
+    ]
+    ended: Command = [ENDED, ("SeatReleased", {"labels": ["A9"]})]
     row = {"close_reason": "cancelled"}
     add_booking(db, Brief("whim", "cancelled", ("A9",), [confirmed, ended], row=row))
 

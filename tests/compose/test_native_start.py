@@ -15,12 +15,13 @@ import pytest
 
 from infra.settings import Settings
 from seathold.demo import Buyer
-from seathold.stack import ports, temporal
+from seathold.stack import temporal
 from seathold.stack.process import Child
 from tests.compose.native import Native
 from tests.compose.stack_file import ROOT, services
 from tests.fixtures import servers
 from tests.helpers.eventually import eventually
+from tests.sandbox.process import free_port
 
 READY_SECONDS = 60
 # One for each process of a parallel run: each starts services of its own.
@@ -39,8 +40,7 @@ class Ports:
 
 @pytest.fixture(scope="module")
 def local() -> Ports:
-    taken: set[int] = set()
-    return Ports(*(ports.choose(0, "auto", taken) for _ in range(4)))
+    return Ports(*(free_port() for _ in range(4)))
 
 
 @pytest.fixture(scope="module")

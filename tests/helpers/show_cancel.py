@@ -15,9 +15,9 @@ from domain.money import Money
 from domain.show_cancel import ShowCancelInput
 from domain.steps import BookingInput, SeatChoice
 from services import show_cancel
-from services.ports import CancelShow
 from services.refund import RefundWish
 from services.refund_desk import RefundDesk
+from services.show_ports import CancelShow
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
 from tests.helpers.saga import Saga
@@ -146,7 +146,7 @@ class Box:
             "SELECT state, count(*) FROM bookings WHERE show_id = :show GROUP BY state",
             show=self.hall.show_id,
         )
-        return dict(found)  # type: ignore[arg-type]
+        return dict(found)
 
     async def one(self, statement: str) -> Any:
         """The first column of the first row of a statement about ``:show``."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,11 +11,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socket import socket
 from threading import Thread
 from typing import Any, TypeVar
 
 import httpx2
 
+from seathold.stack import ports
 from seathold.standins.sandbox.main import run
 
 SECRET = "whsec_dGVzdC1zZWNyZXQtb2YtdGhlLXNhbmRib3gtdGVzdHM="
@@ -33,6 +34,8 @@ NO_FAULTS = dict.fromkeys(
         "refund_outcome",
     )
 )
+
+_HELD: list[socket] = []
 
 Value = TypeVar("Value")
 
@@ -133,10 +136,10 @@ def soon(seconds: float) -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that only servers of the tests can be on, until this process ends."""
+    held = ports.reserve(0, "auto", set())
+    _HELD.append(held)
+    return ports.port_of(held)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -33,14 +34,46 @@ def test_a_taken_port_gives_the_next_free_one() -> None:
         taken.bind((ports.LOOPBACK, 0))
         usual = taken.getsockname()[1]
         if usual < 65_000:
-            assert usual < ports.choose(usual, "default", set()) < usual + ports.TRIES
+            with ports.reserve(usual, "default", set()) as held:
+                assert usual < ports.port_of(held) < usual + ports.TRIES
 
 
 def test_a_port_is_given_out_once() -> None:
     with socket.socket() as free:
         free.bind((ports.LOOPBACK, 0))
         usual = free.getsockname()[1]
-    assert ports.choose(usual, "default", {usual}) != usual
+    with ports.reserve(usual, "default", {usual}) as held:
+        assert ports.port_of(held) != usual
+
+
+def test_a_reserved_port_is_for_its_server_alone() -> None:
+    with ports.reserve(0, "auto", set()) as held, socket.socket() as stranger:
+        port = ports.port_of(held)
+        with pytest.raises(OSError, match="in use"):
+            stranger.bind((ports.LOOPBACK, port))
+        assert not ports.answers(port)
+        for _ in range(2):  # and once more when the server has to be started again
+            with ports.listening_socket(port):
+                assert ports.answers(port)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_whoever_asks_for_any_port_never_gets_a_reserved_one(kept: bool) -> None:
+    """A port that was only looked for goes to the next who asks, before its server starts."""
+    given_twice = 0
+    with ExitStack() as stack:
+        reserved = set()
+        for _ in range(200):
+            held = stack.enter_context(ports.reserve(0, "auto", set()))
+            reserved.add(ports.port_of(held))
+            if not kept:
+                held.close()
+        for number in range(2_000):
+            other = stack.enter_context(socket.socket())
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, number % 2)
+            other.bind((ports.LOOPBACK, 0))
+            given_twice += ports.port_of(other) in reserved
+    assert (given_twice == 0) is kept
 
 
 def test_a_child_ends_with_a_starter_that_is_killed(tmp_path: Path) -> None:
@@ -75,7 +108,8 @@ def test_postgres_starts_below_a_closed_folder_and_needs_its_password(tmp_path: 
     # What a start that was killed halfway leaves behind.
     (closed / "data.new").mkdir()
     (closed / "data.new" / "PG_VERSION").touch()
-    port = ports.choose(0, "auto", set())
+    held = ports.reserve(0, "auto", set())
+    port = ports.port_of(held)
     child = postgres.launch(closed / "data", port=port, password="right", log=tmp_path / "log")
     try:
         child.wait_ready(seconds=60)
@@ -87,6 +121,7 @@ def test_postgres_starts_below_a_closed_folder_and_needs_its_password(tmp_path: 
             assert psutil.Process(child.pid).uids().real != 0
     finally:
         child.stop()
+        held.close()
     assert sorted(path.name for path in closed.iterdir()) == ["data"]
 
 

@@ -16,7 +16,6 @@ import pytest
 from temporalio import workflow
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle, WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
 
 from contracts.booking import BookingContract
@@ -25,6 +24,7 @@ from contracts.show_cancel import ShowCancelContract
 from domain.errors import Conflict
 from domain.show_cancel import OperatorRequest
 from domain.steps import BookingInput, BookingResult, CancelRequest, ExtendRequest
+from infra.payloads import DATA_CONVERTER
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
 from tests.helpers.saga import SANDBOXED, Saga
@@ -254,7 +254,7 @@ async def test_todays_code_replays_what_ran_before(path: Path_, runner: Workflow
     replayer = Replayer(
         workflows=WORKFLOWS,
         workflow_runner=runner,
-        data_converter=pydantic_data_converter,
+        data_converter=DATA_CONVERTER,
     )
     await replayer.replay_workflow(recorded(path.__name__))
 
@@ -272,7 +272,7 @@ async def test_a_worker_that_starts_in_the_middle_goes_on_from_there(path: Path_
     replayer = Replayer(
         workflows=WORKFLOWS,
         workflow_runner=UnsandboxedWorkflowRunner(),
-        data_converter=pydantic_data_converter,
+        data_converter=DATA_CONVERTER,
     )
     for cut in cuts:
         await replayer.replay_workflow(WorkflowHistory(whole.workflow_id, whole.events[:cut]))
@@ -296,7 +296,7 @@ async def test_a_changed_order_of_steps_does_not_replay() -> None:
     replayer = Replayer(
         workflows=[Changed],
         workflow_runner=UnsandboxedWorkflowRunner(),
-        data_converter=pydantic_data_converter,
+        data_converter=DATA_CONVERTER,
     )
     with pytest.raises(workflow.NondeterminismError):
         await replayer.replay_workflow(recorded("confirmed"))

@@ -16,8 +16,8 @@ from domain.errors import Conflict, NotFound
 from domain.steps import CancelRequest
 from services import booking as bookings
 from services import show_cancel
-from services.ports import CancelShow
 from services.show_cancel import ShowDesk
+from services.show_ports import CancelShow
 from tests.factories import create_hall
 from tests.helpers.eventually import eventually
 from tests.helpers.saga import Fault, Saga
