@@ -91,7 +91,6 @@ class ShowCancelOut(BaseModel):
         status="finished",
         reason="The projector is broken.",
         actor="8e2b6d14-9c7f-4a35-b1d0-6f4e2a9c8b71",
-        paused=None,
         requested_at="2026-12-04T09:15:00.000Z",
         finished_at="2026-12-04T09:15:31.000Z",
         plan=PLAN,
@@ -102,8 +101,8 @@ class ShowCancelOut(BaseModel):
     status: Literal["running", "paused", "finished"]
     reason: str
     actor: str
-    paused: str | None
+    paused: str | None = None
     requested_at: Instant
-    finished_at: Instant | None
+    finished_at: Instant | None = None
     plan: ShowCancelPlanOut
     report: ShowCancelReportOut

@@ -197,7 +197,7 @@ async def test_a_balance_that_is_too_low_is_a_name_of_its_own_and_the_same_key_w
     gateway: PaymentGateway, provider: Provider
 ) -> None:
     if isinstance(provider, StripeTown):
-        pytest.skip("Stripe repeats a refusal to its key: tests/ports/test_stripe_gateway.py")
+        pytest.skip("Stripe repeats a refusal to its key: tests/ports/test_stripe_balance.py")
     payment_id = pay(provider, await opened(gateway, "refund-low"))
     provider.configure(refund_outcome="insufficient_balance")
     with pytest.raises(BalanceTooLow):
