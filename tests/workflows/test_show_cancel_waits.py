@@ -12,6 +12,9 @@ from temporalio.exceptions import ApplicationError
 from contracts.refund import RefundContract
 from contracts.show_cancel import ShowCancelContract
 from domain.show_cancel import OperatorRequest
+from infra.notify.render import render
+from infra.postgres.outbox import PostgresOutboxQueue
+from services.notification import Notice
 from tests.factories import create_hall
 from tests.helpers.saga import Saga
 from tests.helpers.show_cancel import Box, refunds
@@ -155,14 +158,22 @@ async def test_what_the_provider_refuses_for_good_is_left_to_a_person(box: Box) 
 
 @pytest.mark.usefixtures("worker")
 async def test_refunds_that_settle_later_are_waited_for(box: Box, broke: Sandbox) -> None:
-    _, reference = await box.confirm()
+    input, reference = await box.confirm()
     broke.configure(refund_outcome="pending")
     handle = await box.cancel()
     await box.until(refunds("count(*)", "accepted_at IS NOT NULL"), 1)
     assert await box.one(STATUS) == "running"
+    told = await notices(box, input.booking_id)
+    assert "24.00 EUR goes back to you" in render(told["show_cancelled"], "email").text
     [refund] = [
         one for one in broke.get("/test/ledger").json()["refunds"] if one["payment_id"] == reference
     ]
     broke.post(f"/test/refunds/{refund['id']}/settle", {"outcome": "succeeded"})
     report = (await handle.result()).report
     assert [one["count"] for one in report["refunded"]] == [1]
+
+
+async def notices(box: Box, booking_id: str) -> dict[str, Notice]:
+    """What waits to be sent to this buyer, by template."""
+    taken = await PostgresOutboxQueue(box.saga.database).take(10_000, lease_seconds=0)
+    return {one.template: one for _, one in taken if str(one.booking_id) == booking_id}
