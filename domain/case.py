@@ -15,6 +15,9 @@ class CaseKind(StrEnum):
     SEATS_LOST = "seats_lost"
     BALANCE_TOO_LOW = "balance_too_low"
     SHOW_CANCEL_LEFT = "show_cancel_left"
+    DISPUTE = "dispute"
+    EVIDENCE = "evidence"
+    PROVIDER_DISAGREES = "provider_disagrees"
 
 
 class CaseStatus(StrEnum):

@@ -17,6 +17,7 @@ from domain.money import Money
 from domain.payment import ProviderPayment, Verdict
 from domain.refund import RefundPart, Standing
 from domain.steps import BookingInput
+from services.dispute_port import Disputes
 from services.preclaim import ActiveClaim
 from services.show_ports import Shows
 
@@ -92,6 +93,7 @@ class Receipt:
     """A row of ``provider_payments``: what the provider says was paid, and our verdict.
 
     ``newly_captured``: by how many minor units recording it just now raised what was captured.
+    ``disputed``: a dispute of it is open or lost, so nothing of it may be sent back.
     """
 
     id: UUID
@@ -104,6 +106,7 @@ class Receipt:
     refunded: int
     verdict: Verdict | None
     newly_captured: int = 0
+    disputed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +253,6 @@ class Payments(Protocol):
 
     async def settle_refund(self, refund_id: UUID, *, status: str, reference: str) -> bool: ...
 
-    def set_status(self, payment_id: UUID, status: str) -> None: ...
-
 
 class Ledger(Protocol):
     def post(self, posting: Posting) -> None:
@@ -367,6 +368,8 @@ class Transaction(Protocol):
     def ledger(self) -> Ledger: ...
     @property
     def refunds(self) -> Refunds: ...
+    @property
+    def disputes(self) -> Disputes: ...
     @property
     def outbox(self) -> Outbox: ...
     @property

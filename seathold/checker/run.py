@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import psycopg
 
 from seathold.checker import (
+    disputes,
     events,
     ledger,
     liveness,
@@ -37,7 +38,7 @@ def run(inputs: Inputs) -> list[Verdict]:
             return [
                 *_judge(world, (*seats.CHECKS, *prices.CHECKS)),
                 *_judge(world, liveness.CHECKS),
-                *_judge(world, (*money.CHECKS, *ledger.CHECKS)),
+                *_judge(world, (*money.CHECKS, *ledger.CHECKS, *disputes.CHECKS)),
                 *_judge_streams(world, events.STREAM_CHECKS),
                 *_judge(world, (*events.CHECKS, *marks.CHECKS)),
                 *_judge(world, (*notices.CHECKS, *shows.CHECKS)),

@@ -108,7 +108,7 @@ class Saga:
         self.process = TemporalBookingProcess(self.client)
         self.shows = TemporalShowProcess(self.client, refunds_per_second=50)
         self.work = PostgresWorkQueue(self.database, LIMITS)
-        self.news = PaymentNews(self.begin, self.gateways, self.process, self.work)
+        self.news = PaymentNews(self.begin, self.gateways, self.process, self.work, self.preclaims)
         self.reserver = Reserver(self.begin, self.preclaims, self.process)
         self.desk = BookingDesk(
             self.begin, self.process, self.work, self.news, self.gateways, LIMITS
