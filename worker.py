@@ -20,6 +20,7 @@ from activities.capture import GatewayCaptureActivities
 from activities.reconcile import ReconcileActivities
 from activities.refund import RefundActivities
 from activities.session import GatewayActivities
+from activities.show_cancel import ShowCancelActivities
 from contracts.booking import BOOKING_QUEUE, PAYMENT_QUEUE
 from infra.gateways.assembly import Gateways, open_gateways
 from infra.logging import configure_logging
@@ -39,6 +40,7 @@ from infra.redis.seat_claims import RedisSeatPreclaims
 from infra.schedules import schedule_reconciliation
 from infra.settings import Settings
 from infra.temporal import TemporalBookingProcess, connect, register_search_attributes
+from infra.temporal_shows import TemporalShowProcess
 from loops import case_alert, inbox, outbox, payment_poll, reaper, sweep
 from loops.case_alert import CaseAlertLoop
 from loops.edge import Loop, repeat
@@ -46,6 +48,7 @@ from loops.inbox import InboxLoop
 from loops.outbox import OutboxLoop
 from loops.payment_poll import PaymentPollLoop
 from loops.reaper import ReaperLoop
+from loops.show_cancel import ShowCancelLoop
 from loops.sweep import SweepLoop
 from services.payment_news import PaymentNews
 from services.preclaim import SeatPreclaims
@@ -54,6 +57,7 @@ from workflows.booking import BookingWorkflow
 from workflows.late_payment import LatePaymentWorkflow
 from workflows.reconcile import ReconcileWorkflow
 from workflows.refund import RefundWorkflow
+from workflows.show_cancel import ShowCancelWorkflow
 
 Role = Literal["all", "booking", "loops"]
 log = structlog.get_logger("worker")
@@ -84,6 +88,14 @@ class Parts:
             self.settings, self.database, self.gateways, self.client, self.preclaims
         )
 
+    @property
+    def work(self) -> PostgresWorkQueue:
+        return PostgresWorkQueue(self.database, self.settings.hold_limits)
+
+    @property
+    def shows(self) -> TemporalShowProcess:
+        return TemporalShowProcess(self.client, refunds_per_second=self.settings.refunds_per_second)
+
 
 @asynccontextmanager
 async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
@@ -105,6 +117,10 @@ def temporal_workers(parts: Parts) -> list[Worker]:
     captures = GatewayCaptureActivities(parts.unit_of_work, parts.gateways)
     refunds = RefundActivities(parts.unit_of_work, parts.gateways, parts.preclaims)
     reconcile = ReconcileActivities(parts.reconciler())
+    bookings = TemporalBookingProcess(parts.client)
+    shows = ShowCancelActivities(
+        parts.unit_of_work, parts.gateways, bookings, parts.shows, parts.work
+    )
     local: list[Callable[..., Any]] = [
         steps.hold_seats,
         steps.extend_hold,
@@ -115,7 +131,13 @@ def temporal_workers(parts: Parts) -> list[Worker]:
     booking = Worker(
         parts.client,
         task_queue=BOOKING_QUEUE,
-        workflows=[BookingWorkflow, LatePaymentWorkflow, RefundWorkflow, ReconcileWorkflow],
+        workflows=[
+            BookingWorkflow,
+            LatePaymentWorkflow,
+            ReconcileWorkflow,
+            RefundWorkflow,
+            ShowCancelWorkflow,
+        ],
         activities=local,
         no_remote_activities=True,
         # The sandbox imports the workflows anew for each run, a fifth of this process's CPU. The
@@ -140,6 +162,7 @@ def temporal_workers(parts: Parts) -> list[Worker]:
             *captures.steps,
             *refunds.steps,
             reconcile.reconcile,
+            *shows.steps,
         ],
         max_concurrent_activities=20,
         graceful_shutdown_timeout=DRAIN,
@@ -150,7 +173,7 @@ def temporal_workers(parts: Parts) -> list[Worker]:
 async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
     """Run inbox, polls, reaper, outbox and alerts until ``stop``; the pass in hand is finished."""
     settings = parts.settings
-    work = PostgresWorkQueue(parts.database, settings.hold_limits)
+    work = parts.work
     process = TemporalBookingProcess(parts.client)
     news = PaymentNews(parts.unit_of_work, parts.gateways, process, work, parts.preclaims)
     mailer, sms = SmtpMailer(settings), HttpSmsSender(settings)
@@ -160,6 +183,7 @@ async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
         "inbox": (InboxLoop(work, news), inbox.BATCH, 0.1),
         "payment_poll": (PaymentPollLoop(work, news), payment_poll.BATCH, 1.0),
         "reaper": (ReaperLoop(work, process, news), reaper.BATCH, 2.0),
+        "show_cancel": (ShowCancelLoop(work, parts.shows), 1, 5.0),
         "sweep": (SweepLoop(work), sweep.BATCH, 60.0),
         "outbox": (OutboxLoop(queue, mailer, sms, render), outbox.BATCH, 0.5),
         "case_alert": (CaseAlertLoop(waiting), 1, case_alert.REST_SECONDS),

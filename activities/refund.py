@@ -8,9 +8,11 @@ from uuid import UUID
 
 import structlog
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from activities.edge import edge
-from contracts.refund import RefundSteps
+from contracts.refund import INSUFFICIENT_BALANCE, RefundSteps
+from domain.errors import BalanceTooLow
 from domain.steps import RefundInput, RefundResult
 from services import dispute, refund, refund_sending
 from services.gateway import PaymentGateway
@@ -41,13 +43,19 @@ class RefundActivities(RefundSteps):
     @activity.defn
     async def ask_refund(self, input: RefundInput) -> None:
         async with edge(input.booking_id, input.request_id):
-            await refund_sending.ask(
-                self._begin,
-                self._gateways,
-                UUID(input.booking_id),
-                input.number,
-                request_id=input.request_id,
-            )
+            try:
+                await refund_sending.ask(
+                    self._begin,
+                    self._gateways,
+                    UUID(input.booking_id),
+                    input.number,
+                    request_id=input.request_id,
+                )
+            except BalanceTooLow as error:
+                log.warning("refund_waits_for_balance", number=input.number)
+                raise ApplicationError(
+                    error.detail, type=INSUFFICIENT_BALANCE, non_retryable=True
+                ) from error
             log.info("refund_accepted", number=input.number)
 
     @activity.defn

@@ -10,7 +10,7 @@ import structlog
 from fastapi import FastAPI
 
 from api import errors, openapi
-from api.commands import auth, bookings, cases, webhooks
+from api.commands import auth, bookings, cases, shows, webhooks
 from api.commands import refunds as refund_commands
 from api.deps.state import AppState
 from api.middleware.body import BodyRules
@@ -20,6 +20,7 @@ from api.queries import bookings as booking_queries
 from api.queries import cases as case_queries
 from api.queries import catalogue, health, me, not_yet
 from api.queries import refunds as refund_queries
+from api.queries import shows as show_queries
 from infra.gateways.assembly import open_gateways, webhook_verifiers
 from infra.passwords import Argon2Passwords
 from infra.postgres.database import Database
@@ -33,11 +34,13 @@ from infra.redis.client import create_redis
 from infra.redis.seat_claims import RedisSeatPreclaims
 from infra.settings import Settings
 from infra.temporal import TemporalBookingProcess, connect
+from infra.temporal_shows import TemporalShowProcess
 from infra.tokens import TokenSigner
 from services.desk import BookingDesk
 from services.payment_news import PaymentNews
 from services.refund_desk import RefundDesk
 from services.reserve import Reserver
+from services.show_cancel import ShowDesk
 from services.user import Accounts
 
 # Routes are tried in this order, so the busiest come first.
@@ -53,6 +56,8 @@ ROUTERS = (
     health.router,
     cases.router,
     case_queries.router,
+    shows.router,
+    show_queries.router,
     not_yet.router,
 )
 
@@ -140,4 +145,9 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
                 settings.payment_mode,
             ),
             refunds=RefundDesk(begin, process, settings.brackets),
+            show_desk=ShowDesk(
+                begin,
+                TemporalShowProcess(temporal, refunds_per_second=settings.refunds_per_second),
+                refunds_per_second=settings.refunds_per_second,
+            ),
         )

@@ -8,6 +8,9 @@ from temporalio import activity, workflow
 
 from domain.steps import RefundInput, RefundResult
 
+INSUFFICIENT_BALANCE = "insufficient_balance"
+"""Type of the error of a refund that waits: the provider's balance is too low for it."""
+
 
 def refund_workflow_id(booking_id: str, number: int) -> str:
     return f"refund-{booking_id}-{number}"
@@ -21,6 +24,12 @@ class RefundContract(ABC):
     @abstractmethod
     async def run(self, input: RefundInput) -> RefundResult: ...
 
+    @workflow.signal
+    @abstractmethod
+    def ask_again(self) -> None:
+        """Do not wait any longer for the provider's balance; carries no authority over money."""
+        ...
+
 
 class RefundSteps(ABC):
     """Each step may run twice and changes things once."""
@@ -30,7 +39,8 @@ class RefundSteps(ABC):
     async def ask_refund(self, input: RefundInput) -> None:
         """Ask the provider for every part; each it accepts is recorded, and the seats go free.
 
-        A clear no of the provider ends it: whatever was not accepted is left pending.
+        A clear no of the provider ends it: whatever was not accepted is left pending. A balance
+        that is too low is none: it ends this try with ``INSUFFICIENT_BALANCE``.
         """
         ...
 

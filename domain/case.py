@@ -17,6 +17,8 @@ class CaseKind(StrEnum):
     UNKNOWN_REFUND = "unknown_refund"
     DIFFERENCE = "difference"
     BOOKS_OPEN = "books_open"
+    BALANCE_TOO_LOW = "balance_too_low"
+    SHOW_CANCEL_LEFT = "show_cancel_left"
     DISPUTE = "dispute"
     EVIDENCE = "evidence"
     PROVIDER_DISAGREES = "provider_disagrees"

@@ -9,6 +9,7 @@ SeatholdError
 ├── Gone           the hold is over                            410
 ├── PaymentRequired                                            402
 └── Unavailable    a dependency is away; try again             503
+    └── BalanceTooLow  the provider cannot pay this refund yet
 """
 
 from __future__ import annotations
@@ -70,3 +71,12 @@ class Unavailable(SeatholdError):
     def __init__(self, detail: str, *, retry_after: int = 2, **data: Any) -> None:
         super().__init__(detail, **data)
         self.retry_after = retry_after
+
+
+class BalanceTooLow(Unavailable):
+    """The provider's clear word that it has not enough of our money to give any back.
+
+    Nothing was moved, and the same wish may be granted later: it waits, it has not failed.
+    """
+
+    default_code = "insufficient_balance"

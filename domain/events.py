@@ -41,6 +41,8 @@ class EventType(StrEnum):
     BOOKING_REFUNDING = "BookingRefunding"
     BOOKING_RESTORED = "BookingRestored"
     BOOKING_REFUNDED = "BookingRefunded"
+    SHOW_CANCELLED = "ShowCancelled"
+    BOOKING_CALLED_OFF = "BookingCalledOff"
     DISPUTE_OPENED = "DisputeOpened"
     DISPUTE_CLOSED = "DisputeClosed"
     BOOKING_DISPUTED = "BookingDisputed"

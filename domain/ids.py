@@ -38,6 +38,11 @@ def refund_request_key(booking: UUID, user_id: UUID, key: str, body_hash: bytes)
     return uuid5(booking, f"refund-request|{user_id}|{key}|{body_hash.hex()}")
 
 
+def show_refund_key(booking: UUID, number: int) -> UUID:
+    """Of the refund that a cancelled show makes as the booking's ``number``th."""
+    return uuid5(booking, f"show-refund|{number}")
+
+
 def ticket_id(booking: UUID, label: str) -> UUID:
     return uuid5(booking, f"ticket|{label}")
 

@@ -113,7 +113,7 @@ class TemporalBookingProcess:
         started = asyncio.ensure_future(start.workflow_handle())
         started.add_done_callback(lambda told: told.cancelled() or told.exception())
         try:
-            return await _answer(
+            return await answer(
                 self._client.execute_update_with_start_workflow(
                     BookingContract.reserve,
                     id=RESERVE_UPDATE_ID,
@@ -126,13 +126,13 @@ class TemporalBookingProcess:
 
     async def extend(self, booking_id: str, request: ExtendRequest) -> StepOutcome:
         handle = self._handle(booking_id)
-        return await _answer(
+        return await answer(
             handle.execute_update(BookingContract.extend, request, rpc_timeout=RPC_TIMEOUT)
         )
 
     async def cancel(self, booking_id: str, request: CancelRequest) -> StepOutcome:
         handle = self._handle(booking_id)
-        return await _answer(
+        return await answer(
             handle.execute_update(BookingContract.cancel, request, rpc_timeout=RPC_TIMEOUT)
         )
 
@@ -147,7 +147,7 @@ class TemporalBookingProcess:
         message = PaymentSettled(provider_payment_id, request_id)
         handle = self._handle(str(booking_id))
         try:
-            await _answer(
+            await answer(
                 handle.signal(BookingContract.payment_settled, message, rpc_timeout=RPC_TIMEOUT)
             )
         except ProcessOver:
@@ -155,7 +155,7 @@ class TemporalBookingProcess:
             input = await read_brief(booking_id)
             if input is None:
                 return
-            await _answer(
+            await answer(
                 self._client.start_workflow(
                     BookingContract.run,
                     input,
@@ -170,7 +170,7 @@ class TemporalBookingProcess:
         return self._client.get_workflow_handle(booking_workflow_id(booking_id))
 
     async def ensure_running(self, input: BookingInput) -> None:
-        await _answer(
+        await answer(
             self._client.start_workflow(
                 BookingContract.run,
                 input,
@@ -181,7 +181,7 @@ class TemporalBookingProcess:
         )
 
     async def send_money_back(self, provider_payment_id: str, request_id: str | None) -> None:
-        await _answer(
+        await answer(
             self._client.start_workflow(
                 LatePaymentContract.run,
                 LatePaymentInput(provider_payment_id, request_id),
@@ -195,7 +195,7 @@ class TemporalBookingProcess:
         )
 
     async def refund(self, booking_id: UUID, number: int, request_id: str | None) -> None:
-        await _answer(
+        await answer(
             self._client.start_workflow(
                 RefundContract.run,
                 RefundInput(str(booking_id), number, request_id),
@@ -233,7 +233,7 @@ def _options(input: BookingInput) -> dict[str, Any]:
     }
 
 
-async def _answer(call: Awaitable[T]) -> T:
+async def answer(call: Awaitable[T]) -> T:
     """Await a call and say in the port's words how it failed."""
     try:
         return await call

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
@@ -21,6 +22,8 @@ app = typer.Typer(
 )
 admin = typer.Typer(help="Staff accounts.", no_args_is_help=True)
 app.add_typer(admin, name="admin")
+show = typer.Typer(help="Shows: cancel one, and see how far that is.", no_args_is_help=True)
+app.add_typer(show, name="show")
 
 RunDir = Annotated[Path, typer.Option(help="Where every file of the stack lives.")]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
@@ -237,6 +240,41 @@ def admin_create(
         "Password", hide_input=True, confirmation_prompt=True
     )
     asyncio.run(create_admin(Settings(), email, password))
+
+
+@show.command("cancel")
+def show_cancel(
+    show_id: Annotated[UUID, typer.Argument(help="The show's id.")],
+    reason: Annotated[str, typer.Option(help="Why; it is kept in the audit log.")],
+    dry_run: Annotated[bool, typer.Option(help="Only say what would happen.")] = False,
+) -> None:
+    """Stop the sale, end all holds and send everybody's money back; prints JSON."""
+    from domain.errors import NotFound
+    from infra.settings import Settings
+    from seathold import shows
+
+    if not reason.strip():
+        raise typer.BadParameter("Say why.", param_hint="--reason")
+    try:
+        typer.echo(asyncio.run(shows.cancel(Settings(), show_id, reason, dry_run=dry_run)))
+    except NotFound as error:
+        typer.echo(error.detail, err=True)
+        raise typer.Exit(1) from error
+
+
+@show.command("cancellation")
+def show_cancellation(
+    show_id: Annotated[UUID, typer.Argument(help="The show's id.")],
+) -> None:
+    """Print how far the cancellation of a show is, and what came of it."""
+    from infra.settings import Settings
+    from seathold import shows
+
+    told = asyncio.run(shows.cancellation(Settings(), show_id))
+    if told is None:
+        typer.echo("This show is not cancelled.", err=True)
+        raise typer.Exit(1)
+    typer.echo(told)
 
 
 def main() -> None:

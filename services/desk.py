@@ -11,9 +11,9 @@ from domain.booking import Booking, BookingState
 from domain.errors import Conflict, Gone, NotFound, PaymentRequired, Unavailable
 from domain.payment_policy import PaymentMode
 from domain.payment_status import shown
-from domain.steps import CancelRequest, ExtendRequest, ExtendStep, StepOutcome
+from domain.steps import CancelRequest, ExtendRequest, ExtendStep
 from services import booking as bookings
-from services import payment, provider
+from services import closing, payment, provider
 from services.gateway import PaymentGateway
 from services.payment_news import PaymentNews
 from services.ports import Attempt, UnitOfWork
@@ -79,26 +79,15 @@ class BookingDesk:
             raise _not_cancellable(booking.state)
         request = CancelRequest(str(caller.user_id), reason, caller.request_id)
         try:
-            outcome = await self._cancel(booking_id, request)
+            outcome = await closing.cancel(
+                self._begin, self._process, self._work, booking_id, request
+            )
         except (ProcessAway, ProcessUnknown) as error:
             raise Unavailable("The booking could not be cancelled just now.") from error
         if outcome.capture is not None:
             raise Conflict("The payment is being taken; ask for a refund in a moment.")
         if outcome.state not in (BookingState.CANCELLED, BookingState.CANCELLING):
             raise _not_cancellable(outcome.state)
-
-    async def _cancel(self, booking_id: UUID, request: CancelRequest) -> StepOutcome:
-        try:
-            return await self._process.cancel(str(booking_id), request)
-        except ProcessOver:
-            input = await self._work.booking_input(booking_id)
-            if input is None:
-                async with self._begin.alone() as tx:
-                    ended = await tx.bookings.peek(booking_id)
-                assert ended is not None, "its owner read it before"
-                return StepOutcome(ended.state)
-            await self._process.ensure_running(input)
-            return await self._process.cancel(str(booking_id), request)
 
     async def checkout(
         self, caller: Caller, booking_id: UUID, *, provider_name: str, return_url: str

@@ -25,7 +25,7 @@ assert MAX_ATTEMPTS * LONGEST_PAUSE_SECONDS <= 24 * 3600, "a key must outlive th
 
 @dataclass(frozen=True, slots=True)
 class RefundLine:
-    """Money on its way back, and why: ``late``, ``duplicate``, ``mismatch``, ``cancelled``.
+    """Money on its way back, and why: ``late``, ``duplicate``, ``mismatch``, ``cancelled``, …
 
     ``asked``: somebody asked for it, giving up ``seats``.
     """

@@ -21,6 +21,7 @@ from services.dispute_port import Disputes
 from services.payment_rows import Attempt as Attempt  # noqa: PLC0414
 from services.payment_rows import Receipt as Receipt  # noqa: PLC0414
 from services.preclaim import ActiveClaim
+from services.show_ports import Shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +264,10 @@ class Refunds(Protocol):
         """A settled refund failed after all; False when it does not stand as settled."""
         ...
 
+    def short(self, refund_id: UUID, *, is_short: bool) -> None:
+        """Whether the provider's balance was too low for a part that it has not accepted."""
+        ...
+
     async def settle(self, refund_id: UUID, status: str) -> bool:
         """End a pending part; False when it has ended."""
         ...
@@ -354,6 +359,8 @@ class Transaction(Protocol):
     def cases(self) -> Cases: ...
     @property
     def audit(self) -> Audit: ...
+    @property
+    def shows(self) -> Shows: ...
 
 
 class UnitOfWork(Protocol):

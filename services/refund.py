@@ -46,7 +46,8 @@ class RefundWish:
     """What is asked for. ``seats`` None: all that are left, or with ``amount``, none.
 
     ``amount`` is a sum that staff name; ``expected`` is the quote that the asker has seen;
-    ``request_key`` is the same for every repeat of the request.
+    ``request_key`` is the same for every repeat of the request; ``because`` is the refund's
+    reason where it is neither a request nor goodwill.
     """
 
     seats: tuple[str, ...] | None
@@ -56,6 +57,7 @@ class RefundWish:
     request_key: UUID
     actor: str
     request_id: str | None
+    because: str | None = None
 
 
 async def reserve(
@@ -84,7 +86,7 @@ async def reserve(
     await tx.refunds.add(
         booking.id,
         parts,
-        reason="goodwill" if wish.amount else "requested",
+        reason=wish.because or ("goodwill" if wish.amount else "requested"),
         note=wish.note,
     )
     payload = {

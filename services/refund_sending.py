@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
-from domain.errors import Conflict, NotFound, Unavailable
+from domain.errors import BalanceTooLow, Conflict, NotFound, Unavailable
 from domain.money import Money
 from domain.refund import RETRY, RefundPart, payment_disputed
 from services import refund
@@ -28,6 +28,7 @@ async def ask(
 
     Raises:
         Unavailable: the outcome is not known; ask again.
+        BalanceTooLow: the provider cannot pay it yet; that is on record.
         Conflict, NotFound: the provider's clear no, or ours (``payment_disputed``), to a part
             that it never accepted.
     """
@@ -46,6 +47,10 @@ async def ask(
             answer = await gateways[part.provider].refund(
                 part.paid_reference, key=part.key, amount=Money(part.amount, known.currency)
             )
+        except BalanceTooLow:
+            async with begin.alone() as tx:
+                tx.refunds.short(part.id, is_short=True)
+            raise
         except (Conflict, NotFound):
             if not part.was_accepted:
                 raise

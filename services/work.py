@@ -84,6 +84,12 @@ class WorkQueue(Protocol):
         """Provider payments whose refund was decided that long ago and is not settled."""
         ...
 
+    async def unfinished_cancellations(
+        self, *, seconds: float
+    ) -> Sequence[tuple[UUID, str | None]]:
+        """Shows cancelled that long ago and not done with, and why their run was paused."""
+        ...
+
     async def asked_refunds(self, *, seconds: float, limit: int) -> Sequence[tuple[UUID, int]]:
         """Bookings and numbers of refunds asked for that long ago and not settled."""
         ...

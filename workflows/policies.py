@@ -87,3 +87,10 @@ RECONCILE: dict[str, Any] = {
         maximum_attempts=5,
     ),
 }
+
+# Some bookings of a cancelled show: a transaction and a call to Temporal for each.
+SHOW_STEP: dict[str, Any] = {
+    "task_queue": PAYMENT_QUEUE,
+    "start_to_close_timeout": timedelta(seconds=60),
+    "retry_policy": UNTIL_DONE,
+}

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import FailureError
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
-from contracts.refund import RefundContract, RefundSteps
+from contracts.refund import INSUFFICIENT_BALANCE, RefundContract, RefundSteps
 from domain.steps import RefundInput, RefundResult
 from workflows import policies
 from workflows.refund_retries import until_ended
 from workflows.undo import UndoStack, to_the_end
+
+# A balance is topped up by people: a minute first, an hour between tries at most.
+FIRST_WAIT_SECONDS = 60.0
+LONGEST_WAIT_SECONDS = 3600.0
 
 STORIES = {
     "succeeded": "The money is back with the buyer.",
@@ -24,6 +29,9 @@ STORIES = {
 @workflow.defn(name="Refund")
 class RefundWorkflow(RefundContract):
     """The rows were written with the request; this workflow sees that they come true."""
+
+    def __init__(self) -> None:
+        self._told_to_ask = False
 
     @workflow.run
     async def run(self, input: RefundInput) -> RefundResult:
@@ -42,9 +50,36 @@ class RefundWorkflow(RefundContract):
         return result
 
     async def _ask(self, input: RefundInput) -> None:
-        await workflow.execute_activity_method(
-            RefundSteps.ask_refund, input, summary="ask the provider", **policies.REFUND
-        )
+        """Ask until the provider has enough of our money to say yes or no."""
+        seconds = FIRST_WAIT_SECONDS
+        while True:
+            try:
+                await workflow.execute_activity_method(
+                    RefundSteps.ask_refund, input, summary="ask the provider", **policies.REFUND
+                )
+            except ActivityError as error:
+                if not _is_short(error):
+                    raise
+            else:
+                return
+            workflow.set_current_details("Our balance at the provider is too low; it waits.")
+            await self._wait(seconds)
+            seconds = min(seconds * 2, LONGEST_WAIT_SECONDS)
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            await workflow.wait_condition(
+                lambda: self._told_to_ask,
+                timeout=timedelta(seconds=seconds),
+                timeout_summary="until the balance may be enough",
+            )
+        except TimeoutError:
+            pass
+        self._told_to_ask = False
+
+    @workflow.signal(description="Ask the provider now; the balance may be enough again.")
+    def ask_again(self) -> None:
+        self._told_to_ask = True
 
     async def _finish(self, input: RefundInput) -> RefundResult:
         """Settle, and tell Redis meanwhile: neither waits for the other to be there."""
@@ -63,6 +98,11 @@ class RefundWorkflow(RefundContract):
             RefundSteps.settle_refund, input, summary="see it settled", **policies.REFUND
         )
         return result
+
+
+def _is_short(error: ActivityError) -> bool:
+    cause = error.cause
+    return isinstance(cause, ApplicationError) and cause.type == INSUFFICIENT_BALANCE
 
 
 async def _durably(step: Callable[..., Awaitable[Any]], input: RefundInput) -> Any:

@@ -22,6 +22,7 @@ from services.gateway import PaymentGateway
 from services.ports import UnitOfWork
 from services.refund_desk import RefundDesk
 from services.reserve import Reserver
+from services.show_cancel import ShowDesk
 from services.user import Accounts
 
 
@@ -41,6 +42,7 @@ class AppState:
     reserver: Reserver
     desk: BookingDesk
     refunds: RefundDesk
+    show_desk: ShowDesk
 
 
 async def app_state(request: Request) -> AppState:

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import httpx2
-import orjson
 import stripe
 from stripe.params import (
     PaymentIntentCancelParams,
@@ -21,7 +20,7 @@ from stripe.params import (
 )
 from stripe.params.checkout import SessionCreateParams, SessionCreateParamsPaymentIntentData
 
-from domain.errors import Conflict, NotFound
+from domain.errors import BalanceTooLow, Conflict, NotFound
 from domain.money import Money
 from domain.payment import (
     PaymentPage,
@@ -43,15 +42,12 @@ from infra.gateways.stripe_answers import (
     SessionList,
     to_stripe,
 )
+from infra.gateways.stripe_http import REPLAYED, HttpClient
 from infra.gateways.wire import (
     ID,
-    TIMEOUTS,
     Shape,
     checked_id,
     ended_before,
-    error_field,
-    exchange,
-    require_success,
     understand,
     unusable,
 )
@@ -68,7 +64,8 @@ PAGE_SIZE = 100
 # A payment is created when the page is first tried, and may be paid for as long as the page lives.
 LISTED_EARLIER = timedelta(hours=3)
 EXPAND = ["payment_intent.latest_charge"]
-REPLAYED = "idempotent-replayed"
+# Hourly tries of the day for which a refusal is repeated, and some by hand.
+MAX_TURNS = 60
 ABILITIES = Abilities(
     can_void=True,
     min_session_seconds=MIN_SESSION_SECONDS,
@@ -235,14 +232,29 @@ class StripeGateway:
             "amount": to_stripe(amount),
             "metadata": {REFUND_KEY: key},
         }
-        answer, is_replay = await self._ask(
-            RefundAnswer, self._refunds.create_async(wish, {"idempotency_key": key})
-        )
+        answer, is_replay = await self._refund(wish, key)
         if is_replay:  # as it was when the key came first; it may have settled or failed since
             answer, _ = await self._ask(RefundAnswer, self._refunds.retrieve_async(answer.id))
         if answer.payment_intent != reference:
             raise unusable("the refund is not the one that was asked for")
         return _same_refund(answer.as_refund(), amount)
+
+    async def _refund(self, wish: RefundCreateParams, key: str) -> tuple[RefundAnswer, bool]:
+        """Ask under ``key``, and after a replayed "balance too low" under the next one of it.
+
+        Stripe repeats a refusal to its key for a day, however much money has come since. A key
+        that was refused had no effect and never will have, so one of them has it at most.
+        """
+        for turn in range(MAX_TURNS):
+            used = f"{key}:again:{turn}" if turn else key
+            try:
+                return await self._ask(
+                    RefundAnswer, self._refunds.create_async(wish, {"idempotency_key": used})
+                )
+            except BalanceTooLow as error:
+                if not error.data["is_replay"]:
+                    raise
+        raise unusable("its balance was too low too often", retry_after=3600)
 
     async def read_refund(self, reference: str) -> ProviderRefund:
         answer, _ = await self._ask(
@@ -349,57 +361,6 @@ class StripeGateway:
         if answer is None or not isinstance(answer, stripe.StripeResponse):
             raise unusable("there is no answer")
         return understand(shape, answer.body), answer.headers.get(REPLAYED) == "true"
-
-
-class HttpClient(stripe.HTTPClient):
-    """The library's way to the network: one bounded call, no redirect; errors are the port's."""
-
-    name = "httpx2"
-
-    def __init__(self, transport: httpx2.AsyncBaseTransport) -> None:
-        super().__init__()
-        self._transport = transport
-
-    async def request_async(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        post_data: str | None = None,
-    ) -> tuple[bytes, int, Mapping[str, str]]:
-        request = httpx2.Request(
-            method.upper(),
-            url,
-            headers={**headers, "accept-encoding": "identity"},
-            content=post_data,
-            extensions=TIMEOUTS,
-        )
-        answer, body = await exchange(self._transport, request)
-        _require_success(answer, body)
-        return body, answer.status_code, {REPLAYED: answer.headers.get(REPLAYED, "")}
-
-    async def close_async(self) -> None:
-        await self._transport.aclose()
-
-
-def _require_success(answer: httpx2.Response, body: bytes) -> None:
-    """As :func:`infra.gateways.wire.require_success`, with Stripe's own habits before it."""
-    status = answer.status_code
-    if status in (401, 403):
-        raise unusable("it does not accept our key", retry_after=60)
-    if 400 <= status < 500:
-        code, kind = error_field(body, "code"), error_field(body, "type")
-        if status == 409 or code == "rate_limit" or kind == "idempotency_error":
-            raise unusable(f"it answered {status} {code or kind or ''}".rstrip())
-        if code == "resource_missing":
-            raise NotFound("The payment provider knows no such thing.")
-    require_success(answer, body)
-    try:
-        is_object = isinstance(orjson.loads(body), dict)
-    except orjson.JSONDecodeError:
-        is_object = False
-    if not is_object:
-        raise unusable("the answer is not a JSON object")
 
 
 def _same_refund(answer: ProviderRefund, amount: Money) -> ProviderRefund:

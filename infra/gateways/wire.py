@@ -11,7 +11,7 @@ import httpx2
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from domain.errors import Conflict, NotFound, Unavailable
+from domain.errors import BalanceTooLow, Conflict, NotFound, Unavailable
 from domain.payment import ProviderPayment, ProviderPaymentStatus
 
 CONNECT_SECONDS = 2.0
@@ -23,6 +23,8 @@ MAX_RETRY_AFTER_SECONDS = 60
 ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 # The same key came with another wish: what the first one did is not known here.
 REUSED_KEY = ("idempotency_key_reused", "idempotency_error")
+# By the sandbox, and by Stripe.
+LOW_BALANCE = ("insufficient_balance", "balance_insufficient", "insufficient_funds")
 
 
 def web_url(value: str) -> str:
@@ -88,6 +90,7 @@ def require_success(answer: httpx2.Response, body: bytes) -> None:
     Raises:
         NotFound: the provider says so itself, in JSON.
         Conflict: ``provider_refused``.
+        BalanceTooLow: it has too little of our money to give any back.
         Unavailable: anything that is not an answer the provider documents.
     """
     status = answer.status_code
@@ -102,6 +105,8 @@ def require_success(answer: httpx2.Response, body: bytes) -> None:
         code = error_field(body, "code")
         if code in REUSED_KEY:
             raise unusable("it knows this key from another request")
+        if code in LOW_BALANCE:
+            raise BalanceTooLow("The provider's balance is too low.", retry_after=60)
         raise Conflict(
             f"The payment provider refused with {status}.",
             code="provider_refused",

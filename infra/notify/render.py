@@ -33,6 +33,7 @@ SUBJECTS = {
     "refund_failed": "Your refund of {refund} needs a second look",
     "payment_failed": "Your payment for {movie} did not go through",
     "charged_back": "Your tickets for {movie} are void",
+    "show_cancelled": "Cancelled: {movie} on {day}",
 }
 # By why money goes back: the headline, and the sentence after the sum.
 REASONS = {
@@ -54,7 +55,9 @@ REASONS = {
     ),
     "requested": ("Your refund has been sent", "This is the refund you asked for."),
     "goodwill": ("A refund has been sent to you", "This is a refund from the theatre."),
+    "show_cancelled": ("Your money for a cancelled show was sent", "The show was cancelled."),
 }
+SOLD = ("confirmed", "refund_pending", "disputed")
 ANY_REASON = ("Your money is on its way back", "We could not use this payment.")
 NOT_PAID = "Nothing was charged."
 # What became of a pay page that was opened, in long and in short.
@@ -130,6 +133,7 @@ def _values(notice: Notice) -> dict[str, Any]:
         "held_short": f"{held_until:%H:%M}" if held_until else "",
         "taken_back": format_money(notice.taken_back or notice.total),
         "confirmed": notice.booking_state in ("confirmed", "disputed"),
+        "owed": notice.total.amount > 0 and notice.booking_state in SOLD,
         "booking_id": str(notice.booking_id),
     }
 

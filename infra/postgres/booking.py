@@ -17,7 +17,12 @@ from domain.steps import BookingInput
 from infra.postgres.database import Session
 from services.ports import HoldContext, RequestOutcome
 
-USER_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:user_id, 0))")
+# Shared by all holds of the show: cancelling it waits for them, and they for it, so that no hold
+# judged by the show as it was begins after it was cancelled.
+HOLD_LOCKS = text("""
+SELECT pg_advisory_xact_lock(hashtextextended(:user_id, 0)),
+       pg_advisory_xact_lock_shared(hashtextextended(:show_id, 1))
+""")
 
 # One row for each asked seat that the show sells, each with the whole context beside it; one row
 # without a seat when it sells none of them. The request's row is locked: a refusal written
@@ -188,7 +193,7 @@ class PostgresBookings:
         self._session = session
 
     async def hold_context(self, input: BookingInput) -> HoldContext:
-        self._session.later(USER_LOCK, user_id=input.user_id)
+        self._session.later(HOLD_LOCKS, user_id=input.user_id, show_id=input.show_id)
         rows = await self._session.all(
             HOLD_CONTEXT,
             booking_id=UUID(input.booking_id),

@@ -176,7 +176,16 @@ def _voids(row: Any) -> tuple[RefundLine, ...]:
 
 
 def _refunds(row: Any) -> tuple[RefundLine, ...]:
-    """The one that the message is about: a revision is its place among the booking's refunds."""
+    """The one that the message is about: a revision is its place among the booking's refunds.
+
+    Of a cancelled show, all that its cancellation sends back.
+    """
+    if row.template == "show_cancelled":
+        return tuple(
+            RefundLine(Money(amount, currency), reason, True, tuple(seats))
+            for amount, currency, reason, _, seats, status in row.refunds or []
+            if reason == "show_cancelled" and status != "failed"
+        )
     if not row.template.startswith("refund"):
         return ()
     return tuple(

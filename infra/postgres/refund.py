@@ -52,7 +52,8 @@ FROM bookings WHERE id = :booking_id
 """)
 
 ACCEPT = text("""
-UPDATE refunds SET accepted_at = coalesce(accepted_at, clock_timestamp()), reference = :reference
+UPDATE refunds SET accepted_at = coalesce(accepted_at, clock_timestamp()), reference = :reference,
+    short_at = NULL
 WHERE id = :id AND status = 'pending' AND reference IS NULL AND tries = :tries
 """)
 
@@ -69,8 +70,13 @@ UPDATE refunds SET status = 'failed', settled_at = clock_timestamp()
 WHERE id = :id AND status = 'succeeded'
 """)
 
+SHORT = text("""
+UPDATE refunds SET short_at = CASE WHEN :is_short THEN clock_timestamp() END
+WHERE id = :id AND status = 'pending' AND reference IS NULL
+""")
+
 SETTLE = text("""
-UPDATE refunds SET status = :status, settled_at = clock_timestamp()
+UPDATE refunds SET status = :status, settled_at = clock_timestamp(), short_at = NULL
 WHERE id = :id AND status = 'pending'
 """)
 
@@ -151,6 +157,9 @@ class PostgresRefunds:
 
     async def came_back(self, refund_id: UUID) -> bool:
         return await self._session.change(CAME_BACK, id=refund_id) == 1
+
+    def short(self, refund_id: UUID, *, is_short: bool) -> None:
+        self._session.later(SHORT, id=refund_id, is_short=is_short)
 
     async def settle(self, refund_id: UUID, status: str) -> bool:
         return await self._session.change(SETTLE, id=refund_id, status=status) == 1

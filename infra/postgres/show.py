@@ -62,6 +62,10 @@ class ShowCache:
             reading.add_done_callback(lambda _: self._reads.pop(show_id, None))
         return await asyncio.shield(reading)
 
+    def forget(self, show_id: UUID) -> None:
+        """The show has changed; the next caller reads it."""
+        self._shows.pop(show_id, None)
+
     async def _read(self, show_id: UUID) -> ShowForSale | None:
         async with self._database.statements() as session:
             row = await session.one(SHOW, id=show_id)

@@ -18,6 +18,7 @@ from infra.postgres.ledger import PostgresLedger
 from infra.postgres.payment import PostgresPayments
 from infra.postgres.refund import PostgresRefunds
 from infra.postgres.seat import PostgresSeatClaims
+from infra.postgres.show_cancel import PostgresShows
 
 
 class PostgresOutbox:
@@ -49,6 +50,7 @@ class PostgresTransaction:
         self.outbox = PostgresOutbox(session)
         self.cases = PostgresCases(session)
         self.audit = PostgresAudit(session)
+        self.shows = PostgresShows(session)
 
 
 class PostgresUnitOfWork:

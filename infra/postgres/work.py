@@ -85,7 +85,7 @@ DEAD = '{"code": "unavailable", "detail": "The seats could not be held in time; 
 
 UNDECIDED = text("""
 SELECT id FROM provider_payments
-WHERE decision IS NULL AND status = 'captured'
+WHERE decision IS NULL AND status = 'captured' AND captured > 0
   AND updated_at < now() - make_interval(secs => :seconds)
 ORDER BY created_at LIMIT :limit
 """)
@@ -120,6 +120,12 @@ WHERE status = 'pending' AND number IS NOT NULL
   AND created_at < now() - make_interval(secs => :seconds)
 GROUP BY booking_id, number
 ORDER BY bool_and(accepted_at IS NOT NULL), max(tries), min(created_at) LIMIT :limit
+""")
+
+UNFINISHED_CANCELLATIONS = text("""
+SELECT show_id, paused FROM show_cancellations
+WHERE status <> 'finished' AND requested_at < now() - make_interval(secs => :seconds)
+ORDER BY requested_at LIMIT 100
 """)
 
 SWEEP_KEYS = text("""
@@ -231,6 +237,12 @@ class PostgresWorkQueue:
     async def pending_refunds(self, *, seconds: float, limit: int) -> Sequence[UUID]:
         rows = await self._rows(PENDING_REFUNDS, seconds=seconds, limit=limit)
         return [row.provider_payment_id for row in rows]
+
+    async def unfinished_cancellations(
+        self, *, seconds: float
+    ) -> Sequence[tuple[UUID, str | None]]:
+        rows = await self._rows(UNFINISHED_CANCELLATIONS, seconds=seconds)
+        return [(row.show_id, row.paused) for row in rows]
 
     async def asked_refunds(self, *, seconds: float, limit: int) -> Sequence[tuple[UUID, int]]:
         rows = await self._rows(ASKED_REFUNDS, seconds=seconds, limit=limit)

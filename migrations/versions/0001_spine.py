@@ -804,6 +804,7 @@ def upgrade() -> None:
             server_default=sa.text("clock_timestamp()"),
             nullable=False,
         ),
+        sa.Column("short_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("accepted_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("settled_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.CheckConstraint(
@@ -957,10 +958,57 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("status <> 'resolved'"),
     )
+    op.create_table(
+        "show_cancellations",
+        sa.Column("show_id", sa.UUID(), nullable=False),
+        sa.Column("status", sa.Text(), server_default="running", nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("request_id", sa.Text(), nullable=True),
+        sa.Column("paused", sa.Text(), nullable=True),
+        sa.Column("plan", postgresql.JSONB(none_as_null=True), nullable=False),
+        sa.Column("report", postgresql.JSONB(none_as_null=True), nullable=True),
+        sa.Column(
+            "requested_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column("finished_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "status IN ('running', 'paused', 'finished')",
+            name=op.f("show_cancellations_status_check"),
+        ),
+        sa.CheckConstraint(
+            "(status = 'paused') = (paused IS NOT NULL)",
+            name=op.f("show_cancellations_paused_check"),
+        ),
+        sa.CheckConstraint(
+            "(status = 'finished') = (finished_at IS NOT NULL AND report IS NOT NULL)",
+            name=op.f("show_cancellations_finished_check"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["show_id"], ["shows.id"], name=op.f("show_cancellations_show_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("show_id", name=op.f("show_cancellations_pkey")),
+    )
+    op.create_index(
+        "show_cancellations_running_idx",
+        "show_cancellations",
+        ["requested_at"],
+        unique=False,
+        postgresql_where=sa.text("status <> 'finished'"),
+    )
 
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
+    op.drop_index(
+        "show_cancellations_running_idx",
+        table_name="show_cancellations",
+        postgresql_where=sa.text("status <> 'finished'"),
+    )
+    op.drop_table("show_cancellations")
     op.drop_table("ledger_entries")
     op.drop_table("reconciliations")
     op.execute("DROP FUNCTION ledger_is_append_only, ledger_must_balance")

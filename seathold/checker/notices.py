@@ -16,13 +16,15 @@ WITH told AS (
     SELECT aggregate_id AS booking_id, CASE event_type
         WHEN 'BookingConfirmed' THEN 'confirmation'
         WHEN 'VoidRequested' THEN 'void'
+        WHEN 'BookingCalledOff' THEN 'show_cancelled'
         WHEN 'RefundRequested' THEN 'refund' WHEN 'RefundSettled' THEN 'refund'
         WHEN 'RefundAccepted' THEN 'refund_accepted' WHEN 'RefundFailed' THEN 'refund_failed'
         WHEN 'PaymentFailed' THEN 'payment_failed' WHEN 'BookingChargedBack' THEN 'charged_back'
         ELSE 'lapse' END AS template, count(*) AS transitions
     FROM events
-    WHERE event_type IN ('BookingConfirmed', 'RefundRequested', 'RefundAccepted', 'RefundFailed',
-                         'PaymentFailed', 'BookingChargedBack', 'VoidRequested')
+    WHERE event_type IN ('BookingConfirmed', 'BookingCalledOff', 'RefundRequested',
+                         'RefundAccepted', 'RefundFailed', 'PaymentFailed', 'BookingChargedBack',
+                         'VoidRequested')
        OR event_type = 'RefundSettled' AND payload ? 'number'
        OR event_type = 'BookingExpired' AND payload ->> 'why' = 'lapsed'
     GROUP BY 1, 2

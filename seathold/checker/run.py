@@ -17,6 +17,7 @@ from seathold.checker import (
     prices,
     promises,
     seats,
+    shows,
 )
 from seathold.checker.inputs import Inputs, NoDatabase
 from seathold.checker.report import NotRun, Verdict, verdict_of
@@ -44,7 +45,7 @@ def run(inputs: Inputs) -> list[Verdict]:
                 ),
                 *_judge_streams(world, events.STREAM_CHECKS),
                 *_judge(world, (*events.CHECKS, *marks.CHECKS)),
-                *_judge(world, notices.CHECKS),
+                *_judge(world, (*notices.CHECKS, *shows.CHECKS)),
             ]
     except psycopg.errors.UndefinedTable as error:
         raise NoDatabase(f"The database is not migrated (`seathold migrate`): {error}") from error

@@ -125,6 +125,7 @@ SELECT * FROM counted WHERE seats <> seat_count OR claims <> CASE
 
 # A seat that was sold goes back on sale once: by a refund that was accepted or a dispute that was
 # lost, and with its event.
+# The end of a booking without money gives up all seats by itself.
 GIVEN_UP = """
 WITH said AS (
     SELECT aggregate_id AS booking_id, label, 'told' AS by FROM events
@@ -132,6 +133,10 @@ WITH said AS (
     WHERE event_type = 'SeatReleased' AND EXISTS (
         SELECT FROM events AS sold
         WHERE sold.aggregate_id = events.aggregate_id AND sold.event_type = 'BookingConfirmed'
+    ) AND NOT EXISTS (
+        SELECT FROM events AS over
+        WHERE over.aggregate_id = events.aggregate_id AND over.event_type = 'BookingCancelled'
+          AND over.sequence < events.sequence
     )
     UNION ALL
     SELECT booking_id, unnest(seats), 'refunded' FROM refunds WHERE accepted_at IS NOT NULL

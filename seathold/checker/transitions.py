@@ -6,7 +6,10 @@ OPEN = frozenset({"held", "expiring", "cancelling"})
 # Seats are sold; what a refund that was asked for, or a dispute, may turn into one another.
 SOLD = frozenset({"confirmed", "refund_pending", "disputed"})
 TERMINAL = frozenset({"confirmed", "expired", "cancelled", "refunded", "charged_back"})
-LEADS_ON = frozenset({("confirmed", "refund_pending"), ("confirmed", "disputed")})
+# Without money left to send back, a booking of a cancelled show is cancelled with it: see C3.
+LEADS_ON = frozenset(
+    {("confirmed", "refund_pending"), ("confirmed", "disputed"), ("confirmed", "cancelled")}
+)
 # What was sold may still go back on sale.
 GIVES_UP = SOLD | {"charged_back"}
 # Shown as `held`: its seats are final, its authorised money is being taken.
@@ -38,7 +41,7 @@ TRANSITIONS: dict[str, tuple[frozenset[str | None], str | None]] = {
     "BookingDisputed": (frozenset({"confirmed"}), "disputed"),
     "BookingChargedBack": (frozenset({"disputed"}), "charged_back"),
     "BookingExpired": (frozenset({"held", "expiring"}), "expired"),
-    "BookingCancelled": (frozenset({"held", "cancelling"}), "cancelled"),
+    "BookingCancelled": (frozenset({"held", "cancelling", "confirmed"}), "cancelled"),
     "SeatReleased": (frozenset({"expired", "cancelled"}) | GIVES_UP, None),
     "RefundReserved": (frozenset({"confirmed"}), None),
     "RefundAccepted": (GIVES_UP, None),
@@ -48,5 +51,7 @@ TRANSITIONS: dict[str, tuple[frozenset[str | None], str | None]] = {
     "RefundSettled": (EXISTS, None),
     "LatePaymentRefunded": (EXISTS, None),
     "NotificationQueued": (EXISTS, None),
+    "BookingCalledOff": (OPEN | {"confirmed"}, None),
+    "ShowCancelled": (NOTHING, None),
     "UserRegistered": (NOTHING, None),
 }

@@ -29,6 +29,7 @@ from activities.capture import GatewayCaptureActivities
 from activities.reconcile import ReconcileActivities
 from activities.refund import RefundActivities
 from activities.session import GatewayActivities
+from activities.show_cancel import ShowCancelActivities
 from contracts.booking import BOOKING_QUEUE, PAYMENT_QUEUE, booking_workflow_id
 from domain.payment_policy import PaymentMode
 from domain.polling import SCHEDULE
@@ -38,6 +39,7 @@ from infra.postgres.reconcile import PostgresProviderBooks
 from infra.postgres.uow import PostgresUnitOfWork
 from infra.postgres.work import PostgresWorkQueue
 from infra.temporal import TemporalBookingProcess
+from infra.temporal_shows import TemporalShowProcess
 from services.desk import BookingDesk, Caller
 from services.gateway import PaymentGateway
 from services.payment_news import PaymentNews
@@ -51,6 +53,7 @@ from workflows.booking import BookingWorkflow
 from workflows.late_payment import LatePaymentWorkflow
 from workflows.reconcile import ReconcileWorkflow
 from workflows.refund import RefundWorkflow
+from workflows.show_cancel import ShowCancelWorkflow
 
 LIMITS = HoldLimits(600, 1800, 2, 0.2, 20, 3)
 SANDBOXED = SandboxedWorkflowRunner(
@@ -114,6 +117,7 @@ class Saga:
     def __post_init__(self) -> None:
         self.begin = PostgresUnitOfWork(self.database, self.first_poll)
         self.process = TemporalBookingProcess(self.client)
+        self.shows = TemporalShowProcess(self.client, refunds_per_second=50)
         self.work = PostgresWorkQueue(self.database, LIMITS)
         self.news = PaymentNews(self.begin, self.gateways, self.process, self.work, self.preclaims)
         self.books = PostgresProviderBooks(self.database)
@@ -135,6 +139,7 @@ class Saga:
         sessions = GatewayActivities(self.begin, self.gateways)
         captures = GatewayCaptureActivities(self.begin, self.gateways)
         refunds = RefundActivities(self.begin, self.gateways, self.preclaims)
+        shows = ShowCancelActivities(self.begin, self.gateways, self.process, self.shows, self.work)
         local: list[Callable[..., Any]] = [
             steps.hold_seats,
             steps.extend_hold,
@@ -147,7 +152,13 @@ class Saga:
             Worker(
                 self.client,
                 task_queue=BOOKING_QUEUE,
-                workflows=[BookingWorkflow, LatePaymentWorkflow, RefundWorkflow, ReconcileWorkflow],
+                workflows=[
+                    BookingWorkflow,
+                    LatePaymentWorkflow,
+                    ReconcileWorkflow,
+                    RefundWorkflow,
+                    ShowCancelWorkflow,
+                ],
                 activities=local,
                 no_remote_activities=True,
                 interceptors=interceptors,
@@ -165,6 +176,7 @@ class Saga:
                     *captures.steps,
                     *refunds.steps,
                     ReconcileActivities(self.reconciler()).reconcile,
+                    *shows.steps,
                 ],
                 interceptors=interceptors,
             ),

@@ -20,6 +20,7 @@ TEMPLATES = [
     "refund_failed",
     "charged_back",
     "void",
+    "show_cancelled",
 ]
 
 

@@ -9,7 +9,7 @@ import httpx2
 import orjson
 import pytest
 
-from domain.errors import Conflict, NotFound, Unavailable
+from domain.errors import BalanceTooLow, Conflict, NotFound, Unavailable
 from domain.money import Money
 from domain.payment import ProviderPaymentStatus, SessionStatus
 from infra.gateways.sandbox import SandboxGateway
@@ -129,6 +129,20 @@ async def test_a_refund_is_read_as_it_stands_not_as_it_was_answered(
     else:
         provider.post(f"/test/refunds/{asked.reference}/settle", {"outcome": "succeeded"})
     assert (await gateway.read_refund(asked.reference)).status == "succeeded"
+
+
+async def test_a_balance_that_is_too_low_is_a_name_of_its_own_and_the_same_key_works_later(
+    gateway: PaymentGateway, provider: Provider
+) -> None:
+    if isinstance(provider, StripeTown):
+        pytest.skip("Stripe repeats a refusal to its key: tests/ports/test_stripe_balance.py")
+    payment_id = pay(provider, await opened(gateway, "refund-low"))
+    provider.configure(refund_outcome="insufficient_balance")
+    with pytest.raises(BalanceTooLow):
+        await gateway.refund(payment_id, key="back-low", amount=PRICE)
+    assert (await gateway.read_payment(payment_id)).refunded == 0
+    provider.configure(refund_outcome="succeeded")
+    assert (await gateway.refund(payment_id, key="back-low", amount=PRICE)).status == "succeeded"
 
 
 @pytest.mark.parametrize("end", ["won", "lost"])

@@ -17,8 +17,10 @@ from tests.helpers.eventually import eventually
 from tests.helpers.saga import Saga
 from tests.sandbox.process import NO_FAULTS, Sandbox
 from tests.workflows.test_booking_paths import pay, tell
-from tests.workflows.test_refund_faults import settle_at_the_bank
+from tests.workflows.test_refund_faults import at_once, settle_at_the_bank
 from tests.workflows.test_refunds import ask, refunds, result, sold
+
+__all__ = ["at_once"]
 
 WHOLE = 2400
 
@@ -298,7 +300,7 @@ async def test_a_dispute_lost_before_the_refund_is_withdrawn(
     assert await books(saga, input) == {}
 
 
-@pytest.mark.usefixtures("worker")
+@pytest.mark.usefixtures("worker", "at_once")
 @pytest.mark.parametrize("at_the_bank", ["succeeded", "failed"])
 async def test_a_refund_in_flight_when_the_dispute_opens(
     saga: Saga, hall: Hall, provider: Sandbox, at_the_bank: str

@@ -17,18 +17,21 @@ from uuid import UUID
 import pytest
 from temporalio import workflow
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import WorkflowHistory
+from temporalio.client import WorkflowHandle, WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
 
 from contracts.booking import BOOKING_QUEUE, BookingContract
 from contracts.reconcile import ReconcileContract, ReconcileInput
 from contracts.refund import refund_workflow_id
+from contracts.show_cancel import ShowCancelContract
 from domain.errors import Conflict
+from domain.show_cancel import OperatorRequest
 from domain.steps import BookingInput, BookingResult, CancelRequest, ExtendRequest
 from infra.payloads import DATA_CONVERTER
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
 from tests.helpers.saga import SANDBOXED, Saga
+from tests.helpers.show_cancel import Box
 from tests.sandbox.process import NO_FAULTS, Sandbox
 from tests.workflows.promise_paths import PROMISE_PATHS
 from tests.workflows.test_booking_paths import pay, tell
@@ -38,7 +41,15 @@ from workflows.booking import BookingWorkflow
 from workflows.late_payment import LatePaymentWorkflow
 from workflows.reconcile import ReconcileWorkflow
 from workflows.refund import RefundWorkflow
+from workflows.show_cancel import ShowCancelWorkflow
 
+WORKFLOWS = [
+    BookingWorkflow,
+    LatePaymentWorkflow,
+    ReconcileWorkflow,
+    RefundWorkflow,
+    ShowCancelWorkflow,
+]
 HISTORIES = Path(__file__).parents[1] / "histories"
 RECORDING = bool(os.environ.get("RECORD_HISTORIES"))
 HALF_OVER = """
@@ -205,6 +216,49 @@ async def reconciled(saga: Saga, hall: Hall, provider: Sandbox) -> str:
     return workflow_id
 
 
+async def show_cancelled(saga: Saga, hall: Hall, provider: Sandbox) -> str:
+    """A hold and two sold bookings; an operator pauses and resumes."""
+    box = Box(saga, hall, provider)
+    async with saga.worker():
+        await box.hold()
+        for _ in range(2):
+            await box.confirm()
+        handle = await box.cancel(rate=1.0)
+        told = OperatorRequest("operator:ada", "have a look")
+        await handle.execute_update(ShowCancelContract.pause, told)
+        await handle.execute_update(ShowCancelContract.resume, told)
+        await handle.result()
+    return handle.id
+
+
+async def waits_for_balance(saga: Saga, hall: Hall, provider: Sandbox) -> WorkflowHandle[Any, Any]:
+    """A cancelled show whose refund waits until it is told that there is money again."""
+    box = Box(saga, hall, provider)
+    provider.configure(refund_outcome="insufficient_balance")
+    await box.confirm()
+    handle = await box.cancel()
+    await box.until("SELECT paused FROM show_cancellations WHERE show_id = :show", "balance")
+    provider.configure(**NO_FAULTS)
+    told = OperatorRequest("operator:ada", "topped up")
+    await handle.execute_update(ShowCancelContract.resume, told)
+    await handle.result()
+    return handle
+
+
+async def show_cancel_short(saga: Saga, hall: Hall, provider: Sandbox) -> str:
+    async with saga.worker():
+        return (await waits_for_balance(saga, hall, provider)).id
+
+
+async def refund_short(saga: Saga, hall: Hall, provider: Sandbox) -> str:
+    async with saga.worker():
+        await waits_for_balance(saga, hall, provider)
+        [(booking_id,)] = await saga.rows(
+            "SELECT id::text FROM bookings WHERE show_id = :show", show=hall.show_id
+        )
+        return refund_workflow_id(booking_id, 1)
+
+
 PATHS: list[Path_] = [
     confirmed,
     lapsed,
@@ -219,6 +273,9 @@ PATHS: list[Path_] = [
     refund_retried,
     reconciled,
     *PROMISE_PATHS,
+    show_cancelled,
+    show_cancel_short,
+    refund_short,
 ]
 
 
@@ -248,7 +305,7 @@ def recorded(name: str) -> WorkflowHistory:
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.__name__)
 async def test_todays_code_replays_what_ran_before(path: Path_, runner: WorkflowRunner) -> None:
     replayer = Replayer(
-        workflows=[BookingWorkflow, LatePaymentWorkflow, RefundWorkflow, ReconcileWorkflow],
+        workflows=WORKFLOWS,
         workflow_runner=runner,
         data_converter=DATA_CONVERTER,
     )
@@ -266,7 +323,7 @@ async def test_a_worker_that_starts_in_the_middle_goes_on_from_there(path: Path_
     ]
     assert cuts
     replayer = Replayer(
-        workflows=[BookingWorkflow, LatePaymentWorkflow, RefundWorkflow, ReconcileWorkflow],
+        workflows=WORKFLOWS,
         workflow_runner=UnsandboxedWorkflowRunner(),
         data_converter=DATA_CONVERTER,
     )

@@ -6,7 +6,17 @@ Money columns are integer minor units. Times are ``timestamptz`` written by the 
 from __future__ import annotations
 
 # Each module adds its tables to ``metadata``: one that is missing here is one that Alembic drops.
-from infra.postgres.tables import booking, case, catalogue, edge, ledger, payment, people, record
+from infra.postgres.tables import (
+    booking,
+    case,
+    catalogue,
+    edge,
+    ledger,
+    payment,
+    people,
+    record,
+    show_cancel,
+)
 from infra.postgres.tables.columns import NOW, Xid8, metadata
 
 __all__ = [
@@ -21,4 +31,5 @@ __all__ = [
     "payment",
     "people",
     "record",
+    "show_cancel",
 ]

@@ -164,6 +164,8 @@ refunds = Table(
     c.string("note", nullable=True),
     c.uuid("request_key", nullable=True),
     c.at("created_at", now=True),
+    # The provider's balance was too low when it was last asked.
+    c.at("short_at", nullable=True),
     c.at("accepted_at", nullable=True),
     c.at("settled_at", nullable=True),
     c.one_of("status", "pending", "succeeded", "failed"),

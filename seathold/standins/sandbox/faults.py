@@ -32,7 +32,7 @@ class Config(Shape):
     fail_after_effect: the call takes effect first, then the fault below strikes.
     hang_ms: no answer for so long; the effect comes before it or, without the above, after it.
     respond: what every call gets in place of its answer.
-    refund_outcome: how new refunds end at the bank.
+    refund_outcome: how new refunds end at the bank, or that our balance is too low for any.
     """
 
     webhook_url: WebUrl | None = None
@@ -42,7 +42,7 @@ class Config(Shape):
     fail_after_effect: bool = False
     hang_ms: Annotated[int, Field(ge=0, le=600_000)] = 0
     respond: Literal["html", "redirect", "429"] | None = None
-    refund_outcome: Literal["succeeded", "pending", "failed"] = "succeeded"
+    refund_outcome: Literal["succeeded", "pending", "failed", "insufficient_balance"] = "succeeded"
 
     @model_validator(mode="before")
     @classmethod

@@ -55,7 +55,8 @@ def refund(conn: Connection, wish: NewRefund, outcome: str, key: str | None, now
 
     Raises:
         Refused: 404 for an unknown payment; 409 when it is disputed, in another currency, or less
-            than ``wish.amount`` is left of what was captured.
+            than ``wish.amount`` is left of what was captured; 402 when the merchant's balance is
+            too low for it.
     """
     payment = payment_row(conn, wish.payment_id)
     if payment["dispute"] == "open":
@@ -66,6 +67,8 @@ def refund(conn: Connection, wish: NewRefund, outcome: str, key: str | None, now
         raise Refused(
             409, "exceeds_captured", f"at most {refundable(payment)} may still be refunded"
         )
+    if outcome == "insufficient_balance":
+        raise Refused(402, "insufficient_balance", "your balance is too low for this refund")
     refund_id = new_id("ref")
     values = (refund_id, payment["id"], wish.amount, payment["currency"], outcome, key, now)
     conn.execute(INSERT_REFUND, values)

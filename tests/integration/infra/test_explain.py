@@ -62,6 +62,7 @@ SMALL = {
     "reconciliations",  # one row a provider
     "seat_maps",
     "seats",
+    "show_cancellations",  # one row a show at most
     "shows",
     "theatres",
 }

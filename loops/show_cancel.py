@@ -1,0 +1,21 @@
+"""Cancellations on record whose run nobody started, or that Temporal lost."""
+
+from __future__ import annotations
+
+from services.show_cancel import ShowProcess
+from services.work import WorkQueue
+
+# The request starts its run at once; later than this it may not have got through.
+UNSTARTED_SECONDS = 5.0
+
+
+class ShowCancelLoop:
+    def __init__(self, work: WorkQueue, process: ShowProcess) -> None:
+        self._work = work
+        self._process = process
+
+    async def one_pass(self) -> int:
+        """Always answers 0: the rest between two passes is its pace."""
+        for show_id, paused in await self._work.unfinished_cancellations(seconds=UNSTARTED_SECONDS):
+            await self._process.cancel_show(show_id, None, paused=paused)
+        return 0

@@ -1,0 +1,96 @@
+"""C: cancelled shows. Nobody gets in any more, and nobody's money stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from seathold.checker.world import World
+
+NEW_HOLDS = """
+WITH cancelled AS (
+    SELECT aggregate_id AS show_id, min(created_at) AS at FROM events
+    WHERE event_type = 'ShowCancelled' GROUP BY aggregate_id
+)
+SELECT bookings.id, bookings.show_id, made.created_at, cancelled.at
+FROM cancelled JOIN bookings ON bookings.show_id = cancelled.show_id
+JOIN events AS made ON made.aggregate_id = bookings.id AND made.event_type = 'ReservationCreated'
+WHERE made.created_at > cancelled.at
+"""
+STILL_SOLD = """
+SELECT wanted.show_id, shows.status, told.events
+FROM show_cancellations AS wanted JOIN shows ON shows.id = wanted.show_id
+CROSS JOIN LATERAL (
+    SELECT count(*) AS events FROM events
+    WHERE aggregate_id = wanted.show_id AND event_type = 'ShowCancelled'
+) AS told
+WHERE shows.status <> 'cancelled' OR told.events <> 1
+"""
+NOT_OVER = """
+SELECT bookings.id, bookings.state, bookings.show_id
+FROM show_cancellations AS done JOIN bookings ON bookings.show_id = done.show_id
+WHERE done.status = 'finished' AND (
+    state IN ('held', 'expiring', 'cancelling')
+    OR state IN ('confirmed', 'refund_pending', 'disputed')
+       AND NOT EXISTS (SELECT FROM cases WHERE cases.booking_id = bookings.id)
+)
+"""
+MONEY_KEPT = """
+WITH paid AS (
+    SELECT booking_id, sum(captured) AS captured FROM provider_payments
+    WHERE decision IS NOT NULL GROUP BY booking_id
+), back AS (
+    SELECT booking_id, sum(amount) AS refunded FROM refunds WHERE status <> 'failed'
+    GROUP BY booking_id
+)
+SELECT bookings.id, bookings.show_id, captured, coalesce(refunded, 0) AS refunded
+FROM show_cancellations AS done JOIN bookings ON bookings.show_id = done.show_id
+JOIN events AS told ON told.aggregate_id = bookings.id AND told.event_type = 'BookingCalledOff'
+JOIN paid ON paid.booking_id = bookings.id LEFT JOIN back ON back.booking_id = bookings.id
+WHERE done.status = 'finished' AND captured > coalesce(refunded, 0)
+  AND NOT EXISTS (SELECT FROM cases WHERE cases.booking_id = bookings.id)
+"""
+CANCELLED_AFTER_SALE = """
+SELECT bookings.id, bookings.show_id
+FROM events AS ended JOIN bookings ON bookings.id = ended.aggregate_id
+WHERE ended.event_type = 'BookingCancelled' AND EXISTS (
+    SELECT FROM events AS sold WHERE sold.aggregate_id = ended.aggregate_id
+      AND sold.event_type = 'BookingConfirmed' AND sold.sequence < ended.sequence
+) AND NOT (
+    EXISTS (SELECT FROM show_cancellations WHERE show_id = bookings.show_id)
+    AND EXISTS (
+        SELECT FROM events AS told WHERE told.aggregate_id = ended.aggregate_id
+          AND told.event_type = 'BookingCalledOff' AND told.sequence < ended.sequence
+    )
+)
+"""
+
+
+def c1(world: World) -> Iterator[str]:
+    """C1 Nobody begins to hold a seat of a show after it was cancelled; its sale is over."""
+    yield from world.found(
+        NEW_HOLDS, "booking {id} of show {show_id} began at {created_at}, cancelled at {at}"
+    )
+    yield from world.found(
+        STILL_SOLD, "show {show_id} is {status}, it was cancelled in {events} events"
+    )
+
+
+def c2(world: World) -> Iterator[str]:
+    """C2 A finished cancellation leaves no hold, and no sold booking whose money did not go back
+    whole, unless a person has a case.
+    """
+    yield from world.found(NOT_OVER, "booking {id} of cancelled show {show_id} is {state}")
+    yield from world.found(
+        MONEY_KEPT,
+        "booking {id} of cancelled show {show_id} paid {captured}, got {refunded} back",
+    )
+
+
+def c3(world: World) -> Iterator[str]:
+    """C3 A booking that was confirmed is cancelled only with its show, and told so."""
+    yield from world.found(
+        CANCELLED_AFTER_SALE, "booking {id} of show {show_id} was confirmed, then cancelled"
+    )
+
+
+CHECKS = (c1, c2, c3)

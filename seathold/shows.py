@@ -1,0 +1,51 @@
+"""``seathold show``: cancel a show from the command line, and see how far that is."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from typing import Any
+from uuid import UUID
+
+from infra.postgres.database import Database
+from infra.postgres.uow import PostgresUnitOfWork
+from infra.settings import Settings
+from infra.temporal import connect
+from infra.temporal_shows import TemporalShowProcess
+from readmodel import show_cancel
+from services.show_cancel import ShowDesk
+from services.show_ports import CancelShow
+
+
+async def cancel(settings: Settings, show_id: UUID, reason: str, *, dry_run: bool) -> str:
+    """What came of it, or would, as JSON. Raises NotFound for an unknown show."""
+    database = Database(settings, application_name="seathold-show")
+    rate = settings.refunds_per_second
+    process = TemporalShowProcess(await connect(lazy=True), refunds_per_second=rate)
+    desk = ShowDesk(PostgresUnitOfWork(database), process, refunds_per_second=rate)
+    try:
+        if dry_run:
+            return _shown((await desk.plan(show_id)).as_json())
+        await desk.cancel(CancelShow(show_id, reason, f"operator:{getpass.getuser()}", None))
+        return _shown(await _read(database, show_id))
+    finally:
+        await database.close()
+
+
+async def cancellation(settings: Settings, show_id: UUID) -> str | None:
+    """How far the cancellation is, as JSON; None when the show is not cancelled."""
+    database = Database(settings, application_name="seathold-show")
+    try:
+        found = await _read(database, show_id)
+    finally:
+        await database.close()
+    return _shown(found) if found is not None else None
+
+
+async def _read(database: Database, show_id: UUID) -> dict[str, Any] | None:
+    async with database.statements() as session:
+        return await show_cancel.read(session, show_id)
+
+
+def _shown(found: dict[str, Any] | None) -> str:
+    return json.dumps(found, indent=2)

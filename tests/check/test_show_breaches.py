@@ -1,0 +1,167 @@
+"""Cancelled shows, clean and then breached."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from tests.check.builders import (
+    PRICE,
+    SHOW,
+    Brief,
+    Command,
+    Connection,
+    add_booking,
+    append,
+    id_of,
+    insert,
+)
+from tests.check.conftest import Checker, Witnesses
+from tests.check.test_seeded_breaches import Spoil, append_raw, by
+from tests.check.town import add_payment, add_provider_payment, message, queued
+
+Fact = tuple[str, dict[str, Any]]
+FREE, MATINEE = id_of("free"), id_of("matinee")
+CALLED_OFF: Fact = ("BookingCalledOff", {"what": "free", "amount": 0, "currency": "EUR"})
+ENDED: Fact = ("BookingCancelled", {"why": "cancelled", "note": "", "payment_uncertain": False})
+
+
+@pytest.fixture
+def town(db: Connection, witnesses: Witnesses) -> Connection:
+    """The clean town and a show of its own that is cancelled, with a free booking of it."""
+    show = MATINEE
+    db.execute(
+        "INSERT INTO shows (id, movie_id, auditorium_id, auditorium_number, seat_map_id, starts_at,"
+        " ends_at, free_at, currency, sales_open_at, sales_close_at, status)"
+        " SELECT %s, movie_id, auditorium_id, auditorium_number, seat_map_id,"
+        " starts_at, ends_at, free_at, currency, sales_open_at, sales_close_at, 'cancelled'"
+        " FROM shows WHERE id = %s",
+        (show, SHOW),
+    )
+    insert_free(db, show)
+    now = datetime.now(UTC)
+    report = '{"refunded": []}'
+    db.execute(
+        "INSERT INTO show_cancellations (show_id, reason, actor, plan, status, finished_at, report)"
+        " VALUES (%s, 'x', 'operator:ada', '{}', 'finished', now(), %s::jsonb)",
+        (show, report),
+    )
+    append(db, show, [[("ShowCancelled", {"reason": "x"})]], now - timedelta(minutes=20))
+    for template in ("confirmation", "show_cancelled"):
+        witnesses.mails.append({**message(FREE, template, "email"), "to": "bob@example.test"})
+    return db
+
+
+def insert_free(db: Connection, show: UUID) -> None:
+    """A booking without any payment: confirmed, then cancelled with its show."""
+    commands: list[Command] = [
+        [("BookingConfirmed", {"provider_payment_id": None}), queued("confirmation")],
+        [CALLED_OFF, queued("show_cancelled")],
+        [ENDED, ("SeatReleased", {"labels": ["A11"]})],
+    ]
+    row = {"close_reason": "cancelled"}
+    brief = Brief("free", "cancelled", ("A11",), commands, user="bob", show=show, row=row)
+    add_booking(db, brief, claimed=False)
+    insert(db, "seat_claims", {"show_id": show, "label": "A11", "state": "free", "fence": 2})
+    told = {"booking_id": FREE, "user_id": id_of("bob"), "channel": "email", "state": "sent"}
+    for template in ("confirmation", "show_cancelled"):
+        sent_at = datetime.now(UTC) - timedelta(minutes=30)
+        insert(
+            db,
+            "notification_outbox",
+            {**told, "template": template, "attempts": 1, "sent_at": sent_at},
+        )
+
+
+def test_a_show_cancelled_as_it_must_be_breaches_nothing(
+    checker: Checker, town: Connection
+) -> None:
+    checker.run()
+    assert checker.with_status("BREACH") == set()
+    assert checker.exit_code == 0
+
+
+def hold_late(db: Connection) -> None:
+    """A hold that began after its show was cancelled."""
+    brief = Brief("latecomer", "held", ("A9",), minutes_ago=1, show=MATINEE)
+    add_booking(db, brief)
+
+
+def confirmed_and_kept(db: Connection) -> None:
+    told = [("BookingConfirmed", {"provider_payment_id": None}), queued("confirmation")]
+    add_booking(db, Brief("kept", "confirmed", ("A9",), [told], user="bob", show=MATINEE))
+
+
+def captured_and_kept(db: Connection) -> None:
+    """The free booking turns out to have been paid, and nothing went back."""
+    add_payment(db, "free", "captured", PRICE)
+    add_provider_payment(db, "pay_free", "free", "confirms", PRICE)
+
+
+def cancelled_on_a_whim(db: Connection) -> None:
+    """The same end of a booking whose show goes on."""
+    confirmed: Command = [
+        ("BookingConfirmed", {"provider_payment_id": None}),
+        queued("confirmation"),
+    ]
+    ended: Command = [ENDED, ("SeatReleased", {"labels": ["A9"]})]
+    row = {"close_reason": "cancelled"}
+    add_booking(db, Brief("whim", "cancelled", ("A9",), [confirmed, ended], row=row))
+
+
+SPOILS: list[tuple[str, str, Spoil]] = [
+    ("C1", "held after the end", hold_late),
+    (
+        "C1",
+        "on sale again",
+        by(
+            "UPDATE shows SET status = 'on_sale', starts_at = starts_at + interval '9 day',"
+            " ends_at = ends_at + interval '9 day', free_at = free_at + interval '9 day'"
+            " WHERE id = %(id)s",
+            id=MATINEE,
+        ),
+    ),
+    ("C1", "never said", by("DELETE FROM events WHERE aggregate_id = %(id)s", id=MATINEE)),
+    ("C2", "confirmed without a refund", confirmed_and_kept),
+    ("C2", "money kept", captured_and_kept),
+    ("C3", "cancelled after its sale", cancelled_on_a_whim),
+    (
+        "C3",
+        "never told",
+        by(
+            "DELETE FROM events WHERE aggregate_id = %(id)s AND event_type = 'BookingCalledOff'",
+            id=FREE,
+        ),
+    ),
+    (
+        "N1",
+        "no word of the end",
+        by(
+            "DELETE FROM notification_outbox WHERE booking_id = %(id)s"
+            " AND template = 'show_cancelled'",
+            id=FREE,
+        ),
+    ),
+    ("E4", "called off after its end", append_raw("BookingCalledOff", "lapsed")),
+]
+
+
+@pytest.mark.parametrize(
+    ("id_", "spoil"), [pytest.param(id_, spoil, id=f"{id_} {name}") for id_, name, spoil in SPOILS]
+)
+def test_a_breach_is_found(id_: str, spoil: Spoil, checker: Checker, town: Connection) -> None:
+    spoil(town)
+    checker.run()
+    assert checker.exit_code == 1
+    assert id_ in checker.with_status("BREACH")
+
+
+def test_a_case_explains_what_was_left(checker: Checker, town: Connection) -> None:
+    confirmed_and_kept(town)
+    case = {"id": id_of("case"), "kind": "show_cancel_left", "dedupe": "x", "summary": "x"}
+    insert(town, "cases", {**case, "booking_id": id_of("kept")})
+    checker.run()
+    assert "C2" in checker.with_status("ok")
