@@ -36,6 +36,7 @@ from services.desk import BookingDesk, Caller
 from services.gateway import PaymentGateway
 from services.payment_news import PaymentNews
 from services.preclaim import SeatPreclaims
+from services.process import BookingProcess
 from services.reserve import Reserver
 from services.work import HoldLimits
 from tests.helpers.eventually import eventually
@@ -99,10 +100,14 @@ class Saga:
     client: Client
     preclaims: SeatPreclaims
     gateways: Mapping[str, PaymentGateway]
+    # Another way to run the steps than Temporal's.
+    process_of: Callable[[Saga], BookingProcess] | None = None
 
     def __post_init__(self) -> None:
         self.begin = PostgresUnitOfWork(self.database)
-        self.process = TemporalBookingProcess(self.client)
+        self.process: BookingProcess = (
+            self.process_of(self) if self.process_of else TemporalBookingProcess(self.client)
+        )
         self.work = PostgresWorkQueue(self.database, LIMITS)
         self.news = PaymentNews(self.begin, self.gateways, self.process, self.work)
         self.reserver = Reserver(self.begin, self.preclaims, self.process)
