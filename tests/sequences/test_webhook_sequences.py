@@ -59,8 +59,8 @@ async def test_a_rule_by_which_the_last_delivery_wins_is_found_out(
     street.saga.news = LastWins(street)  # type: ignore[assignment]
     payments = set(TYPES[1:4])
     wanted = [run for run in runs(2) if set(run.facts) <= payments and run.is_whole]
-    wanted = [run for run in wanted if run.when == "open"]
-    assert differences(await ends_of(street, engine, wanted))
+    differ = differences(await ends_of(street, engine, dict.fromkeys(wanted)))
+    assert (("payment.failed", "payment.captured"), "open") in differ
 
 
 async def ends_of(street: Street, engine: AsyncEngine, wanted: Iterable[Run]) -> dict[Run, Any]:
