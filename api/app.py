@@ -42,10 +42,10 @@ from services.user import Accounts
 
 # Routes are tried in this order, so the busiest come first.
 ROUTERS = (
+    webhooks.router,
     bookings.router,
     booking_queries.router,
     catalogue.router,
-    webhooks.router,
     auth.router,
     me.router,
     refund_commands.router,

@@ -6,9 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from bench import race, report, saga, sequences, start
+from bench import race, report, saga, sequences, start, webhooks
 
-BENCHMARKS = {"start": start, "saga": saga}
+BENCHMARKS = {"start": start, "saga": saga, "webhooks": webhooks}
 CAMPAIGNS = {"campaign-race": race, "campaign-webhooks": sequences}
 ALL = {**BENCHMARKS, **CAMPAIGNS}
 
