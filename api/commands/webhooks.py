@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from api.deps.state import app_state
 from api.middleware.context import current_request
 from domain.errors import NotFound
-from infra.postgres import inbox
+from infra.postgres.inbox import NewEvent
 
 log = structlog.get_logger(__name__)
 
@@ -47,14 +47,15 @@ async def receive(
         raise NotFound(f"There is no provider {provider}.")
     body = await request.body()
     event = verifier.verify(request.headers, body)
-    await inbox.store(
-        state.database,
-        provider=provider,
-        event_id=event.event_id,
-        event_type=event.event_type,
-        body=body,
-        request_id=request_id,
-        quarantine=event.quarantine,
+    await state.inbox.store(
+        NewEvent(
+            provider=provider,
+            event_id=event.event_id,
+            event_type=event.event_type,
+            body=body,
+            request_id=request_id,
+            quarantine=event.quarantine,
+        )
     )
     if event.quarantine is not None:
         log.warning("webhook_quarantined", type=event.event_type, reason=event.quarantine)
