@@ -137,7 +137,7 @@ async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
     settings = parts.settings
     work = PostgresWorkQueue(parts.database, settings.hold_limits)
     process = TemporalBookingProcess(parts.client)
-    news = PaymentNews(parts.unit_of_work, parts.gateways, process, work)
+    news = PaymentNews(parts.unit_of_work, parts.gateways, process, work, parts.preclaims)
     mailer, sms = SmtpMailer(settings), HttpSmsSender(settings)
     queue = PostgresOutboxQueue(parts.database)
     waiting = PostgresWaitingCases(parts.database)

@@ -26,6 +26,7 @@ from services.ports import UnitOfWork
 from services.preclaim import PreclaimsAway, SeatPreclaims
 
 log = structlog.get_logger(__name__)
+SEATLESS = (BookingState.EXPIRED, BookingState.CANCELLED, BookingState.CHARGED_BACK)
 
 
 class DatabaseBookingActivities(BookingActivities):
@@ -64,9 +65,11 @@ class DatabaseBookingActivities(BookingActivities):
             async with self._begin() as tx:
                 outcome = await payment.confirm(tx, request)
                 seats = await tx.bookings.seats(UUID(request.booking_id))
-            if outcome.state is BookingState.CONFIRMED:
+            if outcome.state in (BookingState.CONFIRMED, BookingState.DISPUTED):
                 await self._tell_sold(UUID(request.booking_id), *seats)
             log.info("confirm", state=outcome.state)
+            if outcome.state is BookingState.CHARGED_BACK:
+                return await self._ended(request.booking_id, outcome)
             return outcome
 
     @activity.defn
@@ -90,7 +93,7 @@ class DatabaseBookingActivities(BookingActivities):
 
     async def _ended(self, booking_id: str, outcome: StepOutcome) -> StepOutcome:
         log.info("close", state=outcome.state)
-        if outcome.state in (BookingState.EXPIRED, BookingState.CANCELLED):
+        if outcome.state in SEATLESS:
             try:
                 await self._release(UUID(booking_id))
             except PreclaimsAway:

@@ -12,7 +12,7 @@ from temporalio import activity
 from activities.edge import edge
 from contracts.refund import RefundSteps
 from domain.steps import RefundInput, RefundResult
-from services import refund
+from services import dispute, refund
 from services.gateway import PaymentGateway
 from services.ports import UnitOfWork
 from services.preclaim import SeatPreclaims
@@ -57,6 +57,11 @@ class RefundActivities(RefundSteps):
                 await refund.withdraw(
                     tx, UUID(input.booking_id), input.number, request_id=input.request_id
                 )
+                freed = await dispute.after_refund(
+                    tx, UUID(input.booking_id), request_id=input.request_id
+                )
+            if freed is not None:
+                await self._preclaims.release(freed.show_id, freed.labels, freed.booking_id)
             log.warning("refund_refused", number=input.number)
 
     @activity.defn

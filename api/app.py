@@ -107,6 +107,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
 
         begin = PostgresUnitOfWork(database)
         process = TemporalBookingProcess(temporal)
+        preclaims = RedisSeatPreclaims(redis)
         limits = settings.hold_limits
         work = PostgresWorkQueue(database, limits)
         signer = TokenSigner(
@@ -130,12 +131,12 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
             ),
             idempotency=PostgresIdempotency(database),
             shows=ShowCache(database),
-            reserver=Reserver(begin, RedisSeatPreclaims(redis), process),
+            reserver=Reserver(begin, preclaims, process),
             desk=BookingDesk(
                 begin,
                 process,
                 work,
-                PaymentNews(begin, gateways, process, work),
+                PaymentNews(begin, gateways, process, work, preclaims),
                 gateways,
                 limits,
             ),

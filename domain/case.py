@@ -13,6 +13,9 @@ class CaseKind(StrEnum):
     REFUND_FAILED = "refund_failed"
     PAYMENT_UNCERTAIN = "payment_uncertain"
     SEATS_LOST = "seats_lost"
+    DISPUTE = "dispute"
+    EVIDENCE = "evidence"
+    PROVIDER_DISAGREES = "provider_disagrees"
 
 
 class CaseStatus(StrEnum):

@@ -42,5 +42,9 @@ def ticket_id(booking: UUID, label: str) -> UUID:
     return uuid5(booking, f"ticket|{label}")
 
 
+def dispute_id(provider_payment: UUID, reference: str) -> UUID:
+    return uuid5(provider_payment, f"dispute|{reference}")
+
+
 def case_id(dedupe: str) -> UUID:
     return uuid5(SEATHOLD, f"case|{dedupe}")

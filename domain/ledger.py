@@ -170,7 +170,7 @@ def dispute_won(subject: Subject, dispute: str, amount: Money) -> Posting:
 def dispute_lost(
     subject: Subject, dispute: str, amount: Money, *, source: Account = Account.REVENUE
 ) -> Posting:
-    """``source``: what bears the loss, as in ``refund_requested``."""
+    """``source``: what bears the loss; ``refunds_due`` where a refund of it was never sent."""
     return _post(Kind.DISPUTE_LOST, subject, amount, source, Account.DISPUTED, key=dispute)
 
 

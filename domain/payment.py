@@ -29,6 +29,31 @@ class SessionStatus(StrEnum):
     EXPIRED = "expired"
 
 
+class DisputeStatus(StrEnum):
+    """A dispute as the provider reports it; also the values of ``disputes.status``.
+
+    An ``inquiry`` moves no money. ``won`` and ``lost`` are for us, and final.
+    """
+
+    INQUIRY = "inquiry"
+    OPEN = "open"
+    WON = "won"
+    LOST = "lost"
+
+    @property
+    def is_over(self) -> bool:
+        return self in (DisputeStatus.WON, DisputeStatus.LOST)
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderDispute:
+    """A dispute by the provider's id; ``amount`` is withdrawn while it is open."""
+
+    reference: str
+    status: DisputeStatus
+    amount: Money
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderPayment:
     """One payment by the provider's id. ``amount`` is what was paid, not what was asked.
@@ -44,6 +69,7 @@ class ProviderPayment:
     amount: Money
     captured: int
     refunded: int
+    disputes: tuple[ProviderDispute, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,7 @@ class PaymentStatus(StrEnum):
     """A payment's statuses, ours and the provider's, each further on than the one before it.
 
     An authorisation ends voided or captured, so those two never meet. A dispute lies beside the
-    money: it may come at any point after the capture and hides nothing, for what was captured
-    and refunded is kept as sums that only grow.
+    money and is no status of it: clients see ``disputed`` while one is open or lost.
     """
 
     OPEN = "open"
@@ -22,7 +21,6 @@ class PaymentStatus(StrEnum):
     CAPTURED = "captured"
     REFUND_PENDING = "refund_pending"
     REFUNDED = "refunded"
-    DISPUTED = "disputed"
 
 
 _RANKS = {status: rank for rank, status in enumerate(PaymentStatus)}

@@ -211,6 +211,14 @@ def state_of(standing: Standing) -> BookingState:
     return BookingState.REFUND_PENDING if is_owed else BookingState.REFUNDED
 
 
+def payment_disputed() -> Conflict:
+    """Why nothing of a payment is sent back now."""
+    return Conflict(
+        "The buyer's bank disputes this payment; nothing is refunded until that ends.",
+        code="payment_disputed",
+    )
+
+
 def _chosen(standing: Standing, labels: Sequence[str] | None) -> tuple[SoldSeat, ...]:
     if labels is None:
         return standing.seats_left

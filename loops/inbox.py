@@ -15,6 +15,7 @@ from services.work import InboxRow, WorkQueue
 log = structlog.get_logger(__name__)
 BATCH = 20
 MAX_BACK_OFF_SECONDS = 60.0
+DISAGREE_SECONDS = 60.0
 
 
 class InboxLoop:
@@ -48,20 +49,28 @@ class InboxLoop:
                 return False
 
     async def _act(self, row: InboxRow) -> bool:
-        session_id = None
+        session_id, event = None, orjson.loads(row.body)
         try:
-            session_id = await self._news.session_id_of(row.provider, orjson.loads(row.body))
+            session_id = await self._news.session_id_of(row.provider, event)
             if session_id is None:
                 return await self._quarantine(row, "the event names no session")
-            ours = await self._news.by_session(row.provider, session_id, request_id=row.request_id)
+            seen = await self._news.by_session(row.provider, session_id, request_id=row.request_id)
         except NotFound:
             return await self._quarantine(row, "the provider knows no such session", session_id)
         except Conflict as error:
             if error.code != "provider_refused":
                 raise
             return await self._quarantine(row, error.detail, session_id)
-        if not ours:
+        if seen is None:
             return await self._quarantine(row, "no booking has this session", session_id)
+        # P11: the API's word counts. It may be older than the event, so it is asked for a while.
+        if self._news.says_captured(row.provider, event) and not any(
+            paid.captured for paid in seen.payments
+        ):
+            if row.age_seconds < DISAGREE_SECONDS:
+                raise Unavailable("The provider's API does not know of this payment yet.")
+            await self._news.report_disagreement(row, session_id)
+            log.warning("webhook_not_borne_out", type=row.event_type)
         log.info("webhook_done", type=row.event_type)
         return True
 

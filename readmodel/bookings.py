@@ -25,7 +25,8 @@ SELECT bookings.id, bookings.state, bookings.user_id, bookings.show_id, bookings
                    'released', released_at IS NOT NULL) ORDER BY label)
         FROM booking_seats WHERE booking_id = bookings.id) AS seats,
        (SELECT row_to_json(latest) FROM (
-            SELECT id, provider, session_id, status, amount, currency, checkout_url, expires_at
+            SELECT id, provider, session_id, amount, currency, checkout_url, expires_at,
+                   CASE WHEN disputed THEN 'disputed' ELSE status END AS status
             FROM payments WHERE booking_id = bookings.id ORDER BY attempt DESC LIMIT 1
         ) AS latest) AS payment,
        (SELECT json_agg(json_build_object('id', id, 'status', status, 'reason', reason,
@@ -249,6 +250,10 @@ SENTENCES = {
     "BookingRefunding": "The whole booking is being refunded.",
     "BookingRestored": "The booking stands again.",
     "BookingRefunded": "The booking was refunded; it holds no seat any more.",
+    "DisputeOpened": "The buyer's bank disputes a payment.",
+    "DisputeClosed": "The dispute ended: {outcome}.",
+    "BookingDisputed": "The tickets stay valid until the dispute ends; no refunds meanwhile.",
+    "BookingChargedBack": "The bank took the money back; the tickets are void.",
     "LatePaymentRefunded": "A payment that came too late was sent back whole.",
     "NotificationQueued": "A message was queued: {template}.",
 }

@@ -9,8 +9,10 @@ from uuid import UUID
 
 from domain.booking import Booking
 from domain.case import Case, CaseKind, CaseStatus
+from domain.dispute import Dispute, Return
 from domain.errors import Conflict, Invalid, NotFound
 from domain.money import Money, format_money
+from domain.payment import ProviderPayment
 from services.ports import Receipt, Refund, Transaction
 from services.work import InboxRow
 
@@ -131,15 +133,119 @@ def payment_uncertain(tx: Transaction, booking: Booking) -> None:
     )
 
 
-def unknown_payment(tx: Transaction, row: InboxRow, session_id: str | None) -> None:
-    """Somebody may have paid for nothing that we know: one case for all events of a session."""
+def disputed(tx: Transaction, booking: Booking, receipt: Receipt, dispute: Dispute) -> None:
+    """Somebody has to answer the bank, and there is a deadline for that."""
+    tx.cases.open(
+        CaseKind.DISPUTE,
+        dedupe=f"dispute:{dispute.id}",
+        summary=f"The buyer's bank disputes {format_money(dispute.amount)} of payment"
+        f" {receipt.reference} (dispute {dispute.reference}); the booking was {booking.state} then."
+        f" No refund of it is sent until the dispute ends. Answer it at {receipt.provider}, and"
+        " mind the deadline there.",
+        booking_id=booking.id,
+        provider_payment_id=receipt.id,
+    )
+
+
+def evidence(
+    tx: Transaction,
+    booking: Booking,
+    receipt: Receipt,
+    dispute: Dispute,
+    settled: Sequence[Return],
+) -> None:
+    """The disputed money went back before: that is the answer to the bank."""
+    refunds = ", ".join(f"{one.id} of {format_money(one.amount)}" for one in settled)
+    tx.cases.open(
+        CaseKind.EVIDENCE,
+        dedupe=f"evidence:{dispute.id}",
+        summary=f"The buyer's bank disputes {format_money(dispute.amount)} of payment"
+        f" {receipt.reference} (dispute {dispute.reference}), of which these refunds are settled:"
+        f" {refunds}. Answer the dispute at {receipt.provider} with them as evidence, and do not"
+        " pay them back again.",
+        booking_id=booking.id,
+        provider_payment_id=receipt.id,
+        refund_id=settled[0].id,
+    )
+
+
+def dispute_reversed(
+    tx: Transaction, booking: Booking, receipt: Receipt, dispute: Dispute, now: str
+) -> None:
+    """An appeal turned a dispute that had ended: the tickets and the books follow by hand."""
+    tx.cases.open(
+        CaseKind.DISPUTE,
+        dedupe=f"dispute_reversed:{dispute.id}:{now}",
+        summary=f"Dispute {dispute.reference} over {format_money(dispute.amount)} of payment"
+        f" {receipt.reference} had ended {dispute.status}; now {receipt.provider} says {now}. The"
+        f" booking is {booking.state} and stays so. Look there where the money is, and tell the"
+        " buyer.",
+        booking_id=booking.id,
+        provider_payment_id=receipt.id,
+    )
+
+
+def inquiry(tx: Transaction, booking: Booking, receipt: Receipt, dispute: Dispute) -> None:
+    """A question of the bank: no money has moved."""
+    tx.cases.open(
+        CaseKind.DISPUTE,
+        dedupe=f"inquiry:{dispute.id}",
+        summary=f"The buyer's bank asks about {format_money(dispute.amount)} of payment"
+        f" {receipt.reference} (inquiry {dispute.reference}). No money has moved, and the booking"
+        f" stays as it is. Answer it at {receipt.provider}, or it may become a dispute.",
+        booking_id=booking.id,
+        provider_payment_id=receipt.id,
+    )
+
+
+def provider_disagrees(tx: Transaction, booking_id: UUID, row: InboxRow, session_id: str) -> None:
+    """A signed event says captured, and a minute later the provider still says otherwise (P11).
+
+    The caller holds the booking's lock.
+    """
+    tx.cases.open(
+        CaseKind.PROVIDER_DISAGREES,
+        dedupe=f"provider_disagrees:{row.provider}:{session_id[:200]}",
+        summary=f"{row.provider} sent {row.event_type[:100]} for {session_id[:200]}, and its API has"
+        " shown no captured payment there for a minute since. The booking follows the API. Look at"
+        f" {row.provider} whether the money came in: if it did, it is recorded with the next read.",
+        booking_id=booking_id,
+    )
+
+
+def unknown_payment(
+    tx: Transaction,
+    row: InboxRow,
+    session_id: str | None,
+    payments: Sequence[ProviderPayment] = (),
+) -> None:
+    """Somebody may have paid for nothing that we know: one case for all events of a session.
+
+    ``payments`` are those the provider has for it; captured ones get a case of their own.
+    """
     # Both are the provider's text, of any length; an index takes only so much.
     known_by = (session_id or row.event_id)[:200]
+    taken = [paid for paid in payments if paid.captured]
+    told = f"{row.provider} told of {row.event_type[:100]} for {known_by}, which belongs to no booking."
+    if not taken:
+        tx.cases.open(
+            CaseKind.UNKNOWN_PAYMENT,
+            dedupe=f"unknown_payment:{row.provider}:{known_by}",
+            summary=f"{told} Look there whether it took money; what it took, refund there in full.",
+        )
+        return
+    sums = "; ".join(
+        f"{format_money(Money(paid.captured, paid.amount.currency))} by payment {paid.reference}"
+        f" for reference {paid.booking_reference[:200]}"
+        + (f", {paid.refunded} minor units of it refunded" if paid.refunded else "")
+        for paid in taken[:10]
+    )
     tx.cases.open(
         CaseKind.UNKNOWN_PAYMENT,
-        dedupe=f"unknown_payment:{row.provider}:{known_by}",
-        summary=f"{row.provider} told of {row.event_type[:100]} for {known_by},"
-        " which belongs to no booking. Look there whether it took money.",
+        dedupe=f"unknown_payment:{row.provider}:{known_by}:captured",
+        summary=f"{told} It has taken {sums}. Within 24 hours, refund it in full at {row.provider},"
+        " by the payment's id, and resolve this case with the id of that refund. Nothing here can"
+        " do that for you, for no booking of ours was paid.",
     )
 
 

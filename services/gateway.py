@@ -72,6 +72,10 @@ class PaymentGateway(Protocol):
         """
         ...
 
+    def says_captured(self, event: Mapping[str, Any]) -> bool:
+        """Whether a webhook's body, read as JSON, claims that its session was paid for good."""
+        ...
+
     async def read_refund(self, reference: str) -> ProviderRefund:
         """A refund by the id that ``refund`` answered with: how it stands now."""
         ...

@@ -25,10 +25,15 @@ assert MAX_ATTEMPTS * LONGEST_PAUSE_SECONDS <= 24 * 3600, "a key must outlive th
 
 @dataclass(frozen=True, slots=True)
 class RefundLine:
-    """Money on its way back, and why: ``late``, ``duplicate``, ``mismatch``, ``cancelled``."""
+    """Money on its way back, and why: ``late``, ``duplicate``, ``mismatch``, ``cancelled``.
+
+    ``asked``: somebody asked for it, giving up ``seats``.
+    """
 
     amount: Money
     reason: str
+    asked: bool = False
+    seats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,10 @@ class Notice:
     """Everything a template may say, read when the message is sent.
 
     ``starts_at`` is aware; ``timezone`` is the theatre's IANA name. ``seats`` are labels in
-    reading order. ``email`` and ``phone`` are the owner's.
+    reading order. ``email`` and ``phone`` are the owner's. ``refunds`` are those that the message
+    is about. ``lapse`` says what became of a pay page: ``unpaid``, ``uncertain``, ``refunding``;
+    None when none was opened. ``held_until`` is the end of a hold that stands, ``taken_back`` what
+    lost disputes took.
     """
 
     booking_id: UUID
@@ -56,6 +64,9 @@ class Notice:
     seats: tuple[str, ...]
     total: Money
     refunds: tuple[RefundLine, ...] = ()
+    lapse: str | None = None
+    held_until: datetime | None = None
+    taken_back: Money | None = None
 
     @property
     def key(self) -> str:

@@ -6,7 +6,7 @@ its own, and the booking's workflow is only told to look.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from domain import ids, ledger
@@ -17,7 +17,8 @@ from domain.money import Money
 from domain.payment import ProviderPayment, ProviderPaymentStatus, Verdict
 from domain.payment_policy import Step, capture_fact, decide
 from domain.steps import ConfirmRequest, StepOutcome
-from services import case
+from services import case, dispute
+from services.dispute import Freed
 from services.ports import Attempt, Receipt, Transaction
 
 
@@ -34,11 +35,12 @@ class CheckoutPlan:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What a provider's fact led to: money that may confirm, or a refund to send."""
+    """What a provider's fact led to: money that may confirm, a refund to send, seats set free."""
 
     booking_id: UUID
     confirms: UUID | None = None
     refunds: UUID | None = None
+    freed: Freed | None = None
 
 
 async def plan_checkout(
@@ -86,15 +88,45 @@ async def record_payment(
         new = Money(receipt.newly_captured, receipt.paid.currency)
         subject = _subject(booking, receipt)
         tx.ledger.post(ledger.captured(subject, new, total=receipt.paid.amount))
+    if not payment.disputes:
+        return await _take(tx, booking, attempt, payment, receipt, is_new, request_id)
+    booking, receipt = await dispute.note(
+        tx, booking, receipt, payment.disputes, request_id=request_id
+    )
+    recorded = await _take(tx, booking, attempt, payment, receipt, is_new, request_id)
+    freed = await dispute.settle(tx, booking.id, receipt.id, request_id=request_id)
+    return replace(recorded, freed=freed)
+
+
+async def _take(
+    tx: Transaction,
+    booking: Booking,
+    attempt: Attempt,
+    payment: ProviderPayment,
+    receipt: Receipt,
+    is_new: bool,
+    request_id: str | None,
+) -> Recorded:
+    """What the payment's own status leads to; disputes are beside it."""
+    # Even where an answer that it went back was read first.
+    if receipt.paid.amount and receipt.verdict is None:
+        await tx.payments.raise_status(attempt.id, "captured")
     if payment.status is ProviderPaymentStatus.CAPTURED:
         # Decided money that changes again is being refunded; it was verified before.
         if is_new and receipt.verdict is None:
-            await tx.payments.raise_status(attempt.id, "captured")
             booking = _note(tx, booking, EventType.PAYMENT_VERIFIED, receipt, request_id)
         return await _judge(tx, booking, receipt, request_id)
     if is_new and payment.status is ProviderPaymentStatus.FAILED:
         if await tx.payments.raise_status(attempt.id, "failed"):
-            _note(tx, booking, EventType.PAYMENT_FAILED, receipt, request_id)
+            template = "payment_failed"
+            tx.outbox.queue(
+                booking_id=booking.id,
+                user_id=booking.user_id,
+                template=template,
+                revision=attempt.attempt,
+            )
+            queued = Event(EventType.NOTIFICATION_QUEUED, {"template": template})
+            _note(tx, booking, EventType.PAYMENT_FAILED, receipt, request_id, queued)
     elif is_new and payment.status is ProviderPaymentStatus.PROCESSING:
         await tx.payments.raise_status(attempt.id, "processing")
     return Recorded(booking.id)
@@ -121,7 +153,13 @@ async def confirm(tx: Transaction, request: ConfirmRequest) -> StepOutcome:
     recorded = await _judge(tx, booking, receipt, request.request_id)
     if recorded.confirms is None:
         return StepOutcome(booking.state, seconds_left=max(0.0, booking.seconds_left))
-    return _confirm(tx, booking, receipt, request.request_id)
+    outcome = _confirm(tx, booking, receipt, request.request_id)
+    if receipt.disputed:
+        await dispute.settle(tx, booking.id, receipt.id, request_id=request.request_id)
+        disputed = await tx.bookings.lock(booking.id)
+        assert disputed is not None, "it is locked"
+        return StepOutcome(disputed.state)
+    return outcome
 
 
 async def judge_again(tx: Transaction, receipt_id: UUID) -> Recorded:
@@ -136,7 +174,10 @@ async def judge_again(tx: Transaction, receipt_id: UUID) -> Recorded:
     receipt = await tx.payments.receipt(receipt_id)
     if booking is None or receipt is None:
         raise LookupError(f"provider payment {receipt_id} has no row")
-    return await _judge(tx, booking, receipt, None)
+    recorded = await _judge(tx, booking, receipt, None)
+    if receipt.disputed:
+        await dispute.settle(tx, booking.id, receipt.id, request_id=None)
+    return recorded
 
 
 async def settle_refund(
@@ -166,7 +207,7 @@ async def settle_refund(
     subject = _subject(booking, receipt)
     tx.ledger.post(ledger.refund_settled(subject, refund.id, refund.amount))
     if not await _is_confirming_attempt(tx, booking, receipt):
-        tx.payments.set_status(receipt.payment_id, "refunded")
+        await tx.payments.raise_status(receipt.payment_id, "refunded")
     settled = (
         EventType.LATE_PAYMENT_REFUNDED
         if receipt.verdict is Verdict.LATE
@@ -269,7 +310,7 @@ async def _send_back(
     subject = _subject(booking, receipt)
     tx.ledger.post(ledger.refund_requested(subject, refund.id, refund.amount))
     if not await _is_confirming_attempt(tx, booking, receipt):
-        tx.payments.set_status(receipt.payment_id, "refund_pending")
+        await tx.payments.raise_status(receipt.payment_id, "refund_pending")
     tx.outbox.queue(
         booking_id=booking.id,
         user_id=booking.user_id,
@@ -330,7 +371,12 @@ def _subject(booking: Booking, receipt: Receipt) -> ledger.Subject:
 
 
 def _note(
-    tx: Transaction, booking: Booking, what: EventType, receipt: Receipt, request_id: str | None
+    tx: Transaction,
+    booking: Booking,
+    what: EventType,
+    receipt: Receipt,
+    request_id: str | None,
+    *more: Event,
 ) -> Booking:
     payload = {
         "payment_id": str(receipt.payment_id),
@@ -340,5 +386,8 @@ def _note(
         "currency": receipt.paid.currency,
     }
     return tx.bookings.record(
-        booking, [Event(what, payload)], actor=f"provider:{receipt.provider}", request_id=request_id
+        booking,
+        [Event(what, payload), *more],
+        actor=f"provider:{receipt.provider}",
+        request_id=request_id,
     )

@@ -17,6 +17,7 @@ from domain.money import Money
 from domain.payment import ProviderPayment, Verdict
 from domain.refund import RefundPart, Standing
 from domain.steps import BookingInput
+from services.dispute_port import Disputes
 from services.preclaim import ActiveClaim
 
 
@@ -91,6 +92,7 @@ class Receipt:
     """A row of ``provider_payments``: what the provider says was paid, and our verdict.
 
     ``newly_captured``: by how many minor units recording it just now raised what was captured.
+    ``disputed``: a dispute of it is open or lost, so nothing of it may be sent back.
     """
 
     id: UUID
@@ -103,6 +105,7 @@ class Receipt:
     refunded: int
     verdict: Verdict | None
     newly_captured: int = 0
+    disputed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +252,6 @@ class Payments(Protocol):
 
     async def settle_refund(self, refund_id: UUID, *, status: str, reference: str) -> bool: ...
 
-    def set_status(self, payment_id: UUID, status: str) -> None: ...
-
 
 class Ledger(Protocol):
     def post(self, posting: Posting) -> None:
@@ -362,6 +363,8 @@ class Transaction(Protocol):
     def ledger(self) -> Ledger: ...
     @property
     def refunds(self) -> Refunds: ...
+    @property
+    def disputes(self) -> Disputes: ...
     @property
     def outbox(self) -> Outbox: ...
     @property

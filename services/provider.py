@@ -82,15 +82,21 @@ async def send_refund(
 ) -> str:
     """Send the refund that was decided for a payment; ``nothing_due`` when there is none.
 
+    ``disputed``: the buyer's bank holds the money or has taken it, so nothing is sent.
+
     Raises:
         Unavailable: the provider did not answer or has not settled it yet; ask again.
     """
     async with begin.alone() as tx:
         refund = await tx.payments.refund_of(receipt_id)
+        receipt = await tx.payments.receipt(receipt_id)
     if refund is None:
         return "nothing_due"
     if refund.status == "succeeded":
         return refund.status
+    if receipt is not None and receipt.disputed:
+        # Open: the end of the dispute starts this again. Lost: the buyer has the money.
+        return "disputed"
     answer = await gateways[refund.provider].refund(
         refund.reference, key=refund.idempotency_key, amount=refund.amount
     )

@@ -13,15 +13,23 @@ from domain.errors import Conflict, NotFound, Unavailable
 from domain.events import Event, EventType
 from domain.ledger import Account, Posting, Subject
 from domain.money import Money
-from domain.refund import Quote, RefundPart, Standing, quote, quote_sum, split, state_of
+from domain.refund import (
+    Quote,
+    RefundPart,
+    Standing,
+    payment_disputed,
+    quote,
+    quote_sum,
+    split,
+    state_of,
+)
 from services import case
 from services.gateway import PaymentGateway
 from services.ports import Transaction, UnitOfWork
 
 SYSTEM = "system"
-# What the booking's state makes of the payment that confirmed it.
+# What the booking's state makes of the payment that confirmed it, once every seat is given up.
 PAYMENT_STATUS = {
-    BookingState.CONFIRMED: "captured",
     BookingState.REFUND_PENDING: "refund_pending",
     BookingState.REFUNDED: "refunded",
 }
@@ -55,12 +63,14 @@ async def reserve(tx: Transaction, booking_id: UUID, wish: RefundWish) -> int:
     A repeat, by its key or for the seats of a refund that is under way, finds the first one.
 
     Raises:
-        Conflict: ``invalid_state``, ``quote_changed`` (with the ``quote``),
+        Conflict: ``invalid_state``, ``payment_disputed``, ``quote_changed`` (with the ``quote``),
             ``nothing_to_refund``, and what ``quote`` and ``quote_sum`` raise.
     """
     booking, standing = await _locked(tx, booking_id)
     if (known := _same(standing, wish)) is not None:
         return known
+    if booking.state is BookingState.DISPUTED:
+        raise payment_disputed()
     if booking.state is not BookingState.CONFIRMED:
         raise Conflict(f"The booking is {booking.state}; there is nothing to refund.")
     told = judge(standing, wish)
@@ -122,7 +132,7 @@ async def ask(
 
     Raises:
         Unavailable: the outcome is not known; ask again.
-        Conflict, NotFound: the provider's clear no.
+        Conflict, NotFound: the provider's clear no, or ours: ``payment_disputed``.
     """
     async with begin.alone() as tx:
         parts = await tx.refunds.parts(booking_id, number)
@@ -131,6 +141,10 @@ async def ask(
     for part in parts:
         if not part.is_pending or part.reference is not None:
             continue
+        async with begin.alone() as tx:
+            receipt = await tx.payments.receipt(part.provider_payment_id)
+        if receipt is not None and receipt.disputed:
+            raise payment_disputed()
         answer = await gateways[part.provider].refund(
             part.paid_reference, key=part.key, amount=Money(part.amount, known.currency)
         )
@@ -149,18 +163,21 @@ async def accept(
         return
     told = {"number": part.number, "refund_id": str(part.id), "amount": part.amount}
     events = [Event(EventType.REFUND_ACCEPTED, told)]
-    if part.seats:
+    released = 0
+    if part.seats and booking.state is not BookingState.CHARGED_BACK:
         labels = await tx.refunds.release(booking_id, part.seats)
         if labels != sorted(part.seats):
             raise LookupError(f"of {part.seats} of booking {booking_id} only {labels} were sold")
         events.append(Event(EventType.SEAT_RELEASED, {"labels": labels}))
+        released = len(labels)
+    events.append(await _tell(tx, booking, part, "refund_accepted"))
     await _record(
         tx,
         booking,
         events,
         actor=f"provider:{part.provider}",
         request_id=request_id,
-        released=len(part.seats),
+        released=released,
     )
 
 
@@ -219,6 +236,37 @@ async def record_end(
     if not await tx.refunds.settle(part.id, status):
         return
     if status != "succeeded":
+        await _told_failed(tx, booking, [part], request_id=request_id)
+        return
+    _post(tx, booking, part, ledger.refund_settled)
+    told = {"number": part.number, "refund_id": str(part.id), "amount": part.amount}
+    events = [Event(EventType.REFUND_SETTLED, told), await _tell(tx, booking, part, "refund")]
+    await _record(tx, booking, events, actor=f"provider:{part.provider}", request_id=request_id)
+
+
+async def _tell(tx: Transaction, booking: Booking, part: RefundPart, template: str) -> Event:
+    """Queue a message about one refund; a revision is its place among the booking's refunds."""
+    tx.outbox.queue(
+        booking_id=booking.id,
+        user_id=booking.user_id,
+        template=template,
+        revision=await tx.refunds.place(part.id),
+    )
+    return Event(EventType.NOTIFICATION_QUEUED, {"template": template})
+
+
+async def _told_failed(
+    tx: Transaction, booking: Booking, parts: Sequence[RefundPart], *, request_id: str | None
+) -> None:
+    events: list[Event] = []
+    for part in parts:
+        told = {
+            "number": part.number,
+            "refund_id": str(part.id),
+            "amount": part.amount,
+            "accepted": part.reference is not None,
+        }
+        # The buyer is told that a person looks at it, so one must.
         case.refund_failed(
             tx,
             booking_id=booking.id,
@@ -227,38 +275,8 @@ async def record_end(
             provider=part.provider,
             amount=Money(part.amount, booking.total.currency),
         )
-        await _told_failed(tx, booking, [part], request_id=request_id)
-        return
-    _post(tx, booking, part, ledger.refund_settled)
-    told = {"number": part.number, "refund_id": str(part.id), "amount": part.amount}
-    tx.outbox.queue(
-        booking_id=booking.id,
-        user_id=booking.user_id,
-        template="refund",
-        revision=await tx.refunds.place(part.id),
-    )
-    events = [
-        Event(EventType.REFUND_SETTLED, told),
-        Event(EventType.NOTIFICATION_QUEUED, {"template": "refund"}),
-    ]
-    await _record(tx, booking, events, actor=f"provider:{part.provider}", request_id=request_id)
-
-
-async def _told_failed(
-    tx: Transaction, booking: Booking, parts: Sequence[RefundPart], *, request_id: str | None
-) -> None:
-    events = [
-        Event(
-            EventType.REFUND_FAILED,
-            {
-                "number": part.number,
-                "refund_id": str(part.id),
-                "amount": part.amount,
-                "accepted": part.reference is not None,
-            },
-        )
-        for part in parts
-    ]
+        events.append(Event(EventType.REFUND_FAILED, told))
+        events.append(await _tell(tx, booking, part, "refund_failed"))
     await _record(tx, booking, events, actor=SYSTEM, request_id=request_id)
 
 
@@ -278,10 +296,11 @@ async def _record(
     state = state_of(standing) if booking.state in TURNS else booking.state
     if state is not booking.state:
         events = [*events, Event(TURNS[state], {})]
-        if booking.provider_payment_id is not None:
-            receipt = await tx.payments.receipt(booking.provider_payment_id)
-            assert receipt is not None, "it confirmed the booking"
-            tx.payments.set_status(receipt.payment_id, PAYMENT_STATUS[state])
+    # Until every seat is given up the refund may still be withdrawn, and a status never falls.
+    if state in PAYMENT_STATUS and booking.seat_count == released and booking.provider_payment_id:
+        receipt = await tx.payments.receipt(booking.provider_payment_id)
+        assert receipt is not None, "it confirmed the booking"
+        await tx.payments.raise_status(receipt.payment_id, PAYMENT_STATUS[state])
     tx.bookings.record(
         booking,
         events,

@@ -13,6 +13,8 @@ from services.ports import Attempt
 
 @dataclass(frozen=True, slots=True)
 class InboxRow:
+    """A webhook; ``age_seconds`` since it was received, by the database clock."""
+
     id: int
     provider: str
     event_id: str
@@ -20,6 +22,7 @@ class InboxRow:
     body: bytes
     attempts: int
     request_id: str | None
+    age_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ from infra.tokens import Principal
 from readmodel import bookings as readmodel
 
 router = APIRouter(prefix="/api/booking", tags=["bookings"])
+# Valid until a dispute of the payment is lost, void after.
+TICKETED = (BookingState.CONFIRMED, BookingState.DISPUTED, BookingState.CHARGED_BACK)
 
 
 @router.get("/{booking_id}", response_model=BookingOut)
@@ -39,13 +41,14 @@ async def timeline(booking_id: PathId, user: CurrentUser, connection: ReadConnec
 async def tickets(
     booking_id: PathId, user: CurrentUser, connection: ReadConnection, signer: Signer
 ) -> Response:
-    """One signed ticket a seat, once the booking is confirmed."""
+    """One signed ticket a seat, once the booking is confirmed; a dispute that is lost voids them."""
     booking = await visible(connection, booking_id, user)
-    if booking["state"] != BookingState.CONFIRMED:
+    void = booking["state"] == BookingState.CHARGED_BACK
+    if booking["state"] not in TICKETED:
         raise Conflict("Tickets come with the confirmation.")
     items = []
     for seat in booking["seats"]:
-        if seat["released"]:
+        if seat["released"] and not void:
             continue
         ticket = str(ids.ticket_id(booking_id, seat["label"]))
         content = {
@@ -60,7 +63,7 @@ async def tickets(
                 "booking_id": str(booking_id),
                 "label": seat["label"],
                 "qr": signer.sign_ticket(orjson.dumps(content).decode()),
-                "status": "valid",
+                "status": "void" if void else "valid",
             }
         )
     return _json({"items": items})

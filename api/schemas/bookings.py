@@ -238,7 +238,7 @@ class TicketOut(BaseModel):
     booking_id: UUID
     label: str
     qr: str
-    status: Literal["valid"]
+    status: Literal["valid", "void"]
 
 
 class TicketList(BaseModel):

@@ -12,6 +12,8 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from domain.money import Money
 from domain.payment import (
+    DisputeStatus,
+    ProviderDispute,
     ProviderPayment,
     ProviderPaymentStatus,
     ProviderRefund,
@@ -36,6 +38,17 @@ from services.gateway import Abilities
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 
 
+class DisputeAnswer(Answer):
+    id: Id
+    status: Literal["open", "won", "lost"]
+    amount: Annotated[int, Field(gt=0, le=10**12)]
+    currency: Currency
+
+    def as_dispute(self) -> ProviderDispute:
+        status, amount = DisputeStatus(self.status), Money(self.amount, self.currency)
+        return ProviderDispute(self.id, status, amount)
+
+
 class PaymentAnswer(Answer):
     id: Id
     session_id: Id
@@ -45,6 +58,7 @@ class PaymentAnswer(Answer):
     currency: Currency
     captured: Amount
     refunded: Amount
+    disputes: list[DisputeAnswer] = Field(default_factory=list, max_length=100)
 
     @model_validator(mode="after")
     def adds_up(self) -> Self:
@@ -61,6 +75,7 @@ class PaymentAnswer(Answer):
             amount=Money(self.amount, self.currency),
             captured=self.captured,
             refunded=self.refunded,
+            disputes=tuple(one.as_dispute() for one in self.disputes),
         )
 
 
@@ -168,6 +183,9 @@ class SandboxGateway:
         data = event.get("data")
         session_id = data.get("session_id") if isinstance(data, dict) else None
         return session_id if isinstance(session_id, str) else None
+
+    def says_captured(self, event: Mapping[str, Any]) -> bool:
+        return event.get("type") == "payment.captured"
 
     async def read_refund(self, reference: str) -> ProviderRefund:
         path = f"/v1/refunds/{checked_id(reference)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,8 +17,15 @@ from stripe.params.checkout import SessionCreateParams
 
 from domain.errors import Conflict, NotFound
 from domain.money import Money
-from domain.payment import ProviderPayment, ProviderRefund, ProviderSession, SessionStatus
+from domain.payment import (
+    ProviderDispute,
+    ProviderPayment,
+    ProviderRefund,
+    ProviderSession,
+    SessionStatus,
+)
 from infra.gateways.stripe_answers import (
+    DisputeList,
     IntentAnswer,
     RefundAnswer,
     SessionAnswer,
@@ -99,6 +107,7 @@ class StripeGateway:
         self._sessions = client.v1.checkout.sessions
         self._intents = client.v1.payment_intents
         self._refunds = client.v1.refunds
+        self._disputes = client.v1.disputes
 
     @property
     def name(self) -> str:
@@ -147,13 +156,13 @@ class StripeGateway:
 
     async def read_session(self, session_id: str) -> ProviderSession:
         call = self._sessions.retrieve_async(checked_id(session_id), {"expand": EXPAND})
-        return self._same_session(session_id, *await self._ask(SessionAnswer, call))
+        return await self._same_session(session_id, *await self._ask(SessionAnswer, call))
 
     async def expire_session(self, session_id: str, *, key: str) -> ProviderSession:
         # `key` is not sent: Stripe would replay the first answer to it, hiding money come since.
         call = self._sessions.expire_async(checked_id(session_id), {"expand": EXPAND})
         try:
-            return self._same_session(session_id, *await self._ask(SessionAnswer, call))
+            return await self._same_session(session_id, *await self._ask(SessionAnswer, call))
         except Conflict:
             # Only an open one can be expired; what has become of it is read.
             session = await self.read_session(session_id)
@@ -167,19 +176,12 @@ class StripeGateway:
         Raises:
             NotFound: there is none, or nobody has tried to pay it yet.
         """
-        payment = (await self._intent(reference)).as_payment("")
+        intent = await self._intent(reference)
+        payment = intent.as_payment("")
         if payment is None:
             raise NotFound("Nothing was paid on this yet.")
         session_id = await self._session_of_intent(reference) or ""
-        return ProviderPayment(
-            reference=payment.reference,
-            session_id=session_id,
-            booking_reference=payment.booking_reference,
-            status=payment.status,
-            amount=payment.amount,
-            captured=payment.captured,
-            refunded=payment.refunded,
-        )
+        return replace(payment, session_id=session_id, disputes=await self._disputes_of(intent))
 
     async def refund(self, reference: str, *, key: str, amount: Money) -> ProviderRefund:
         # Stripe refunds in the payment's currency whatever was meant, so that is asked first.
@@ -233,10 +235,36 @@ class StripeGateway:
         found, _ = await self._ask(SessionList, call)
         return found.data[0].id if found.data else None
 
-    def _same_session(self, session_id: str, answer: SessionAnswer, _: bool) -> ProviderSession:
+    async def _same_session(
+        self, session_id: str, answer: SessionAnswer, _: bool
+    ) -> ProviderSession:
         if answer.id != session_id:
             raise unusable("the session is not the one that was asked for")
-        return answer.as_session()
+        session = answer.as_session()
+        if answer.intent is None or not answer.intent.is_disputed:
+            return session
+        disputes = await self._disputes_of(answer.intent)
+        return replace(
+            session, payments=tuple(replace(paid, disputes=disputes) for paid in session.payments)
+        )
+
+    async def _disputes_of(self, intent: IntentAnswer) -> tuple[ProviderDispute, ...]:
+        """Asked only where the charge says that there are any."""
+        if not intent.is_disputed:
+            return ()
+        call = self._disputes.list_async({"payment_intent": intent.id, "limit": 100})
+        found, _ = await self._ask(DisputeList, call)
+        if any(one.payment_intent != intent.id for one in found.data):
+            raise unusable("the disputes are not those that were asked for")
+        return tuple(one.as_dispute() for one in found.data)
+
+    def says_captured(self, event: Mapping[str, Any]) -> bool:
+        kind = event.get("type")
+        if kind == "checkout.session.completed":
+            data = event.get("data")
+            page = data.get("object") if isinstance(data, dict) else None
+            return isinstance(page, dict) and page.get("payment_status") == "paid"
+        return kind == "checkout.session.async_payment_succeeded"
 
     async def _ask(
         self, shape: type[Shape], call: Awaitable[stripe.StripeObject]

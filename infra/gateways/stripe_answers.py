@@ -9,7 +9,14 @@ from pydantic import Field
 
 from domain.errors import Conflict
 from domain.money import MINOR_DIGITS, Money
-from domain.payment import ProviderPayment, ProviderPaymentStatus, ProviderSession, SessionStatus
+from domain.payment import (
+    DisputeStatus,
+    ProviderDispute,
+    ProviderPayment,
+    ProviderPaymentStatus,
+    ProviderSession,
+    SessionStatus,
+)
 from infra.gateways.wire import Amount, Answer, Id, WebUrl, unusable
 
 # Stripe counts like ISO 4217 (JPY in whole yen, KWD in thousandths) but for these three.
@@ -61,6 +68,50 @@ class ChargeAnswer(Answer):
     status: Literal["succeeded", "pending", "failed"]
     amount_captured: Amount
     amount_refunded: Amount
+    disputed: bool = False
+
+
+# Stripe's own words for an inquiry begin with `warning_`; `prevented` never withdrew anything.
+DISPUTES = {
+    "warning_needs_response": DisputeStatus.INQUIRY,
+    "warning_under_review": DisputeStatus.INQUIRY,
+    "warning_closed": DisputeStatus.INQUIRY,
+    "prevented": DisputeStatus.INQUIRY,
+    "needs_response": DisputeStatus.OPEN,
+    "under_review": DisputeStatus.OPEN,
+    # Lost once and disputed by us: the money is still with the bank.
+    "appeal_needs_response": DisputeStatus.OPEN,
+    "appeal_under_review": DisputeStatus.OPEN,
+    "won": DisputeStatus.WON,
+    "lost": DisputeStatus.LOST,
+}
+
+
+class DisputeAnswer(Answer):
+    id: Id
+    payment_intent: Id
+    amount: Annotated[int, Field(gt=0, le=10**12)]
+    currency: Currency
+    status: Literal[
+        "warning_needs_response",
+        "warning_under_review",
+        "warning_closed",
+        "prevented",
+        "needs_response",
+        "under_review",
+        "appeal_needs_response",
+        "appeal_under_review",
+        "won",
+        "lost",
+    ]
+
+    def as_dispute(self) -> ProviderDispute:
+        amount = from_stripe(self.amount, self.currency)
+        return ProviderDispute(self.id, DISPUTES[self.status], amount)
+
+
+class DisputeList(Answer):
+    data: Annotated[list[DisputeAnswer], Field(max_length=100)]
 
 
 class IntentAnswer(Answer):
@@ -104,6 +155,10 @@ class IntentAnswer(Answer):
             captured=captured,
             refunded=refunded,
         )
+
+    @property
+    def is_disputed(self) -> bool:
+        return self.latest_charge is not None and self.latest_charge.disputed
 
     def _status(self) -> ProviderPaymentStatus | None:
         match self.status:

@@ -26,17 +26,47 @@ TEMPLATES = Environment(
 SUBJECTS = {
     "confirmation": "Your tickets for {movie}",
     "lapse": "Your seats for {movie} are free again",
-    "refund": "Your money is on its way back: {refund}",
+    "refund": "{headline}: {refund}",
+    "refund_accepted": "Your refund is under way: {refund}",
+    "refund_failed": "Your refund of {refund} needs a second look",
+    "payment_failed": "Your payment for {movie} did not go through",
+    "charged_back": "Your tickets for {movie} are void",
 }
+# By why money goes back: the headline, and the sentence after the sum.
 REASONS = {
-    "late": "The payment arrived after the time to pay had run out.",
-    "duplicate": "This booking had been paid already.",
-    "mismatch": "The amount paid was not the amount due.",
-    "cancelled": "The booking had been cancelled.",
-    "requested": "This is the refund you asked for.",
-    "goodwill": "This is a refund from the theatre.",
+    "late": (
+        "Your payment came too late and goes back",
+        "The payment arrived after the time to pay had run out.",
+    ),
+    "duplicate": (
+        "A second payment goes back to you",
+        "This booking had been paid already.",
+    ),
+    "mismatch": (
+        "A payment of a wrong amount goes back to you",
+        "The amount paid was not the amount due.",
+    ),
+    "cancelled": (
+        "You had cancelled, and your payment goes back",
+        "The booking had been cancelled.",
+    ),
+    "requested": ("Your refund has been sent", "This is the refund you asked for."),
+    "goodwill": ("A refund has been sent to you", "This is a refund from the theatre."),
 }
-ANY_REASON = "We could not use this payment."
+ANY_REASON = ("Your money is on its way back", "We could not use this payment.")
+NOT_PAID = "Nothing was charged."
+# What became of a pay page that was opened, in long and in short.
+LAPSES = {
+    "unpaid": (f"We received no payment from you. {NOT_PAID}", "We received no payment."),
+    "uncertain": (
+        "We do not know yet whether a payment is still on its way; if it comes, it goes back whole.",
+        "A payment that still comes goes back.",
+    ),
+    "refunding": (
+        "A payment came in that we could not use; it goes back whole, as another message tells.",
+        "Your payment goes back; see your mail.",
+    ),
+}
 SMS_NAME_LENGTH = 32
 
 
@@ -65,13 +95,16 @@ def _page(name: str, values: dict[str, Any]) -> str:
 
 
 def _values(notice: Notice) -> dict[str, Any]:
-    if notice.template == "refund" and not notice.refunds:
+    if notice.template.startswith("refund") and not notice.refunds:
         raise Refused("no refund of this booking stands")
     local = notice.starts_at.astimezone(ZoneInfo(notice.timezone))
+    headlines = [REASONS.get(line.reason, ANY_REASON) for line in notice.refunds]
     refunds = [
-        {"amount": format_money(line.amount), "reason": REASONS.get(line.reason, ANY_REASON)}
-        for line in notice.refunds
+        {"amount": format_money(line.amount), "reason": reason, "sent": line.asked}
+        for line, (_, reason) in zip(notice.refunds, headlines, strict=True)
     ]
+    lapse, lapse_short = LAPSES[notice.lapse] if notice.lapse else (NOT_PAID, NOT_PAID)
+    held_until = notice.held_until.astimezone(local.tzinfo) if notice.held_until else None
     return {
         "name": _one_line(notice.name),
         "movie": _one_line(notice.movie),
@@ -87,7 +120,15 @@ def _values(notice: Notice) -> dict[str, Any]:
         "total": format_money(notice.total),
         "refunds": refunds,
         "refund": _in_all(notice),
-        "confirmed": notice.booking_state == "confirmed",
+        "headline": headlines[0][0] if headlines else "",
+        "given_up": [label for line in notice.refunds for label in line.seats],
+        "lapse": lapse,
+        "lapse_short": lapse_short,
+        "unpaid": notice.lapse == "unpaid",
+        "held_until": f"{held_until:%H:%M %Z}" if held_until else "",
+        "held_short": f"{held_until:%H:%M}" if held_until else "",
+        "taken_back": format_money(notice.taken_back or notice.total),
+        "confirmed": notice.booking_state in ("confirmed", "disputed"),
         "booking_id": str(notice.booking_id),
     }
 

@@ -45,17 +45,23 @@ SELECT claimed.*, bookings.state AS booking_state, bookings.currency, bookings.t
     ARRAY(
         SELECT booked.label FROM booking_seats AS booked
         WHERE booked.booking_id = bookings.id
-          AND (booked.released_at IS NULL OR bookings.state <> 'confirmed')
+          AND (booked.released_at IS NULL OR bookings.state NOT IN ('confirmed', 'disputed'))
         ORDER BY (
             SELECT position FROM seats
             WHERE seats.seat_map_id = shows.seat_map_id AND seats.label = booked.label
         ), booked.label
     ) AS labels,
     (
-        SELECT jsonb_agg(jsonb_build_array(amount, currency, reason) ORDER BY created_at, id)
-        FROM refunds WHERE booking_id = bookings.id AND status <> 'failed'
-          AND (number IS NULL OR status = 'succeeded')
-    ) AS refunds
+        SELECT jsonb_agg(jsonb_build_array(amount, currency, reason, number, seats, status)
+                         ORDER BY created_at, id)
+        FROM refunds WHERE booking_id = bookings.id
+    ) AS refunds,
+    (
+        SELECT sum(amount)::bigint FROM disputes
+        WHERE booking_id = bookings.id AND status = 'lost'
+    ) AS taken_back,
+    NOT bookings.lapses AS page_opened, payment_uncertain,
+    CASE WHEN bookings.state = 'held' THEN hold_expires_at END AS held_until
 FROM claimed
 JOIN bookings ON bookings.id = claimed.booking_id
 JOIN users ON users.id = bookings.user_id
@@ -150,8 +156,30 @@ def _notice(row: Any) -> Notice:
         timezone=row.timezone,
         seats=tuple(row.labels),
         total=Money(row.total_amount, row.currency),
-        refunds=tuple(
-            RefundLine(Money(amount, currency), reason)
-            for amount, currency, reason in row.refunds or ()
-        ),
+        refunds=_refunds(row),
+        lapse=_lapse(row),
+        held_until=row.held_until,
+        taken_back=Money(row.taken_back, row.currency) if row.taken_back else None,
     )
+
+
+def _refunds(row: Any) -> tuple[RefundLine, ...]:
+    """The one that the message is about: a revision is its place among the booking's refunds."""
+    if not row.template.startswith("refund"):
+        return ()
+    return tuple(
+        RefundLine(Money(amount, currency), reason, number is not None, tuple(seats))
+        for amount, currency, reason, number, seats, status in (row.refunds or [])[
+            row.revision - 1 : row.revision
+        ]
+        # Money that does not come is not announced, except by the message that says so.
+        if status != "failed" or row.template == "refund_failed"
+    )
+
+
+def _lapse(row: Any) -> str | None:
+    if not row.page_opened:
+        return None
+    if row.refunds:
+        return "refunding"
+    return "uncertain" if row.payment_uncertain else "unpaid"

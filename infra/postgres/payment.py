@@ -54,9 +54,6 @@ UPDATE payments SET session_open = false, next_poll_at = NULL, updated_at = cloc
     status = CASE WHEN status IN ('open', 'processing') THEN 'cancelled' ELSE status END
 WHERE id = :id AND session_open
 """)
-SET_STATUS = text(
-    "UPDATE payments SET status = :status, updated_at = clock_timestamp() WHERE id = :id"
-)
 BY_SESSION = text("SELECT * FROM payments WHERE provider = :provider AND session_id = :session_id")
 
 IS_LATER = f"{rank_of('known.status')} < {rank_of('excluded.status')}"
@@ -142,9 +139,6 @@ class PostgresPayments:
 
     async def raise_status(self, payment_id: UUID, status: str) -> bool:
         return await self._session.change(RAISE_STATUS, id=payment_id, status=status) == 1
-
-    def set_status(self, payment_id: UUID, status: str) -> None:
-        self._session.later(SET_STATUS, id=payment_id, status=status)
 
     def close_session(self, payment_id: UUID) -> None:
         self._session.later(CLOSE_SESSION, id=payment_id)
@@ -241,6 +235,7 @@ def _receipt(row: Any) -> Receipt:
         paid=Money(row.captured, row.currency),
         refunded=row.refunded,
         verdict=Verdict(row.decision) if row.decision else None,
+        disputed=row.disputed,
     )
 
 

@@ -21,12 +21,14 @@ WHERE bookings.id = :id ORDER BY label
 """)
 
 # The payment that confirms comes first, then the newest. What the provider says went back counts
-# even where we did not ask for it.
+# even where we did not ask for it, and so does what a dispute has withdrawn.
 PURSES = text("""
 SELECT paid.id, paid.provider, paid.captured,
        greatest(paid.refunded, coalesce(sum(refunds.amount)
            FILTER (WHERE refunds.status = 'succeeded'), 0))::bigint
        + coalesce(sum(refunds.amount) FILTER (WHERE refunds.status = 'pending'), 0)::bigint
+       + coalesce((SELECT sum(amount) FROM disputes WHERE provider_payment_id = paid.id
+                   AND status IN ('open', 'lost')), 0)::bigint
        AS promised
 FROM provider_payments AS paid
 JOIN bookings ON bookings.id = paid.booking_id AND bookings.currency = paid.currency

@@ -11,6 +11,7 @@ from infra.postgres.audit import PostgresAudit
 from infra.postgres.booking import PostgresBookings
 from infra.postgres.case import PostgresCases
 from infra.postgres.database import Database, Session
+from infra.postgres.dispute import PostgresDisputes
 from infra.postgres.ledger import PostgresLedger
 from infra.postgres.payment import PostgresPayments
 from infra.postgres.refund import PostgresRefunds
@@ -42,6 +43,7 @@ class PostgresTransaction:
         self.payments = PostgresPayments(session)
         self.ledger = PostgresLedger(session)
         self.refunds = PostgresRefunds(session)
+        self.disputes = PostgresDisputes(session)
         self.outbox = PostgresOutbox(session)
         self.cases = PostgresCases(session)
         self.audit = PostgresAudit(session)

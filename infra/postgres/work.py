@@ -25,7 +25,8 @@ WHERE id IN (
     WHERE status = 'pending' AND next_attempt_at <= now()
     ORDER BY next_attempt_at LIMIT :limit FOR UPDATE SKIP LOCKED
 )
-RETURNING id, provider, event_id, event_type, body, attempts, request_id
+RETURNING id, provider, event_id, event_type, body, attempts, request_id,
+    extract(epoch FROM clock_timestamp() - received_at)::float8 AS age_seconds
 """)
 FINISH_INBOX = text("""
 UPDATE webhook_inbox SET status = 'done', reason = NULL, processed_at = now()
@@ -88,9 +89,13 @@ WHERE decision IS NULL AND status = 'captured'
 ORDER BY created_at LIMIT :limit
 """)
 
+# While a dispute is open nothing is sent; when it is won, that news starts the refund again.
 PENDING_REFUNDS = text("""
 SELECT provider_payment_id FROM refunds
 WHERE status = 'pending' AND number IS NULL
+  AND NOT EXISTS (
+      SELECT FROM provider_payments WHERE id = refunds.provider_payment_id AND disputed
+  )
   AND created_at < now() - make_interval(secs => :seconds)
 ORDER BY created_at LIMIT :limit
 """)
@@ -149,6 +154,7 @@ class PostgresWorkQueue:
                 body=bytes(row.body),
                 attempts=row.attempts,
                 request_id=row.request_id,
+                age_seconds=row.age_seconds,
             )
             for row in sorted(rows, key=lambda row: row.id)
         ]

@@ -616,8 +616,9 @@ def upgrade() -> None:
         sa.Column("last_read_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("polls", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("session_open", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("disputed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.CheckConstraint(
-            "status IN ('open', 'processing', 'authorised', 'captured', 'failed', 'cancelled', 'refund_pending', 'refunded', 'disputed')",
+            "status IN ('open', 'processing', 'authorised', 'captured', 'failed', 'cancelled', 'refund_pending', 'refunded')",
             name=op.f("payments_status_check"),
         ),
         sa.ForeignKeyConstraint(
@@ -656,6 +657,7 @@ def upgrade() -> None:
         sa.Column("captured", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("refunded", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("decision", sa.Text(), nullable=True),
+        sa.Column("disputed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column(
             "created_at",
             postgresql.TIMESTAMP(timezone=True),
@@ -704,6 +706,52 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("decision IS NULL AND status = 'captured'"),
     )
+    op.create_table(
+        "disputes",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("provider_payment_id", sa.UUID(), nullable=False),
+        sa.Column("booking_id", sa.UUID(), nullable=False),
+        sa.Column("reference", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("amount", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column(
+            "created_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column("opened_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("closed_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("borne_by", sa.Text(), nullable=True),
+        sa.CheckConstraint(
+            "status IN ('inquiry', 'open', 'won', 'lost')", name=op.f("disputes_status_check")
+        ),
+        sa.CheckConstraint("amount > 0", name=op.f("disputes_amount_check")),
+        sa.CheckConstraint(
+            "borne_by IS NULL OR status = 'lost'", name=op.f("disputes_borne_by_check")
+        ),
+        sa.CheckConstraint(
+            "(closed_at IS NOT NULL) = (status IN ('won', 'lost'))"
+            " AND (opened_at IS NULL) = (status = 'inquiry')",
+            name=op.f("disputes_times_check"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["booking_id"], ["bookings.id"], name=op.f("disputes_booking_id_fkey")
+        ),
+        sa.ForeignKeyConstraint(
+            ["provider_payment_id"],
+            ["provider_payments.id"],
+            name=op.f("disputes_provider_payment_id_fkey"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("disputes_pkey")),
+        sa.UniqueConstraint(
+            "provider_payment_id",
+            "reference",
+            name=op.f("disputes_provider_payment_id_reference_key"),
+        ),
+    )
+    op.create_index(op.f("disputes_booking_id_idx"), "disputes", ["booking_id"], unique=False)
     op.create_table(
         "refunds",
         sa.Column("id", sa.UUID(), nullable=False),
@@ -897,6 +945,8 @@ def downgrade() -> None:
     op.drop_index(op.f("refunds_provider_payment_id_idx"), table_name="refunds")
     op.drop_index(op.f("refunds_booking_id_idx"), table_name="refunds")
     op.drop_table("refunds")
+    op.drop_index(op.f("disputes_booking_id_idx"), table_name="disputes")
+    op.drop_table("disputes")
     op.drop_index(
         "provider_payments_undecided_idx",
         table_name="provider_payments",

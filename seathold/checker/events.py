@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from seathold.checker.streams import Fact, Stream
-from seathold.checker.transitions import LEADS_ON, SOLD, TERMINAL, TRANSITIONS
+from seathold.checker.transitions import GIVES_UP, LEADS_ON, TERMINAL, TRANSITIONS
 from seathold.checker.world import World
 
 MISSING = object()
@@ -62,8 +62,8 @@ def e4(stream: Stream) -> Iterator[str]:
 
 
 def e5(stream: Stream) -> Iterator[str]:
-    """E5 Terminal states absorb: nothing leads out of expired, cancelled or refunded, and only a
-    refund out of confirmed.
+    """E5 Terminal states absorb: nothing leads out of expired, cancelled, refunded or charged back,
+    and only a refund or a dispute out of confirmed.
     """
     state: str | None = None
     for fact in stream.facts:
@@ -144,7 +144,7 @@ def _apply(row: dict[str, Any], event_type: str, told: dict[str, Any]) -> None:
             }
         case "SeatLocked":
             row["seat_count"] = len(told["seats"])
-        case "SeatReleased" if row["state"] in SOLD:
+        case "SeatReleased" if row["state"] in GIVES_UP:
             row["seat_count"] -= len(told["labels"])
         case "HoldExtended":
             row["hold_expires_at"] = _time(told["hold_expires_at"])

@@ -21,6 +21,8 @@ SELECT paid.reference, paid.id, paid.booking_id::text, paid.decision, paid.captu
        bookings.provider_payment_id = paid.id AS confirms, case_id,
        coalesce((SELECT sum(amount) FROM refunds
                  WHERE provider_payment_id = paid.id AND status = 'succeeded'), 0)::bigint AS refunded,
+       coalesce((SELECT sum(amount) FROM disputes
+                 WHERE provider_payment_id = paid.id AND status = 'lost'), 0)::bigint AS charged_back,
        asked.*
 FROM provider_payments AS paid JOIN bookings ON bookings.id = booking_id,
 LATERAL (
@@ -112,7 +114,7 @@ class Paid:
 
     @property
     def goes_back(self) -> bool:
-        return self.refunded + self.pending == self.captured
+        return self.refunded + self.pending + self.charged_back == self.captured
 
     def is_older(self, than: timedelta, now: datetime) -> bool:
         return self.changed_at is None or now - self.changed_at > than
@@ -120,7 +122,7 @@ class Paid:
 
 def m1(world: World) -> Iterator[str]:
     """M1 Every captured payment is the one of its confirmed booking, less what was refunded on
-    request, or goes back whole, or is disputed, or has an open case; after 60 s at the latest.
+    request, or goes back whole, or is in dispute, or has an open case; after 60 s at the latest.
     """
     ours = _ours(world)
     for paid in _ledger(world):
@@ -190,13 +192,13 @@ def m4(world: World) -> Iterator[str]:
     for paid in theirs.values():
         if paid.is_older(SETTLE, world.began):
             row = ours.get(paid.id)
-            booked = row["captured"] - row["refunded"] if row else 0
+            booked = _booked(row) if row else 0
             _compare(difference, differ, paid.currency, paid.id, paid.kept - booked)
             if row and row["currency"] != paid.currency:
                 yield f"payment {paid.id} is {paid.currency} there, {row['currency']} here"
     for reference, row in ours.items():
         if reference not in theirs and row["created_at"] < world.began:
-            booked = row["captured"] - row["refunded"]
+            booked = _booked(row)
             _compare(difference, differ, row["currency"], reference, -booked)
     for currency, payments in differ.items():
         yield (
@@ -235,6 +237,10 @@ def m8(world: World) -> Iterator[str]:
             yield f"payment {paid.id} for {paid.booking} is authorised since {paid.changed_at}"
 
 
+def _booked(row: Row) -> int:
+    return int(row["captured"] - row["refunded"] - row["charged_back"])
+
+
 def _explained(paid: Paid, row: Row | None) -> bool:
     """It is the one payment of its booking and seats or a refund explain it, or a human has a case.
 
@@ -246,7 +252,7 @@ def _explained(paid: Paid, row: Row | None) -> bool:
         return True
     exact = (paid.captured, paid.currency) == (row["total_amount"], row["booking_currency"])
     confirms = row["confirms"] and row["decision"] == "confirms"
-    stands = row["state"] in ("confirmed", "refunded") or (
+    stands = row["state"] in ("confirmed", "refunded", "charged_back") or (
         row["state"] == "refund_pending" and row["is_pending"]
     )
     return bool(exact and confirms and stands and _kept_as_asked(paid, row))
@@ -256,7 +262,8 @@ def _kept_as_asked(paid: Paid, row: Row | None) -> bool:
     """Between what was promised back and what had gone back before the provider was asked."""
     if row is None:
         return paid.kept == paid.captured
-    least, most = paid.captured - row["promised"], paid.captured - row["paid_back"]
+    had = paid.captured - paid.charged_back
+    least, most = had - row["promised"], had - row["paid_back"]
     return bool(paid.kept - paid.pending >= least and paid.kept <= most)
 
 
@@ -299,7 +306,7 @@ def _paid(row: dict[str, Any], pending: int) -> Paid:
         refunded=row["refunded"],
         pending=pending,
         charged_back=row.get("charged_back", 0),
-        disputed=row.get("dispute") is not None,
+        disputed=row.get("dispute") == "open",
         changed_at=datetime.fromisoformat(changed_at) if changed_at else None,
     )
 

@@ -16,9 +16,12 @@ WITH told AS (
     SELECT aggregate_id AS booking_id, CASE event_type
         WHEN 'BookingConfirmed' THEN 'confirmation'
         WHEN 'RefundRequested' THEN 'refund' WHEN 'RefundSettled' THEN 'refund'
+        WHEN 'RefundAccepted' THEN 'refund_accepted' WHEN 'RefundFailed' THEN 'refund_failed'
+        WHEN 'PaymentFailed' THEN 'payment_failed' WHEN 'BookingChargedBack' THEN 'charged_back'
         ELSE 'lapse' END AS template, count(*) AS transitions
     FROM events
-    WHERE event_type IN ('BookingConfirmed', 'RefundRequested')
+    WHERE event_type IN ('BookingConfirmed', 'RefundRequested', 'RefundAccepted', 'RefundFailed',
+                         'PaymentFailed', 'BookingChargedBack')
        OR event_type = 'RefundSettled' AND payload ? 'number'
        OR event_type = 'BookingExpired' AND payload ->> 'why' = 'lapsed'
     GROUP BY 1, 2

@@ -6,7 +6,17 @@ from collections.abc import Callable, Iterable, Iterator
 
 import psycopg
 
-from seathold.checker import events, ledger, liveness, marks, money, notices, prices, seats
+from seathold.checker import (
+    disputes,
+    events,
+    ledger,
+    liveness,
+    marks,
+    money,
+    notices,
+    prices,
+    seats,
+)
 from seathold.checker.inputs import Inputs, NoDatabase
 from seathold.checker.report import NotRun, Verdict, verdict_of
 from seathold.checker.streams import Stream, streams
@@ -27,7 +37,7 @@ def run(inputs: Inputs) -> list[Verdict]:
             return [
                 *_judge(world, (*seats.CHECKS, *prices.CHECKS)),
                 *_judge(world, liveness.CHECKS),
-                *_judge(world, (*money.CHECKS, *ledger.CHECKS)),
+                *_judge(world, (*money.CHECKS, *ledger.CHECKS, *disputes.CHECKS)),
                 *_judge_streams(world, events.STREAM_CHECKS),
                 *_judge(world, (*events.CHECKS, *marks.CHECKS)),
                 *_judge(world, notices.CHECKS),

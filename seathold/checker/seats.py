@@ -37,7 +37,7 @@ SELECT * FROM placed WHERE taken_until > since
 CONFIRMED_TWICE = """
 SELECT show_id, label, count(*) AS bookings, min(id::text) AS one
 FROM bookings JOIN booking_seats ON booking_id = id
-WHERE state IN ('confirmed', 'refund_pending') AND released_at IS NULL
+WHERE state IN ('confirmed', 'refund_pending', 'disputed', 'charged_back') AND released_at IS NULL
 GROUP BY show_id, label HAVING count(*) > 1
 """
 
@@ -49,7 +49,7 @@ GROUP BY show_id, label HAVING count(*) > 1
 WANTED_TWICE = """
 SELECT show_id, label, count(*) AS bookings, string_agg(id::text, ', ' ORDER BY id) AS ids
 FROM bookings JOIN booking_seats ON booking_id = id
-WHERE state IN ('held', 'expiring', 'cancelling', 'confirmed', 'refund_pending')
+WHERE state IN ('held', 'expiring', 'cancelling', 'confirmed', 'refund_pending', 'disputed', 'charged_back')
   AND released_at IS NULL
 GROUP BY show_id, label HAVING count(*) > 1
 """
@@ -61,7 +61,7 @@ FROM seat_claims AS claim LEFT JOIN bookings ON bookings.id = claim.booking_id
 LEFT JOIN booking_seats AS seat ON seat.booking_id = claim.booking_id AND seat.label = claim.label
 WHERE CASE claim.state
     WHEN 'held' THEN (bookings.state IN ('held', 'expiring', 'cancelling')) IS NOT TRUE
-    WHEN 'sold' THEN (bookings.state IN ('confirmed', 'refund_pending')) IS NOT TRUE
+    WHEN 'sold' THEN (bookings.state IN ('confirmed', 'refund_pending', 'disputed', 'charged_back')) IS NOT TRUE
     ELSE claim.booking_id IS NOT NULL END
   OR claim.state IN ('held', 'sold')
      AND (seat.label IS NULL OR seat.released_at IS NOT NULL OR claim.show_id IS DISTINCT FROM bookings.show_id)
@@ -71,10 +71,10 @@ BOOKING_WITHOUT_CLAIM = """
 SELECT bookings.id, bookings.state, seat.label, coalesce(claim.state, 'missing') AS claim_state
 FROM bookings JOIN booking_seats AS seat ON seat.booking_id = bookings.id
 LEFT JOIN seat_claims AS claim ON claim.show_id = bookings.show_id AND claim.label = seat.label
-WHERE bookings.state IN ('held', 'expiring', 'cancelling', 'confirmed', 'refund_pending')
+WHERE bookings.state IN ('held', 'expiring', 'cancelling', 'confirmed', 'refund_pending', 'disputed', 'charged_back')
   AND seat.released_at IS NULL
   AND (claim.booking_id IS DISTINCT FROM bookings.id
-       OR claim.state <> CASE WHEN bookings.state IN ('confirmed', 'refund_pending')
+       OR claim.state <> CASE WHEN bookings.state IN ('confirmed', 'refund_pending', 'disputed', 'charged_back')
            THEN 'sold' ELSE 'held' END)
 """
 
@@ -119,11 +119,12 @@ WITH claimed AS (
     LEFT JOIN seated ON seated.booking_id = id
 )
 SELECT * FROM counted WHERE seats <> seat_count OR claims <> CASE
-    WHEN state IN ('held', 'expiring', 'cancelling', 'confirmed', 'refund_pending')
+    WHEN state IN ('held', 'expiring', 'cancelling', 'confirmed', 'refund_pending', 'disputed', 'charged_back')
     THEN seat_count ELSE 0 END
 """
 
-# A seat that was sold goes back on sale once: by a refund that was accepted, and with its event.
+# A seat that was sold goes back on sale once: by a refund that was accepted or a dispute that was
+# lost, and with its event.
 GIVEN_UP = """
 WITH said AS (
     SELECT aggregate_id AS booking_id, label, 'told' AS by FROM events
@@ -134,6 +135,10 @@ WITH said AS (
     )
     UNION ALL
     SELECT booking_id, unnest(seats), 'refunded' FROM refunds WHERE accepted_at IS NOT NULL
+    UNION ALL
+    SELECT aggregate_id, label, 'refunded' FROM events
+    CROSS JOIN jsonb_array_elements_text(payload -> 'labels') AS label
+    WHERE event_type = 'BookingChargedBack'
     UNION ALL
     SELECT booking_id, label, 'released' FROM booking_seats WHERE released_at IS NOT NULL
 )

@@ -150,7 +150,8 @@ def add_booking(db: Connection, brief: Brief, *, claimed: bool = True) -> None:
 
 
 def add_claims(db: Connection, brief: Brief) -> None:
-    active = {"held": "held", "expiring": "held", "cancelling": "held", "confirmed": "sold"}
+    active = {"held": "held", "expiring": "held", "cancelling": "held"}
+    active |= {"confirmed": "sold", "disputed": "sold"}
     state = active.get(brief.state)
     for label in brief.labels:
         claim = {

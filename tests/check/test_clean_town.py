@@ -18,7 +18,7 @@ from tests.check.builders import id_of
 from tests.check.conftest import Checker, Witnesses, database
 
 OUTSIDE = {"L2", "E10"}
-LEDGER = {"M1", "M2", "M3", "M4", "M8", "E11"}
+LEDGER = {"M1", "M2", "M3", "M4", "M8", "E11", "D4"}
 MAIL = {"N2", "N3", "N4"}
 
 

@@ -54,7 +54,7 @@ def refunded_on_request(db: Connection, name: str, labels: tuple[str, ...], back
         [("PaymentVerified", {})],
         [("BookingConfirmed", {"provider_payment_id": str(paid)}), queued("confirmation")],
         [*asked, ("BookingRefunding", {})] if whole else asked,
-        [("RefundAccepted", told), ("SeatReleased", {"labels": [back]})],
+        [("RefundAccepted", told), ("SeatReleased", {"labels": [back]}), queued("refund_accepted")],
         [*settled, ("BookingRefunded", {})] if whole else settled,
     ]
     row = {"lapses": False, "hold_expires_at": ends, "seat_count": len(labels) - 1}
@@ -109,7 +109,7 @@ def pay_back(db: Connection, name: str, back: str) -> None:
         ("refund_settled", "refunds_due", "provider"),
     ):
         add_posting(db, kind, moved, debit, credit, refund_id=id_of(f"back-{name}"))
-    for template in ("confirmation", "refund"):
+    for template in ("confirmation", "refund_accepted", "refund"):
         notice = {"booking_id": id_of(name), "user_id": id_of("bob"), "template": template}
         sent = {"state": "sent", "attempts": 1, "sent_at": long_ago, "channel": "email"}
         insert(db, "notification_outbox", {**notice, **sent})
@@ -123,7 +123,7 @@ def town(db: Connection, witnesses: Witnesses) -> Connection:
         paid = provider_payment(f"pay_{name}", name, PRICE * len(labels), refunded=PRICE)
         witnesses.ledger["payments"].append(paid)
         witnesses.ledger["refunds"].append(provider_refund(f"pay_{name}", PRICE))
-        for template in ("confirmation", "refund"):
+        for template in ("confirmation", "refund_accepted", "refund"):
             mail = {**message(id_of(name), template, "email"), "to": "bob@example.test"}
             witnesses.mails.append(mail)
     return db

@@ -9,7 +9,12 @@ import pytest
 
 from domain.booking import CloseReason
 from domain.money import Money
-from domain.payment import ProviderPayment, ProviderPaymentStatus
+from domain.payment import (
+    DisputeStatus,
+    ProviderDispute,
+    ProviderPayment,
+    ProviderPaymentStatus,
+)
 from domain.steps import (
     BookingInput,
     CloseStep,
@@ -87,6 +92,26 @@ class Desk:
         async with self.begin() as tx:
             told = recorded.confirms or recorded.refunds
             await payment.confirm(tx, ConfirmRequest(input.booking_id, str(told)))
+
+    async def dispute(self, input: BookingInput, *words: str) -> None:
+        """The provider tells of a dispute over all of the booking's latest payment, step by step."""
+        id_ = UUID(input.booking_id)
+        async with self.begin() as tx:
+            attempt = await tx.payments.latest_attempt(id_)
+            locked = await tx.bookings.lock(id_)
+            assert attempt is not None
+            assert locked is not None
+            assert locked.provider_payment_id is not None
+            receipt = await tx.payments.receipt(locked.provider_payment_id)
+        assert receipt is not None
+        for word in words:
+            told = ProviderDispute(f"dsp_{id_}", DisputeStatus(word), receipt.paid)
+            captured, amount = ProviderPaymentStatus.CAPTURED, receipt.paid.amount
+            paid = ProviderPayment(
+                receipt.reference, "s", str(id_), captured, receipt.paid, amount, 0, (told,)
+            )
+            async with self.begin() as tx:
+                await payment.record_payment(tx, attempt, paid)
 
     async def refund(self, input: BookingInput, *seats: str, end: str = "succeeded") -> None:
         """Ask for a refund and let the provider do as ``end`` says; ``refused`` is no at once."""
@@ -171,6 +196,39 @@ async def test_refunds_of_every_kind_are_right(
         "SELECT label FROM seat_claims WHERE state = 'sold' AND show_id = %s", (desk.hall.show_id,)
     ).fetchall()
     assert kept == [("A2",)]
+
+    checker.run(SEATHOLD_SANDBOX_URL="", SEATHOLD_MAIL_URL="")
+    assert checker.with_status("BREACH") == set()
+
+
+async def test_disputes_of_every_kind_are_right(
+    desk: Desk, checker: Checker, db: Connection
+) -> None:
+    ways = {
+        ("inquiry",): "confirmed",
+        ("open",): "disputed",
+        ("open", "won"): "confirmed",
+        ("open", "lost"): "charged_back",
+        ("lost",): "charged_back",
+    }
+    for place, (words, state) in enumerate(ways.items(), 1):
+        bought = await desk.hold(f"A{place}")
+        await desk.pay(bought, amount=PRICE)
+        await desk.dispute(bought, *words, *words)
+        row = db.execute("SELECT state FROM bookings WHERE id = %s", (bought.booking_id,))
+        assert row.fetchone() == (state,), words
+    begun = await desk.hold("A6")
+    await desk.pay(begun, amount=PRICE)
+    db.execute("UPDATE shows SET starts_at = now() WHERE id = %s", (desk.hall.show_id,))
+    await desk.dispute(begun, "open", "lost")
+    kept = db.execute(
+        "SELECT label FROM seat_claims WHERE state = 'sold' AND show_id = %s ORDER BY label",
+        (desk.hall.show_id,),
+    ).fetchall()
+    assert kept == [("A1",), ("A2",), ("A3",), ("A6",)]
+    # Long after, when nothing is under way any more.
+    db.execute("SET session_replication_role = replica")
+    db.execute("UPDATE ledger_entries SET posted_at = now() - interval '2 minutes'")
 
     checker.run(SEATHOLD_SANDBOX_URL="", SEATHOLD_MAIL_URL="")
     assert checker.with_status("BREACH") == set()

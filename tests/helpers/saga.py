@@ -109,7 +109,7 @@ class Saga:
             self.process_of(self) if self.process_of else TemporalBookingProcess(self.client)
         )
         self.work = PostgresWorkQueue(self.database, LIMITS)
-        self.news = PaymentNews(self.begin, self.gateways, self.process, self.work)
+        self.news = PaymentNews(self.begin, self.gateways, self.process, self.work, self.preclaims)
         self.reserver = Reserver(self.begin, self.preclaims, self.process)
         self.desk = BookingDesk(
             self.begin, self.process, self.work, self.news, self.gateways, LIMITS

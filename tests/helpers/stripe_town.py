@@ -44,6 +44,7 @@ class StripeTown(httpx2.AsyncBaseTransport):
     sessions: dict[str, Json] = field(default_factory=dict)
     intents: dict[str, Json] = field(default_factory=dict)
     refunds: dict[str, Json] = field(default_factory=dict)
+    disputes: dict[str, Json] = field(default_factory=dict)
     keys: dict[str, tuple[tuple[str, bytes], Json]] = field(default_factory=dict)
 
     def configure(self, **faults: Any) -> None:
@@ -67,6 +68,7 @@ class StripeTown(httpx2.AsyncBaseTransport):
             "status": {"failed": "failed", "processing": "pending"}.get(outcome, "succeeded"),
             "amount_captured": paid if outcome == "captured" else 0,
             "amount_refunded": 0,
+            "disputed": False,
         }
         intent = {
             "id": f"pi_{uuid4().hex}",
@@ -83,6 +85,21 @@ class StripeTown(httpx2.AsyncBaseTransport):
             page |= {"status": "complete", "url": None}
             page["payment_status"] = "paid" if outcome == "captured" else "unpaid"
         return str(intent["id"])
+
+    def dispute(self, payment: str, outcome: str = "opened", *, amount: int | None = None) -> None:
+        """The buyer's bank calls the money back; ``outcome`` may be any status of Stripe's too."""
+        intent = self.intents[payment]
+        intent["latest_charge"]["disputed"] = True
+        known = self.disputes.setdefault(
+            payment,
+            {
+                "id": f"du_{uuid4().hex}",
+                "payment_intent": payment,
+                "amount": amount or intent["latest_charge"]["amount_captured"],
+                "currency": intent["currency"],
+            },
+        )
+        known["status"] = "needs_response" if outcome == "opened" else outcome
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         self.requests.append(request)
@@ -163,6 +180,9 @@ class StripeTown(httpx2.AsyncBaseTransport):
                 return known(self.intents, id_)
             case ("POST", "refunds"):
                 return self._refund(wish)
+            case ("GET", "disputes"):
+                dispute = self.disputes.get(wish["payment_intent"])
+                return {"data": [dispute] if dispute else []}
             case ("GET", "refunds", id_):
                 return known(self.refunds, id_)
         raise AssertionError(f"the town has no {request.method} {request.url.path}")

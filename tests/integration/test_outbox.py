@@ -306,12 +306,20 @@ async def test_what_is_rolled_back_is_never_told(post: Post) -> None:
 
 async def test_the_amount_on_its_way_back_is_read_when_the_mail_is_sent(post: Post) -> None:
     await post.queue(template="refund")
-    for reason, status in (("late", "pending"), ("duplicate", "succeeded"), ("late", "failed")):
+    for reason, status in (("duplicate", "succeeded"), ("late", "pending"), ("late", "failed")):
         await post.add_refund(reason, status)
     await post.loop.one_pass()
     [mail] = post.mails()
-    assert mail["subject"] == "Your money is on its way back: 48.00 EUR"
+    assert mail["subject"] == "A second payment goes back to you: 24.00 EUR"
     assert "had been paid already" in mail["text"]
+    assert "time to pay" not in mail["text"], "another message tells of the other refund"
+
+
+async def test_a_refund_that_failed_is_not_announced(post: Post) -> None:
+    await post.queue(template="refund")
+    await post.add_refund("late", "failed")
+    await post.loop.one_pass()
+    assert (await post.row()).state == "failed"
 
 
 async def test_a_refund_nobody_makes_is_not_announced(post: Post) -> None:

@@ -35,6 +35,6 @@ def notice(template: str = "confirmation", **changes: object) -> Notice:
         timezone="Europe/Berlin",
         seats=("C12", "C13"),
         total=Money(2400, "EUR"),
-        refunds=(refund("late"),) if template == "refund" else (),
+        refunds=(refund("late"),) if template.startswith("refund") else (),
     )
     return dataclasses.replace(usual, **changes)  # type: ignore[arg-type]

@@ -8,10 +8,18 @@ import pytest
 
 from domain.money import Money, format_money
 from infra.notify.render import render
-from services.notification import Refused
+from services.notification import RefundLine, Refused
 from tests.mail.notices import BOOKING, notice, refund
 
-TEMPLATES = ["confirmation", "lapse", "refund"]
+TEMPLATES = [
+    "confirmation",
+    "lapse",
+    "payment_failed",
+    "refund",
+    "refund_accepted",
+    "refund_failed",
+    "charged_back",
+]
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -44,30 +52,80 @@ def test_a_lapse_says_that_nothing_was_charged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "told"),
+    ("reason", "subject", "told"),
     [
-        ("late", "arrived after the time to pay had run out"),
-        ("duplicate", "had been paid already"),
-        ("mismatch", "was not the amount due"),
-        ("cancelled", "had been cancelled"),
-        ("requested", "the refund you asked for"),
-        ("goodwill", "a refund from the theatre"),
-        ("a reason of later days", "could not use this payment"),
+        (
+            "late",
+            "Your payment came too late and goes back",
+            "arrived after the time to pay had run out",
+        ),
+        ("duplicate", "A second payment goes back to you", "had been paid already"),
+        (
+            "mismatch",
+            "A payment of a wrong amount goes back to you",
+            "was not the amount due",
+        ),
+        ("cancelled", "You had cancelled, and your payment goes back", "had been cancelled"),
+        ("requested", "Your refund has been sent", "the refund you asked for"),
+        ("goodwill", "A refund has been sent to you", "a refund from the theatre"),
+        (
+            "a reason of later days",
+            "Your money is on its way back",
+            "could not use this payment",
+        ),
     ],
 )
-def test_a_refund_tells_how_much_and_why(reason: str, told: str) -> None:
+def test_a_refund_tells_how_much_and_why(reason: str, subject: str, told: str) -> None:
     message = render(notice("refund", refunds=(refund(reason),)), "email")
-    assert message.subject == "Your money is on its way back: 24.00 EUR"
+    assert message.subject == f"{subject}: 24.00 EUR"
     for body in (message.text, message.html):
         assert "24.00 EUR" in body
         assert told in body
 
 
-def test_several_refunds_are_told_one_by_one_and_in_all() -> None:
-    back = (refund("duplicate", 2400), refund("mismatch", 1000), refund("mismatch", 500, "USD"))
-    message = render(notice("refund", refunds=back), "email")
-    assert "10.00 EUR also goes back to you." in message.text
-    assert message.subject.endswith(": 34.00 EUR and 5.00 USD")
+def test_a_refund_that_was_asked_for_is_told_from_its_request_to_its_end() -> None:
+    asked = RefundLine(Money(1200, "EUR"), "requested", asked=True, seats=("C12",))
+    for template, told in (
+        ("refund_accepted", "You have given up seat C12."),
+        ("refund", "12.00 EUR has been sent back to you."),
+        ("refund_failed", "A person looks at it within 24 hours."),
+    ):
+        message = render(notice(template, refunds=(asked,), seats=("C13",)), "email")
+        assert told in " ".join(message.text.split())
+        assert "12.00 EUR" in message.subject
+        assert "12.00 EUR" in message.html
+
+
+@pytest.mark.parametrize(
+    ("lapse", "told"),
+    [
+        (None, "Nothing was charged."),
+        ("unpaid", "We received no payment from you. Nothing was charged."),
+        ("uncertain", "if it comes, it goes back whole"),
+        ("refunding", "it goes back whole, as another message tells"),
+    ],
+)
+def test_a_lapse_never_says_more_of_the_payment_than_is_known(lapse: str | None, told: str) -> None:
+    message = render(notice("lapse", lapse=lapse), "email")
+    for body in (message.text, message.html):
+        assert told in body
+        assert ("Nothing was charged" in body) == (lapse in (None, "unpaid"))
+
+
+def test_a_failed_payment_says_how_long_the_seats_are_held() -> None:
+    until = datetime(2026, 12, 4, 17, 5, tzinfo=UTC)
+    held = render(notice("payment_failed", booking_state="held", held_until=until), "email")
+    over = render(notice("payment_failed", booking_state="expired"), "email")
+    for body in (held.text, held.html):
+        assert "18:05 CET" in body
+    assert "not held any more" in over.text
+
+
+def test_a_charge_back_says_what_was_taken_and_that_the_tickets_are_void() -> None:
+    message = render(notice("charged_back", taken_back=Money(1200, "EUR")), "email")
+    for body in (message.text, message.html):
+        assert "12.00 EUR" in body
+        assert "tickets are not valid any more" in body
 
 
 @pytest.mark.parametrize(("state", "stands"), [("confirmed", True), ("expired", False)])

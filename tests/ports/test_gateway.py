@@ -193,6 +193,26 @@ async def test_a_refund_is_read_as_it_stands_not_as_it_was_answered(
     assert (await gateway.read_refund(asked.reference)).status == "succeeded"
 
 
+@pytest.mark.parametrize("end", ["won", "lost"])
+async def test_a_dispute_is_told_with_its_payment(
+    gateway: PaymentGateway, provider: Provider, end: str
+) -> None:
+    session = await opened(gateway, f"dispute-{end}")
+    payment_id = pay(provider, session)
+    assert (await gateway.read_payment(payment_id)).disputes == ()
+    seen = []
+    for outcome in ("opened", end):
+        provider.dispute(payment_id, outcome)
+        payment = await gateway.read_payment(payment_id)
+        assert (payment.status, payment.captured) == (ProviderPaymentStatus.CAPTURED, 2400)
+        assert (await gateway.read_session(session.session_id)).payments == (payment,)
+        [dispute] = payment.disputes
+        assert dispute.amount == PRICE
+        seen.append((dispute.reference, dispute.status))
+    assert [status for _, status in seen] == ["open", end]
+    assert len({reference for reference, _ in seen}) == 1
+
+
 @pytest.mark.parametrize("amount", [Money(2401, "EUR"), Money(1, "USD")])
 async def test_a_refund_the_provider_refuses_is_a_conflict(
     gateway: PaymentGateway, provider: Provider, amount: Money
@@ -276,6 +296,9 @@ PAYMENT: dict[str, Any] = {
 }
 
 
+DISPUTE: dict[str, Any] = {"id": "dsp_1", "status": "open", "amount": 2400, "currency": "EUR"}
+
+
 def answering(content: bytes, status: int = 200, media_type: str = "application/json") -> Any:
     """A gateway whose provider always answers so."""
 
@@ -306,6 +329,8 @@ def answering(content: bytes, status: int = 200, media_type: str = "application/
         {"payments": [{**PAYMENT, "captured": 2401}]},
         {"payments": [{**PAYMENT, "refunded": 2401}]},
         {"payments": [{**PAYMENT, "status": "open"}]},
+        {"payments": [{**PAYMENT, "disputes": [{**DISPUTE, "status": "maybe"}]}]},
+        {"payments": [{**PAYMENT, "disputes": [{**DISPUTE, "amount": 0}]}]},
     ],
     ids=str,
 )

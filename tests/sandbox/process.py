@@ -104,6 +104,12 @@ class Sandbox:
     def refund(self, payment_id: str, amount: int, **headers: str) -> httpx2.Response:
         return self.post("/v1/refunds", {"payment_id": payment_id, "amount": amount}, **headers)
 
+    def dispute(self, payment_id: str, outcome: str = "opened", **act: Any) -> dict[str, Any]:
+        """The buyer's bank calls the money back; the payment as it is then."""
+        answer = self.post(f"/test/payments/{payment_id}/dispute", {"outcome": outcome, **act})
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
     def events(self, session: dict[str, Any]) -> list[dict[str, Any]]:
         """What was ever announced about the session, its payments and refunds."""
         events = self.get("/test/ledger").json()["events"]

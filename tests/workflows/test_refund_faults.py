@@ -117,7 +117,8 @@ async def test_a_provider_that_refuses_for_good_leaves_the_booking_as_it_was(
     assert await refunds(saga, input) == [(1, "failed", 2400, ["A1", "A2"])]
     assert await saga.state(input) == "confirmed"
     assert await saga.claims(input) == {"A1": "sold", "A2": "sold"}
-    assert (await saga.events(input))[-2:] == ["RefundFailed", "BookingRestored"]
+    ended = ["RefundFailed", "NotificationQueued", "BookingRestored"]
+    assert (await saga.events(input))[-3:] == ended
     assert provider.payment(reference)["refunded"] == 0
 
 
@@ -152,7 +153,13 @@ async def test_money_that_the_bank_sends_back_after_all_keeps_the_booking_visibl
     assert await result(saga, input) == "failed"
     assert await saga.state(input) == "refund_pending"
     assert [row[1] for row in await refunds(saga, input)] == ["failed"]
-    assert "NotificationQueued" not in (await saga.events(input))[-2:]
+    assert (await saga.events(input))[-2:] == ["RefundFailed", "NotificationQueued"]
+    told = await saga.rows(
+        "SELECT DISTINCT template FROM notification_outbox WHERE booking_id = :id"
+        " AND template LIKE 'refund%' ORDER BY template",
+        id=UUID(input.booking_id),
+    )
+    assert told == [("refund_accepted",), ("refund_failed",)], "no mail says that it has come"
 
 
 async def settle_at_the_bank(

@@ -83,6 +83,7 @@ async def test_a_whole_refund_frees_the_seats_and_ends_refunded(
         "BookingRefunding",
         "RefundAccepted",
         "SeatReleased",
+        "NotificationQueued",
         "RefundSettled",
         "NotificationQueued",
         "BookingRefunded",

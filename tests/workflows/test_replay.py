@@ -16,13 +16,13 @@ import pytest
 from temporalio import workflow
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
 
 from contracts.booking import BookingContract
 from contracts.refund import refund_workflow_id
 from domain.errors import Conflict
 from domain.steps import BookingInput, BookingResult, CancelRequest, ExtendRequest
+from infra.payloads import DATA_CONVERTER
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
 from tests.helpers.saga import SANDBOXED, Saga
@@ -203,7 +203,7 @@ async def test_todays_code_replays_what_ran_before(path: Path_, runner: Workflow
     replayer = Replayer(
         workflows=[BookingWorkflow, LatePaymentWorkflow, RefundWorkflow],
         workflow_runner=runner,
-        data_converter=pydantic_data_converter,
+        data_converter=DATA_CONVERTER,
     )
     await replayer.replay_workflow(recorded(path.__name__))
 
@@ -221,7 +221,7 @@ async def test_a_worker_that_starts_in_the_middle_goes_on_from_there(path: Path_
     replayer = Replayer(
         workflows=[BookingWorkflow, LatePaymentWorkflow, RefundWorkflow],
         workflow_runner=UnsandboxedWorkflowRunner(),
-        data_converter=pydantic_data_converter,
+        data_converter=DATA_CONVERTER,
     )
     for cut in cuts:
         await replayer.replay_workflow(WorkflowHistory(whole.workflow_id, whole.events[:cut]))
@@ -245,7 +245,7 @@ async def test_a_changed_order_of_steps_does_not_replay() -> None:
     replayer = Replayer(
         workflows=[Changed],
         workflow_runner=UnsandboxedWorkflowRunner(),
-        data_converter=pydantic_data_converter,
+        data_converter=DATA_CONVERTER,
     )
     with pytest.raises(workflow.NondeterminismError):
         await replayer.replay_workflow(recorded("confirmed"))

@@ -30,6 +30,8 @@ payments = Table(
     c.integer("polls", default="0"),
     # The page may still take money; only the provider's word makes this false.
     c.flag("session_open", default=True),
+    # Beside the status: a dispute of its money is open or lost.
+    c.flag("disputed", default=False),
     c.one_of(
         "status",
         "open",
@@ -40,7 +42,6 @@ payments = Table(
         "cancelled",
         "refund_pending",
         "refunded",
-        "disputed",
     ),
     sa.UniqueConstraint("booking_id", "attempt"),
     sa.UniqueConstraint("provider", "session_id"),
@@ -73,6 +74,8 @@ provider_payments = Table(
     c.big("refunded", default="0"),
     # NULL until decided: `confirms`, or why the money goes back.
     c.string("decision", nullable=True),
+    # Follows from its disputes: one is open or lost.
+    c.flag("disputed", default=False),
     c.at("created_at", now=True),
     c.at("updated_at", now=True),
     c.one_of("status", "processing", "authorised", "captured", "failed", "voided", "refunded"),
@@ -90,6 +93,34 @@ provider_payments = Table(
         "created_at",
         postgresql_where=text("decision IS NULL AND status = 'captured'"),
     ),
+)
+
+disputes = Table(
+    "disputes",
+    c.metadata,
+    c.key(),
+    c.uuid("provider_payment_id", "provider_payments.id"),
+    c.uuid("booking_id", "bookings.id"),
+    c.string("reference"),
+    c.string("status"),
+    # What the provider withdraws while it is open.
+    c.big("amount"),
+    c.string("currency"),
+    c.at("created_at", now=True),
+    c.at("opened_at", nullable=True),
+    c.at("closed_at", nullable=True),
+    # The ledger's account that a lost one was taken from; NULL until that is decided.
+    c.string("borne_by", nullable=True),
+    c.one_of("status", "inquiry", "open", "won", "lost"),
+    sa.CheckConstraint("amount > 0", name="amount"),
+    sa.CheckConstraint(
+        "(closed_at IS NOT NULL) = (status IN ('won', 'lost'))"
+        " AND (opened_at IS NULL) = (status = 'inquiry')",
+        name="times",
+    ),
+    sa.CheckConstraint("borne_by IS NULL OR status = 'lost'", name="borne_by"),
+    sa.UniqueConstraint("provider_payment_id", "reference"),
+    Index(None, "booking_id"),
 )
 
 refunds = Table(

@@ -173,9 +173,19 @@ def payment_view(row: Row) -> dict[str, Any]:
         "refunded": row["refunded"],
         "charged_back": row["charged_back"],
         "dispute": row["dispute"],
+        "disputes": disputes_of(row),
         "created_at": to_text(row["created_at_us"]),
         "updated_at": to_text(row["updated_at_us"]),
     }
+
+
+def disputes_of(row: Row) -> list[dict[str, Any]]:
+    """The payment's one dispute, if it has any; ``amount`` is withdrawn while it is open."""
+    if row["dispute"] is None:
+        return []
+    dispute_id = row["id"].replace("pay_", "dsp_")
+    told = {"amount": row["disputed"], "currency": row["currency"], "status": row["dispute"]}
+    return [{"id": dispute_id, **told}]
 
 
 def event_data(row: Row) -> dict[str, Any]:

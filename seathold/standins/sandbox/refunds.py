@@ -8,7 +8,7 @@ from typing import Any
 from seathold.standins.sandbox.answers import Refused
 from seathold.standins.sandbox.events import announce
 from seathold.standins.sandbox.payments import payment_row
-from seathold.standins.sandbox.shapes import NewRefund
+from seathold.standins.sandbox.shapes import NewRefund, ScriptedDispute
 from seathold.standins.sandbox.store import new_id
 from seathold.standins.sandbox.times import to_text
 
@@ -21,7 +21,8 @@ WHERE id = ?
 """
 
 SET_DISPUTE = """
-UPDATE payments SET dispute = ?, charged_back = ?, change = (SELECT max(change) + 1 FROM payments), updated_at_us = ?
+UPDATE payments SET dispute = ?, disputed = ?, charged_back = ?,
+                    change = (SELECT max(change) + 1 FROM payments), updated_at_us = ?
 WHERE id = ?
 """
 
@@ -115,27 +116,35 @@ def announce_refund(conn: Connection, refund_id: str, now: int) -> None:
     announce(conn, f"refund.{row['status']}", data, now)
 
 
-def dispute(conn: Connection, payment: Row, outcome: str, now: int) -> None:
+def dispute(conn: Connection, payment: Row, act: ScriptedDispute, now: int) -> None:
     """Open a dispute over what was captured and not refunded, and close it unless only opened.
 
+    With ``act.amount`` also over what was refunded, as banks do; that much cannot be lost.
+
     Raises:
-        Refused: 409 when there is nothing to dispute or the dispute is over.
+        Refused: 409 when there is nothing to dispute, the dispute is over, or what is lost went
+            back before.
     """
     if payment["dispute"] in ("won", "lost"):
         raise Refused(409, "invalid_state", f"the dispute was {payment['dispute']}")
-    amount = refundable(payment)
-    if amount == 0:
+    amount = payment["disputed"] or act.amount or refundable(payment)
+    if not 0 < amount <= payment["captured"]:
         raise Refused(409, "nothing_captured", "there is nothing to dispute")
+    if act.outcome == "lost" and amount > refundable(payment):
+        raise Refused(409, "refunded", "what went back before cannot be lost again")
     if payment["dispute"] is None:
-        set_dispute(conn, payment, "open", 0, now)
+        set_dispute(conn, payment, "open", amount, 0, now)
         announce(conn, "dispute.opened", dispute_data(payment, amount, "open"), now)
-    if outcome != "opened":
-        set_dispute(conn, payment, outcome, amount if outcome == "lost" else 0, now)
-        announce(conn, "dispute.closed", dispute_data(payment, amount, outcome), now)
+    if act.outcome != "opened":
+        lost = amount if act.outcome == "lost" else 0
+        set_dispute(conn, payment, act.outcome, amount, lost, now)
+        announce(conn, "dispute.closed", dispute_data(payment, amount, act.outcome), now)
 
 
-def set_dispute(conn: Connection, payment: Row, state: str, lost: int, now: int) -> None:
-    conn.execute(SET_DISPUTE, (state, lost, now, payment["id"]))
+def set_dispute(
+    conn: Connection, payment: Row, state: str, amount: int, lost: int, now: int
+) -> None:
+    conn.execute(SET_DISPUTE, (state, amount, lost, now, payment["id"]))
 
 
 def dispute_data(payment: Row, amount: int, status: str) -> dict[str, Any]:

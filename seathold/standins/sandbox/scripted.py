@@ -38,7 +38,7 @@ class Script:
         act, payment_id = parse(ScriptedDispute, body), request.path_params["id"]
         with self._store.write() as conn:
             row = payments.payment_row(conn, payment_id)
-            refunds.dispute(conn, row, act.outcome, now_us())
+            refunds.dispute(conn, row, act, now_us())
         self._sandbox.courier.wake()
         row = payments.payment_row(self._store.read, payment_id)
         return json_answer(payments.payment_view(row))

@@ -83,9 +83,13 @@ class ScriptedPay(Shape):
 
 
 class ScriptedDispute(Shape):
-    """``opened`` only opens; ``won`` and ``lost`` (for the merchant) open if need be and close."""
+    """``opened`` only opens; ``won`` and ``lost`` (for the merchant) open if need be and close.
+
+    ``amount``: what is disputed, where it is not all that was captured and not refunded.
+    """
 
     outcome: Literal["opened", "won", "lost"] = "opened"
+    amount: Amount | None = None
 
 
 class ScriptedSettlement(Shape):

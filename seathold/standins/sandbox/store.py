@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS payments (
   refund_pending INTEGER NOT NULL DEFAULT 0 CHECK (refund_pending >= 0),
   charged_back INTEGER NOT NULL DEFAULT 0 CHECK (charged_back >= 0),
   dispute TEXT CHECK (dispute IN ('open', 'won', 'lost')),
+  disputed INTEGER NOT NULL DEFAULT 0 CHECK (disputed BETWEEN 0 AND captured),
   change INTEGER NOT NULL UNIQUE,
   created_at_us INTEGER NOT NULL,
   updated_at_us INTEGER NOT NULL,

@@ -193,6 +193,37 @@ async def test_money_that_came_too_late_goes_back_through_stripe(
     await eventually(returned, seconds=30, message="the money did not go back")
 
 
+@pytest.mark.usefixtures("worker")
+async def test_an_inquiry_is_a_note_and_a_dispute_is_followed(
+    ada: Buyer, hall: Hall, town: StripeTown, saga: Saga
+) -> None:
+    """Stripe tells of an inquiry as of a dispute; only its status says that no money moved."""
+    booking = await ada.held(hall)
+    path, session = f"/api/booking/{booking['id']}", await page_of(ada, booking)
+    payment = town.pay({"id": session})
+    states = []
+    for status, kind in (
+        ("", "checkout.session.completed"),
+        ("warning_needs_response", "charge.dispute.created"),
+        ("needs_response", "charge.dispute.created"),
+        ("under_review", "charge.dispute.created"),
+        ("won", "charge.dispute.created"),
+    ):
+        if status:
+            town.dispute(payment, status)
+        body, _ = about(kind, session=session, payment=payment)
+        assert (await send(ada.client, body)).status_code == 204
+        await work_through(saga)
+        if not status:
+            assert (await ada.confirm(booking)).status_code == 200
+        states.append((await ada.get(path)).json()["state"])
+    assert states == ["confirmed", "confirmed", "disputed", "disputed", "confirmed"]
+    summaries = await saga.rows(
+        "SELECT summary FROM cases WHERE booking_id = :id ORDER BY opened_at", id=booking["id"]
+    )
+    assert ["No money has moved" in told for (told,) in summaries] == [True, False]
+
+
 async def test_stored_once_however_often_it_comes(
     client: httpx2.AsyncClient, engine: AsyncEngine
 ) -> None:

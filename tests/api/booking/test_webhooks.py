@@ -166,7 +166,7 @@ async def test_an_event_that_nothing_can_handle_keeps_no_other_of_its_batch(
     poison, sound = f"ses_{uuid4().hex}", f"ses_{uuid4().hex}"
     names = {}
     for session in (poison, sound):
-        names[session], body = f"evt_{uuid4().hex}", event(session)
+        names[session], body = f"evt_{uuid4().hex}", event(session, "session.expired")
         await send(client, body, signed(settings, body, event_id=names[session]))
 
     async def by_session(_: str, session_id: str, *, request_id: str | None) -> bool:

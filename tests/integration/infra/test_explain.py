@@ -41,6 +41,7 @@ BIG = (
     "payments",
     "provider_payments",
     "refunds",
+    "disputes",
     "ledger_entries",
     "events",
     "notification_outbox",
@@ -103,6 +104,10 @@ SELECT gen_random_uuid(), 'sandbox', id::text, booking_id, id, 'captured', 100, 
 INSERT INTO refunds (id, booking_id, provider_payment_id, idempotency_key, reason, status, amount,
                      currency)
 SELECT gen_random_uuid(), booking_id, id, id::text, 'late', 'succeeded', 100, 'EUR'
+FROM provider_payments;
+INSERT INTO disputes (id, provider_payment_id, booking_id, reference, status, amount, currency,
+                      opened_at, closed_at)
+SELECT gen_random_uuid(), id, booking_id, id::text, 'won', 100, 'EUR', now(), now()
 FROM provider_payments;
 INSERT INTO ledger_entries (posting_id, kind, booking_id, show_id, provider, provider_payment_id,
                             account, debit, credit, currency, posted_at)
