@@ -36,7 +36,7 @@ from domain.steps import (
 from infra.postgres import inbox
 from loops.inbox import InboxLoop
 from seathold.standins.sandbox import payments, refunds, sessions
-from seathold.standins.sandbox.shapes import NewRefund, ScriptedPay
+from seathold.standins.sandbox.shapes import NewRefund, ScriptedDispute, ScriptedPay
 from seathold.standins.sandbox.store import Store
 from seathold.standins.sandbox.times import now_us
 from services.process import ReadBrief
@@ -244,7 +244,8 @@ def act(conn: Any, session_id: str, fact: str) -> None:
         wish = NewRefund(payment_id=paid["id"], amount=paid["captured"] // 2)
         refunds.refund(conn, wish, fact.partition(".")[2], None, now)
         return
-    refunds.dispute(conn, paid, "opened" if fact == "dispute.opened" else "lost", now)
+    outcome = "opened" if fact == "dispute.opened" else "lost"
+    refunds.dispute(conn, paid, ScriptedDispute.model_validate({"outcome": outcome}), now)
 
 
 async def every(items: Iterable[Run], job: Callable[[Run], Awaitable[Any]]) -> None:
@@ -264,10 +265,10 @@ RUN_OUT = text("""
 UPDATE bookings SET hold_expires_at = now() - interval '1 second'
 WHERE id = ANY(:ids) AND state = 'held'
 """)
-# The rows of an end, without ids and times. A confirmed booking's reason to close is a part of
+# The rows of an end, without ids and times. The reason to close a booking that was paid is a part of
 # the way to it: its hold ran out while it was looked at.
 END = {
-    "booking": "SELECT id, state, CASE WHEN state <> 'confirmed' THEN close_reason END,"
+    "booking": "SELECT id, state, CASE WHEN state IN ('expired', 'cancelled') THEN close_reason END,"
     " payment_uncertain, seat_count, provider_payment_id IS NOT NULL"
     " FROM bookings WHERE id = ANY(:ids)",
     "seats": "SELECT booking_id, state FROM seat_claims WHERE booking_id = ANY(:ids) ORDER BY 2",
