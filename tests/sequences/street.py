@@ -52,26 +52,26 @@ class DirectProcess:
     """:class:`services.process.BookingProcess` that takes each step before it answers."""
 
     def __init__(self, saga: Saga) -> None:
-        self._steps = DatabaseBookingActivities(saga.begin, saga.preclaims)
+        self.steps = DatabaseBookingActivities(saga.begin, saga.preclaims)
         self._sessions = GatewayActivities(saga.begin, saga.gateways)
 
     async def reserve(self, input: BookingInput) -> HoldOutcome:
-        return await self._steps.hold_seats(input)
+        return await self.steps.hold_seats(input)
 
     async def cancel(self, booking_id: str, request: CancelRequest) -> StepOutcome:
         return await self.close(booking_id, CloseReason.CANCELLED)
 
     async def close(self, booking_id: str, why: CloseReason) -> StepOutcome:
         """As the workflow closes: the page first, then the seats; without any grace."""
-        outcome = await self._steps.close_hold(CloseStep(booking_id, why, actor="system"))
+        outcome = await self.steps.close_hold(CloseStep(booking_id, why, actor="system"))
         if not outcome.state.is_closing:
             return outcome
         page = await self._sessions.close_session(SessionStep(booking_id))
         if page.captured and outcome.state is BookingState.EXPIRING:
             for paid in page.captured:
-                outcome = await self._steps.confirm_booking(ConfirmRequest(booking_id, paid))
+                outcome = await self.steps.confirm_booking(ConfirmRequest(booking_id, paid))
         if outcome.state.is_closing:
-            outcome = await self._steps.finish_close(FinishStep(booking_id, 0, page.closed))
+            outcome = await self.steps.finish_close(FinishStep(booking_id, 0, page.closed))
         return outcome
 
     async def payment_settled(
@@ -84,7 +84,7 @@ class DirectProcess:
     ) -> None:
         if await read_brief(booking_id) is not None:
             request = ConfirmRequest(str(booking_id), provider_payment_id, request_id)
-            await self._steps.confirm_booking(request)
+            await self.steps.confirm_booking(request)
 
     async def send_money_back(self, provider_payment_id: str, request_id: str | None) -> None:
         try:
@@ -134,7 +134,7 @@ class Street:
             await self._deliver([(one, one.told[place]) for one in runs if place < len(one.told)])
         await self._end_holds(runs)
         await every((one for one in runs if not one.told), self._poll)
-        await self._sweep()
+        await self.sweep([UUID(one.booking_id) for one in self.bookings.values()])
         await self._tell_of_our_refunds(runs)
         return await self._ends(runs)
 
@@ -182,12 +182,11 @@ class Street:
         assert attempt is not None
         await self.saga.news.read_again(attempt)
 
-    async def _sweep(self) -> None:
-        """What the reaper takes up again."""
-        work = self.saga.work
-        for receipt_id in await work.undecided_captures(seconds=0, limit=EVERYTHING):
+    async def sweep(self, booking_ids: Sequence[UUID]) -> None:
+        """What the reaper takes up again, of these bookings alone."""
+        for receipt_id, *_ in await self.saga.rows(UNDECIDED, ids=list(booking_ids)):
             await self.saga.news.tell_again(receipt_id)
-        for receipt_id in await work.pending_refunds(seconds=0, limit=EVERYTHING):
+        for receipt_id, *_ in await self.saga.rows(UNSENT, ids=list(booking_ids)):
             await self.process.send_money_back(str(receipt_id), None)
 
     async def _tell_of_our_refunds(self, runs: Sequence[Run]) -> None:
@@ -261,6 +260,14 @@ async def every(items: Iterable[Run], job: Callable[[Run], Awaitable[Any]]) -> N
             raise result
 
 
+UNDECIDED = (
+    "SELECT id FROM provider_payments"
+    " WHERE booking_id = ANY(:ids) AND decision IS NULL AND status = 'captured'"
+)
+UNSENT = (
+    "SELECT provider_payment_id FROM refunds"
+    " WHERE booking_id = ANY(:ids) AND number IS NULL AND status = 'pending'"
+)
 RUN_OUT = text("""
 UPDATE bookings SET hold_expires_at = now() - interval '1 second'
 WHERE id = ANY(:ids) AND state = 'held'
