@@ -16,10 +16,10 @@ STORED = text("SELECT status, reason, body FROM webhook_inbox WHERE event_id = :
 TRANSACTIONS = text("SELECT count(DISTINCT xmin::text) FROM webhook_inbox WHERE provider = :name")
 
 
-def event(name: str, number: int, **changes: str) -> NewEvent:
-    return NewEvent(
-        name, f"evt_{name}_{number}", "x", b'\x00"{},\\' + name.encode(), None, **changes
-    )
+def event(name: str, number: int) -> NewEvent:
+    """One with bytes that no text has; in quarantine, so that no loop of another test takes it."""
+    body = b'\x00"{},\\' + name.encode()
+    return NewEvent(name, f"evt_{name}_{number}", "x", body, None, quarantine="a test's")
 
 
 async def stored(database: Database, one: NewEvent) -> list[tuple[str, str | None, bytes]]:
@@ -35,7 +35,7 @@ async def test_those_that_come_during_a_commit_share_the_next(database: Database
     async def store(one: NewEvent) -> None:
         await writer.store(one)
         # Seen by another connection at the very moment its caller hears of it.
-        assert await stored(database, one) == [("pending", None, one.body)]
+        assert await stored(database, one) == [("quarantined", "a test's", one.body)]
 
     await asyncio.gather(*map(store, events))
     async with database.statements() as session:
@@ -46,7 +46,7 @@ async def test_those_that_come_during_a_commit_share_the_next(database: Database
 
 async def test_the_same_event_is_one_row_however_often_it_comes(database: Database) -> None:
     name = uuid4().hex
-    events = [event(name, number % 5, quarantine="why") for number in range(60)]
+    events = [event(name, number % 5) for number in range(60)]
     writers = [InboxWriter(database) for _ in range(3)]
     # Two processes that store the same events in another order must not wait for one another.
     await asyncio.gather(
@@ -54,7 +54,7 @@ async def test_the_same_event_is_one_row_however_often_it_comes(database: Databa
         *(writers[place % 3].store(one) for place, one in enumerate(reversed(events))),
     )
     for one in events[:5]:
-        assert await stored(database, one) == [("quarantined", "why", one.body)]
+        assert await stored(database, one) == [("quarantined", "a test's", one.body)]
 
 
 async def test_one_who_goes_away_takes_no_other_along(database: Database) -> None:
