@@ -26,6 +26,7 @@ from infra.passwords import Argon2Passwords
 from infra.postgres.database import Database
 from infra.postgres.guards import require_guards
 from infra.postgres.idempotency import PostgresIdempotency
+from infra.postgres.inbox import InboxWriter
 from infra.postgres.show import ShowCache
 from infra.postgres.uow import PostgresUnitOfWork
 from infra.postgres.users import PostgresAccounts
@@ -45,10 +46,10 @@ from services.user import Accounts
 
 # Routes are tried in this order, so the busiest come first.
 ROUTERS = (
+    webhooks.router,
     bookings.router,
     booking_queries.router,
     catalogue.router,
-    webhooks.router,
     auth.router,
     me.router,
     refund_commands.router,
@@ -125,6 +126,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
             temporal=temporal,
             gateways=gateways,
             webhooks=webhook_verifiers(settings),
+            inbox=InboxWriter(database),
             signer=signer,
             accounts=Accounts(
                 PostgresAccounts(database),

@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from bench import race, report, saga, start
+from bench import race, report, saga, sequences, start, webhooks
 
-BENCHMARKS = {"start": start, "saga": saga}
-CAMPAIGNS = {"campaign-race": race}
+BENCHMARKS = {"start": start, "saga": saga, "webhooks": webhooks}
+CAMPAIGNS = {"campaign-race": race, "campaign-webhooks": sequences}
 ALL = {**BENCHMARKS, **CAMPAIGNS}
 
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    lines = [f"  {name:<14} {_summary(module.__doc__)}" for name, module in ALL.items()]
+    lines = [f"  {name:<18} {_summary(module.__doc__)}" for name, module in ALL.items()]
     parser = argparse.ArgumentParser(
         "python -m bench",
         description="Run those named, or every benchmark; campaigns run only when named.",
@@ -48,9 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rounds",
         type=_count,
-        default=race.DEFAULT_ROUNDS,
         metavar="N",
-        help="how often a campaign goes round (%(default)s)",
+        help="how far a campaign goes: rounds of the race (200), events of a sequence (5)",
     )
     return parser
 

@@ -9,6 +9,9 @@ FAULTS = "tests/workflows/test_fault_matrix.py"
 WEBHOOKS = "tests/api/booking/test_webhooks.py"
 TAKEOVER = "tests/race/test_takeover.py"
 GATEWAY = "tests/ports/test_gateway.py"
+KEYS = "tests/ports/test_refund_keys.py"
+DISPUTES = "tests/workflows/test_disputes.py"
+ORDER = "tests/integration/infra/test_payment_order.py"
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,9 @@ MUTANTS = (
         (
             Edit(
                 "api/commands/webhooks.py",
-                "    await inbox.store(\n        state.database,",
+                "    await state.inbox.store(",
                 "    import asyncio\n\n"
-                "    (lambda database, **row: asyncio.ensure_future(inbox.store(database, **row)))(\n"
-                "        state.database,",
+                "    (lambda event: asyncio.ensure_future(state.inbox.store(event)))(",
             ),
         ),
         (f"{WEBHOOKS}::test_one_that_cannot_be_stored_is_not_acknowledged",),
@@ -68,14 +70,16 @@ MUTANTS = (
         (
             Edit(
                 "api/commands/webhooks.py",
-                "    await inbox.store(",
+                "    await state.inbox.store(",
                 "    mark = f'webhook:{provider}:{event.event_id}'\n"
                 "    if not await state.redis.set(mark, 1, nx=True, ex=300):\n"
                 "        return Response(status_code=204)\n"
-                "    await inbox.store(",
+                "    await state.inbox.store(",
             ),
             Edit(
-                "infra/postgres/inbox.py", "\nON CONFLICT (provider, event_id) DO NOTHING\n", "\n"
+                "infra/postgres/inbox.py",
+                "text[])\n)\nON CONFLICT (provider, event_id) DO NOTHING\n",
+                "text[])\n)\n",
             ),
             # The constraint would stop the second row even so.
             Edit(
@@ -113,6 +117,17 @@ MUTANTS = (
         (f"{GATEWAY}::test_the_same_key_refunds_once",),
     ),
     Mutant(
+        "stripe-refund-without-idempotency-key",
+        (
+            Edit(
+                "infra/gateways/stripe.py",
+                'self._refunds.create_async(wish, {"idempotency_key": used})',
+                "self._refunds.create_async(wish)",
+            ),
+        ),
+        (f"{KEYS}::test_stripe_is_given_the_refunds_key",),
+    ),
+    Mutant(
         "refund-with-a-key-of-its-try",
         (
             Edit(
@@ -122,6 +137,33 @@ MUTANTS = (
             ),
         ),
         (f"{FAULTS}::test_a_refund_whose_answer_was_lost_is_found_by_its_key",),
+    ),
+    Mutant(
+        "refund-while-disputed",
+        (
+            Edit(
+                "services/provider.py",
+                "if receipt is not None and receipt.disputed:",
+                "if receipt is not None and receipt.disputed is None:",
+            ),
+        ),
+        (f"{DISPUTES}::test_a_dispute_of_money_that_bought_no_seat",),
+    ),
+    Mutant(
+        "the-last-delivery-wins",
+        (
+            Edit(
+                "infra/postgres/payment.py",
+                'f" status = CASE WHEN {IS_LATER} THEN excluded.status ELSE known.status END,"',
+                '" status = excluded.status,"',
+            ),
+            Edit(
+                "infra/postgres/payment.py",
+                'f" WHERE {IS_LATER} OR known.captured < excluded.captured"',
+                '" WHERE known.status <> excluded.status OR known.captured < excluded.captured"',
+            ),
+        ),
+        (f"{ORDER}::test_the_same_facts_in_any_order_leave_the_same_row",),
     ),
     Mutant(
         "outbox-row-outside-the-transaction",

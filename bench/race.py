@@ -37,13 +37,13 @@ class Tally:
         )
 
 
-def main(rounds: int = DEFAULT_ROUNDS) -> int:
-    """Race ``rounds`` times at the database, and a share of it through Redis and Temporal too.
+def main(rounds: int | None = None) -> int:
+    """Race ``rounds`` times (200) at the database, and a share of it through Redis and Temporal too.
 
     Prints pytest's progress, then one line of figures. 1 if any round was breached, was not run
     to its end or could not begin; else 0.
     """
-    os.environ[ROUNDS] = str(rounds)
+    os.environ[ROUNDS] = str(rounds or DEFAULT_ROUNDS)
     tally = Tally()
     status = pytest.main(["-q", "-p", "no:cacheprovider", str(TESTS)], plugins=[tally])
     print(f"campaign-race: {tally}")

@@ -25,7 +25,7 @@ class Wire:
         self._writer.write(request)
         head = await self._reader.readuntil(b"\r\n\r\n")
         length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
-        return int(head[9:12]), await self._reader.readexactly(int(length))
+        return int(head[9:12]), await self._reader.readexactly(int(length or 0))
 
     async def close(self) -> None:
         self._writer.close()

@@ -14,6 +14,7 @@ from temporalio.client import Client
 from infra.gateways.events import WebhookVerifier
 from infra.postgres.database import Database
 from infra.postgres.idempotency import PostgresIdempotency
+from infra.postgres.inbox import InboxWriter
 from infra.postgres.show import ShowCache
 from infra.settings import Settings
 from infra.tokens import TokenSigner
@@ -35,6 +36,7 @@ class AppState:
     temporal: Client
     gateways: Mapping[str, PaymentGateway]
     webhooks: Mapping[str, WebhookVerifier]
+    inbox: InboxWriter
     signer: TokenSigner
     accounts: Accounts
     idempotency: PostgresIdempotency

@@ -44,6 +44,7 @@ from services.desk import BookingDesk, Caller
 from services.gateway import PaymentGateway
 from services.payment_news import PaymentNews
 from services.preclaim import SeatPreclaims
+from services.process import BookingProcess
 from services.reconcile import Reconciler
 from services.reconcile_refunds import RefundRepair
 from services.reserve import Reserver
@@ -113,10 +114,14 @@ class Saga:
     gateways: Mapping[str, PaymentGateway]
     mode: PaymentMode = PaymentMode.CAPTURE
     first_poll: timedelta = SCHEDULE.first
+    # Another way to run the steps than Temporal's.
+    process_of: Callable[[Saga], BookingProcess] | None = None
 
     def __post_init__(self) -> None:
         self.begin = PostgresUnitOfWork(self.database, self.first_poll)
-        self.process = TemporalBookingProcess(self.client)
+        self.process: BookingProcess = (
+            self.process_of(self) if self.process_of else TemporalBookingProcess(self.client)
+        )
         self.shows = TemporalShowProcess(self.client, refunds_per_second=50)
         self.work = PostgresWorkQueue(self.database, LIMITS)
         self.news = PaymentNews(self.begin, self.gateways, self.process, self.work, self.preclaims)

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from standardwebhooks import Webhook
 
 from infra.postgres.database import Database
+from infra.postgres.inbox import InboxWriter
 from infra.settings import Settings
 from loops.inbox import InboxLoop
 from tests.api.booking.conftest import Buyer
@@ -93,7 +94,7 @@ async def test_one_that_cannot_be_stored_is_not_acknowledged(
     away = Database(settings.model_copy(update={"database_url": url}))
     body, name = event(), f"evt_{uuid4().hex}"
     headers = signed(settings, body, event_id=name)
-    with replaced_parts(app, database=away):
+    with replaced_parts(app, inbox=InboxWriter(away)):
         assert_problem(await send(client, body, headers), 503, "unavailable")
     await away.close()
     assert (await send(client, body, headers)).status_code == 204

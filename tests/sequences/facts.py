@@ -1,0 +1,88 @@
+"""Sequences of webhooks, and the facts at the provider that each of them stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, product
+
+# In the order in which they happen at the provider, whatever the order they are told in: the page
+# is closed, a card is tried and fails, another one pays, a refund fails at the bank and one
+# succeeds, what is left is disputed and lost.
+TYPES = (
+    "session.expired",
+    "payment.processing",
+    "payment.failed",
+    "payment.captured",
+    "refund.failed",
+    "refund.succeeded",
+    "dispute.opened",
+    "dispute.closed",
+)
+# A sequence that cannot happen stands for the nearest facts that can: what each of its events
+# needs has happened too, and nobody tells of it. Everything else may happen on its own, for real
+# providers do take money on closed pages.
+NEEDS = {
+    "refund.failed": ("payment.captured",),
+    "refund.succeeded": ("payment.captured",),
+    "dispute.opened": ("payment.captured",),
+    "dispute.closed": ("payment.captured", "dispute.opened"),
+}
+
+Sequence = tuple[str, ...]
+
+
+def sequences(longest: int) -> Iterator[Sequence]:
+    """Every sequence of 1 to ``longest`` events, repeats included: 8 + 64 + 512 + …"""
+    return chain.from_iterable(product(TYPES, repeat=length) for length in range(1, longest + 1))
+
+
+def facts_of(sequence: Sequence) -> Sequence:
+    """What happens at the provider, in order, for the sequence to be told afterwards."""
+    needed = {need for event in sequence for need in NEEDS.get(event, ())}
+    return tuple(event for event in TYPES if event in needed or event in sequence)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One booking of its own: what happens at the provider, and what is delivered, in order.
+
+    ``when`` is how the booking stands as the facts happen: its hold ``open``, ``lapsed`` or
+    ``cancelled``. ``as_it_happens``: each fact is told before the next one happens. With nothing
+    delivered, only the poll is left to find out.
+    """
+
+    facts: Sequence
+    told: Sequence
+    when: str = "open"
+    as_it_happens: bool = False
+
+    @property
+    def same(self) -> tuple[Sequence, str]:
+        """Runs that have this in common must come to the same end."""
+        return self.facts, self.when
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it delivers a sequence with nothing dropped, after everything has happened."""
+        return bool(self.told) and not self.as_it_happens and facts_of(self.told) == self.facts
+
+
+def runs(longest: int) -> Iterator[Run]:
+    """Each sequence as it is and with deliveries dropped; each set of facts untold and live."""
+    seen = set()
+    for place, sequence in enumerate(sequences(longest)):
+        facts = facts_of(sequence)
+        yield Run(facts, sequence)
+        yield Run(facts, sequence, ("lapsed", "cancelled")[place % 2])
+        if len(sequence) > 1:
+            # The permutations of the same facts drop each of them in turn.
+            yield Run(facts, sequence[1:])
+        if facts not in seen:
+            seen.add(facts)
+            # A page once known as closed stays so for us, even if its provider then lets somebody
+            # pay on it: whoever hears both at once is left waiting for that payment.
+            if not {"session.expired", "payment.processing"} <= set(facts):
+                yield Run(facts, facts, as_it_happens=True)
+            for when in ("open", "lapsed", "cancelled"):
+                yield Run(facts, (), when)
