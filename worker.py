@@ -16,6 +16,7 @@ from temporalio.client import Client
 from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker
 
 from activities.booking import DatabaseBookingActivities
+from activities.late_payment import LateActivities
 from activities.refund import RefundActivities
 from activities.session import GatewayActivities
 from contracts.booking import BOOKING_QUEUE, PAYMENT_QUEUE
@@ -92,12 +93,14 @@ def temporal_workers(parts: Parts) -> list[Worker]:
     steps = DatabaseBookingActivities(parts.unit_of_work, parts.preclaims)
     provider = GatewayActivities(parts.unit_of_work, parts.gateways)
     refunds = RefundActivities(parts.unit_of_work, parts.gateways, parts.preclaims)
+    late = LateActivities(parts.unit_of_work, parts.preclaims, parts.settings.late_limits)
     local: list[Callable[..., Any]] = [
         steps.hold_seats,
         steps.extend_hold,
         steps.confirm_booking,
         steps.close_hold,
         steps.finish_close,
+        *late.local_steps,
     ]
     booking = Worker(
         parts.client,
@@ -125,6 +128,7 @@ def temporal_workers(parts: Parts) -> list[Worker]:
             provider.close_session,
             provider.send_refund,
             *refunds.steps,
+            *late.steps,
         ],
         max_concurrent_activities=20,
         graceful_shutdown_timeout=DRAIN,

@@ -10,7 +10,7 @@ import structlog
 from fastapi import FastAPI
 
 from api import errors, openapi
-from api.commands import auth, bookings, cases, webhooks
+from api.commands import auth, bookings, cases, offers, webhooks
 from api.commands import refunds as refund_commands
 from api.deps.state import AppState
 from api.middleware.body import BodyRules
@@ -35,6 +35,7 @@ from infra.settings import Settings
 from infra.temporal import TemporalBookingProcess, connect
 from infra.tokens import TokenSigner
 from services.desk import BookingDesk
+from services.offer_desk import OfferDesk
 from services.payment_news import PaymentNews
 from services.refund_desk import RefundDesk
 from services.reserve import Reserver
@@ -49,6 +50,7 @@ ROUTERS = (
     auth.router,
     me.router,
     refund_commands.router,
+    offers.router,
     refund_queries.router,
     health.router,
     cases.router,
@@ -138,4 +140,5 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
                 limits,
             ),
             refunds=RefundDesk(begin, process),
+            offers=OfferDesk(begin, process),
         )

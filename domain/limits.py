@@ -13,6 +13,10 @@ BEST_AVAILABLE_TRIES = 3
 LABEL_PATTERN = r"^[A-Z0-9-]{1,24}$"
 PAGE_DEFAULT = 20
 PAGE_MAX = 100
+# Other seats for late money are kept for its buyer this long.
+OFFER_SECONDS = 1800
+# Seats chosen for an offer can be taken before they are claimed: then others are chosen.
+LATE_TRIES = 3
 # The promise: a person sees a case within a day.
 CASE_SECONDS = 24 * 3600
 CASE_ALERT_EVERY_SECONDS = 3600

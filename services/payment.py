@@ -34,7 +34,10 @@ class CheckoutPlan:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What a provider's fact led to: money that may confirm, or a refund to send."""
+    """What a provider's fact led to: money that may confirm, or money for its late-payment saga.
+
+    ``refunds``: its refund is decided, or its booking has expired and the saga decides.
+    """
 
     booking_id: UUID
     confirms: UUID | None = None
@@ -113,7 +116,7 @@ async def confirm(tx: Transaction, request: ConfirmRequest) -> StepOutcome:
         return StepOutcome(booking.state)
     if request.provider_payment_id is None:
         if booking.total.amount == 0 and booking.state is BookingState.HELD:
-            return _confirm(tx, booking, None, request.request_id)
+            return confirm_by(tx, booking, None, request.request_id)
         return StepOutcome(booking.state, seconds_left=max(0.0, booking.seconds_left))
     receipt = await tx.payments.receipt(UUID(request.provider_payment_id))
     if receipt is None or receipt.booking_id != booking.id or receipt.status != "captured":
@@ -121,7 +124,7 @@ async def confirm(tx: Transaction, request: ConfirmRequest) -> StepOutcome:
     recorded = await _judge(tx, booking, receipt, request.request_id)
     if recorded.confirms is None:
         return StepOutcome(booking.state, seconds_left=max(0.0, booking.seconds_left))
-    return _confirm(tx, booking, receipt, request.request_id)
+    return confirm_by(tx, booking, receipt, request.request_id)
 
 
 async def judge_again(tx: Transaction, receipt_id: UUID) -> Recorded:
@@ -244,20 +247,24 @@ async def _judge(
         paid=receipt.paid,
         has_confirming=booking.provider_payment_id is not None,
     )
-    # Seats are not looked for again here, so late money always goes back.
     decision = decide(booking.state, fact, seats_free=False)
+    if decision.verdict is Verdict.LATE:
+        # Whether its seats can be had again takes more locks than this one, in another order:
+        # ``services/late_payment.py`` decides that.
+        return Recorded(booking.id, refunds=receipt.id)
     if decision.step is Step.CONFIRM:
         return Recorded(booking.id, confirms=receipt.id)
     if decision.step is not Step.SEND_BACK:
         return Recorded(booking.id)
     assert decision.verdict is not None, "money that goes back has its reason"
-    await _send_back(tx, booking, receipt, decision.verdict, request_id)
+    await send_back(tx, booking, receipt, decision.verdict, request_id)
     return Recorded(booking.id, refunds=receipt.id)
 
 
-async def _send_back(
+async def send_back(
     tx: Transaction, booking: Booking, receipt: Receipt, verdict: Verdict, request_id: str | None
 ) -> None:
+    """Decide under the booking's lock that all of this money goes back; its saga sends it."""
     tx.payments.decide(receipt.id, verdict)
     refund = await tx.payments.add_refund(
         receipt,
@@ -302,9 +309,10 @@ async def _is_confirming_attempt(tx: Transaction, booking: Booking, receipt: Rec
     return confirming is not None and confirming.payment_id == receipt.payment_id
 
 
-def _confirm(
+def confirm_by(
     tx: Transaction, booking: Booking, receipt: Receipt | None, request_id: str | None
 ) -> StepOutcome:
+    """Sell the booking's claims for this money (None: it costs nothing), under its lock."""
     tx.claims.sell(booking.id, count=booking.seat_count)
     if receipt is not None:
         tx.payments.decide(receipt.id, Verdict.CONFIRMS)

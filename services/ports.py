@@ -17,6 +17,7 @@ from domain.money import Money
 from domain.payment import ProviderPayment, Verdict
 from domain.refund import RefundPart, Standing
 from domain.steps import BookingInput
+from services.offer import Offers
 from services.preclaim import ActiveClaim
 
 
@@ -133,6 +134,10 @@ class Bookings(Protocol):
         request_id: str | None,
     ) -> None:
         """Insert the booking as it is after its first events."""
+        ...
+
+    def lock_user(self, user_id: UUID) -> None:
+        """Take the user's advisory lock, which guards the limits; before any booking's lock."""
         ...
 
     async def lock(self, booking_id: UUID) -> Booking | None:
@@ -362,6 +367,8 @@ class Transaction(Protocol):
     def ledger(self) -> Ledger: ...
     @property
     def refunds(self) -> Refunds: ...
+    @property
+    def offers(self) -> Offers: ...
     @property
     def outbox(self) -> Outbox: ...
     @property

@@ -246,6 +246,9 @@ class PostgresBookings:
             amounts=[seat.amount for seat in seats],
         )
 
+    def lock_user(self, user_id: UUID) -> None:
+        self._session.later(USER_LOCK, user_id=str(user_id))
+
     async def lock(self, booking_id: UUID) -> Booking | None:
         row = await self._session.one(LOCK, id=booking_id)
         return _booking(row) if row else None

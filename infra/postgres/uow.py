@@ -12,6 +12,7 @@ from infra.postgres.booking import PostgresBookings
 from infra.postgres.case import PostgresCases
 from infra.postgres.database import Database, Session
 from infra.postgres.ledger import PostgresLedger
+from infra.postgres.offer import PostgresOffers
 from infra.postgres.payment import PostgresPayments
 from infra.postgres.refund import PostgresRefunds
 from infra.postgres.seat import PostgresSeatClaims
@@ -42,6 +43,7 @@ class PostgresTransaction:
         self.payments = PostgresPayments(session)
         self.ledger = PostgresLedger(session)
         self.refunds = PostgresRefunds(session)
+        self.offers = PostgresOffers(session)
         self.outbox = PostgresOutbox(session)
         self.cases = PostgresCases(session)
         self.audit = PostgresAudit(session)

@@ -85,7 +85,16 @@ UNDECIDED = text("""
 SELECT id FROM provider_payments
 WHERE decision IS NULL AND status = 'captured'
   AND updated_at < now() - make_interval(secs => :seconds)
+  AND NOT EXISTS (
+      SELECT 1 FROM seat_offers WHERE provider_payment_id = provider_payments.id AND state = 'open'
+  )
 ORDER BY created_at LIMIT :limit
+""")
+
+OVERDUE_OFFERS = text("""
+SELECT provider_payment_id FROM seat_offers
+WHERE state = 'open' AND expires_at < now() - make_interval(secs => :seconds)
+ORDER BY expires_at LIMIT :limit
 """)
 
 PENDING_REFUNDS = text("""
@@ -197,6 +206,10 @@ class PostgresWorkQueue:
 
     async def undecided_captures(self, *, seconds: float, limit: int) -> Sequence[UUID]:
         return [row.id for row in await self._rows(UNDECIDED, seconds=seconds, limit=limit)]
+
+    async def overdue_offers(self, *, seconds: float, limit: int) -> Sequence[UUID]:
+        rows = await self._rows(OVERDUE_OFFERS, seconds=seconds, limit=limit)
+        return [row.provider_payment_id for row in rows]
 
     async def pending_refunds(self, *, seconds: float, limit: int) -> Sequence[UUID]:
         rows = await self._rows(PENDING_REFUNDS, seconds=seconds, limit=limit)

@@ -24,6 +24,7 @@ from temporalio.worker import (
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.booking import DatabaseBookingActivities
+from activities.late_payment import LateActivities
 from activities.refund import RefundActivities
 from activities.session import GatewayActivities
 from contracts.booking import BOOKING_QUEUE, PAYMENT_QUEUE, booking_workflow_id
@@ -37,7 +38,7 @@ from services.gateway import PaymentGateway
 from services.payment_news import PaymentNews
 from services.preclaim import SeatPreclaims
 from services.reserve import Reserver
-from services.work import HoldLimits
+from services.work import HoldLimits, LateLimits
 from tests.helpers.eventually import eventually
 from workflows.booking import BookingWorkflow
 from workflows.late_payment import LatePaymentWorkflow
@@ -99,6 +100,7 @@ class Saga:
     client: Client
     preclaims: SeatPreclaims
     gateways: Mapping[str, PaymentGateway]
+    late: LateLimits = LateLimits(900, 1800, 20)
 
     def __post_init__(self) -> None:
         self.begin = PostgresUnitOfWork(self.database)
@@ -122,12 +124,14 @@ class Saga:
         steps = DatabaseBookingActivities(self.begin, self.preclaims)
         sessions = GatewayActivities(self.begin, self.gateways)
         refunds = RefundActivities(self.begin, self.gateways, self.preclaims)
+        late = LateActivities(self.begin, self.preclaims, self.late)
         local: list[Callable[..., Any]] = [
             steps.hold_seats,
             steps.extend_hold,
             steps.confirm_booking,
             steps.close_hold,
             steps.finish_close,
+            *late.local_steps,
         ]
         interceptors = [fault] if fault else []
         async with (
@@ -150,6 +154,7 @@ class Saga:
                     sessions.close_session,
                     sessions.send_refund,
                     *refunds.steps,
+                    *late.steps,
                 ],
                 interceptors=interceptors,
             ),

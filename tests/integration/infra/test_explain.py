@@ -41,6 +41,7 @@ BIG = (
     "payments",
     "provider_payments",
     "refunds",
+    "seat_offers",
     "ledger_entries",
     "events",
     "notification_outbox",
@@ -104,6 +105,8 @@ INSERT INTO refunds (id, booking_id, provider_payment_id, idempotency_key, reaso
                      currency)
 SELECT gen_random_uuid(), booking_id, id, id::text, 'late', 'succeeded', 100, 'EUR'
 FROM provider_payments;
+INSERT INTO seat_offers (provider_payment_id, booking_id, state, seats, expires_at, ended_at)
+SELECT id, booking_id, 'declined', '[]', now(), now() FROM provider_payments;
 INSERT INTO ledger_entries (posting_id, kind, booking_id, show_id, provider, provider_payment_id,
                             account, debit, credit, currency, posted_at)
 SELECT booking_id, 'captured', booking_id, show_id, 'sandbox', paid.id, account, debit, credit,
