@@ -149,7 +149,8 @@ async def _locked(tx: Transaction, receipt_id: UUID) -> _Late:
     tx.bookings.lock_user(known.user_id)
     booking = await tx.bookings.lock(known.id)
     receipt = await tx.payments.receipt(receipt_id)
-    assert booking is not None and receipt is not None, "neither is ever deleted"
+    assert booking is not None, "a booking is never deleted"
+    assert receipt is not None, "a payment is never deleted"
     return _Late(booking, receipt, await tx.offers.find(receipt_id))
 
 

@@ -32,11 +32,21 @@ class RefundLine:
 
 
 @dataclass(frozen=True, slots=True)
+class OfferLine:
+    """Other seats that are kept for the buyer until ``expires_at`` (aware), if still open."""
+
+    seats: tuple[str, ...]
+    expires_at: datetime
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """Everything a template may say, read when the message is sent.
 
     ``starts_at`` is aware; ``timezone`` is the theatre's IANA name. ``seats`` are labels in
-    reading order. ``email`` and ``phone`` are the owner's.
+    reading order. ``email`` and ``phone`` are the owner's. ``came_late``: the payment that
+    confirmed the booking came after the hold's end.
     """
 
     booking_id: UUID
@@ -56,6 +66,8 @@ class Notice:
     seats: tuple[str, ...]
     total: Money
     refunds: tuple[RefundLine, ...] = ()
+    came_late: bool = False
+    offer: OfferLine | None = None
 
     @property
     def key(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -62,7 +63,25 @@ class LatePaymentWorkflow(LatePaymentContract):
 
     async def _await_answer(self, offered: LateOutcome) -> LateOutcome:
         """Wait for the buyer or the end of the time; the timer only asks."""
-        end, actor, reason = OfferState.LAPSED, "system", ""
+        wish = OfferAnswer(
+            self._input.provider_payment_id,
+            OfferState.LAPSED,
+            "system",
+            request_id=self._input.request_id,
+        )
+        if await self._is_cancelled_before(offered):
+            wish = replace(
+                wish,
+                end=OfferState.DECLINED,
+                actor="operator:temporal",
+                reason="the workflow was cancelled",
+            )
+        return await to_the_end(self._end(wish, unless_changed=offered))
+
+    async def _is_cancelled_before(self, offered: LateOutcome) -> bool:
+        """Wait for news, or the offer's end, or somebody who cancels the workflow itself."""
+        if workflow.cancellation_reason() is not None:
+            return True
         try:
             await workflow.wait_condition(
                 lambda: self._outcome is not offered,
@@ -72,20 +91,16 @@ class LatePaymentWorkflow(LatePaymentContract):
         except TimeoutError:
             pass
         except asyncio.CancelledError:
-            end, actor = OfferState.DECLINED, "operator:temporal"
-            reason = "the workflow was cancelled"
-        wish = OfferAnswer(
-            self._input.provider_payment_id, end, actor, reason, self._input.request_id
-        )
-        return await to_the_end(self._end(wish, unless_changed=offered))
+            return True
+        return False
 
     async def _end(
         self, wish: OfferAnswer, *, unless_changed: LateOutcome | None = None
     ) -> LateOutcome:
         async with self._turn:
-            known = self._outcome
-            if known is not None and known is not unless_changed and unless_changed is not None:
-                return known
+            if unless_changed is not None and self._outcome is not unless_changed:
+                assert self._outcome is not None, "it was there before it changed"
+                return self._outcome
             return self._apply(await self._step(LateSteps.end_offer, wish))
 
     async def _send_back(self, outcome: LateOutcome) -> LatePaymentResult:

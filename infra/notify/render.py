@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, select_autoescape
 
 from domain.money import Money, format_money
-from services.notification import Message, Notice, Refused
+from services.notification import Message, Notice, OfferLine, Refused
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -26,6 +26,7 @@ TEMPLATES = Environment(
 SUBJECTS = {
     "confirmation": "Your tickets for {movie}",
     "lapse": "Your seats for {movie} are free again",
+    "offer": "Your payment for {movie} came late: choose by {until}",
     "refund": "Your money is on its way back: {refund}",
 }
 REASONS = {
@@ -67,6 +68,11 @@ def _page(name: str, values: dict[str, Any]) -> str:
 def _values(notice: Notice) -> dict[str, Any]:
     if notice.template == "refund" and not notice.refunds:
         raise Refused("no refund of this booking stands")
+    if notice.template == "lapse" and notice.booking_state == "confirmed":
+        raise Refused("a late payment has confirmed this booking since")
+    offer = notice.offer
+    if notice.template == "offer" and (offer is None or not offer.is_open):
+        raise Refused("the offer has been answered or has run out")
     local = notice.starts_at.astimezone(ZoneInfo(notice.timezone))
     refunds = [
         {"amount": format_money(line.amount), "reason": REASONS.get(line.reason, ANY_REASON)}
@@ -83,13 +89,23 @@ def _values(notice: Notice) -> dict[str, Any]:
         "short_when": f"{local:%a} {local.day} {local:%b %H:%M}",
         "zone": local.tzname(),
         "timezone": notice.timezone,
-        "seats": notice.seats,
+        "seats": offer.seats if offer is not None and notice.template == "offer" else notice.seats,
+        "lost_seats": notice.seats,
+        "until": _until(offer, ZoneInfo(notice.timezone)),
+        "came_late": notice.came_late,
         "total": format_money(notice.total),
         "refunds": refunds,
         "refund": _in_all(notice),
         "confirmed": notice.booking_state == "confirmed",
         "booking_id": str(notice.booking_id),
     }
+
+
+def _until(offer: OfferLine | None, zone: ZoneInfo) -> str:
+    if offer is None:
+        return ""
+    end = offer.expires_at.astimezone(zone)
+    return f"{end:%H:%M} {end.tzname()}"
 
 
 def _in_all(notice: Notice) -> str:

@@ -62,8 +62,8 @@ def e4(stream: Stream) -> Iterator[str]:
 
 
 def e5(stream: Stream) -> Iterator[str]:
-    """E5 Terminal states absorb: nothing leads out of expired, cancelled or refunded, and only a
-    refund out of confirmed.
+    """E5 Terminal states absorb: nothing leads out of cancelled or refunded, only an accepted late
+    payment out of expired, and only a refund out of confirmed.
     """
     state: str | None = None
     for fact in stream.facts:

@@ -15,10 +15,11 @@ EXPECTED = """
 WITH told AS (
     SELECT aggregate_id AS booking_id, CASE event_type
         WHEN 'BookingConfirmed' THEN 'confirmation'
+        WHEN 'SeatsOffered' THEN 'offer'
         WHEN 'RefundRequested' THEN 'refund' WHEN 'RefundSettled' THEN 'refund'
         ELSE 'lapse' END AS template, count(*) AS transitions
     FROM events
-    WHERE event_type IN ('BookingConfirmed', 'RefundRequested')
+    WHERE event_type IN ('BookingConfirmed', 'RefundRequested', 'SeatsOffered')
        OR event_type = 'RefundSettled' AND payload ? 'number'
        OR event_type = 'BookingExpired' AND payload ->> 'why' = 'lapsed'
     GROUP BY 1, 2

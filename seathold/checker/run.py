@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import psycopg
 
-from seathold.checker import events, ledger, liveness, marks, money, notices, prices, seats
+from seathold.checker import events, ledger, liveness, marks, money, notices, offers, prices, seats
 from seathold.checker.inputs import Inputs, NoDatabase
 from seathold.checker.report import NotRun, Verdict, verdict_of
 from seathold.checker.streams import Stream, streams
@@ -26,7 +26,7 @@ def run(inputs: Inputs) -> list[Verdict]:
         with look(inputs) as world:
             return [
                 *_judge(world, (*seats.CHECKS, *prices.CHECKS)),
-                *_judge(world, liveness.CHECKS),
+                *_judge(world, (*offers.CHECKS, *liveness.CHECKS)),
                 *_judge(world, (*money.CHECKS, *ledger.CHECKS)),
                 *_judge_streams(world, events.STREAM_CHECKS),
                 *_judge(world, (*events.CHECKS, *marks.CHECKS)),

@@ -6,21 +6,27 @@ OPEN = frozenset({"held", "expiring", "cancelling"})
 # Seats are sold; what a refund that was asked for may still turn into one another.
 SOLD = frozenset({"confirmed", "refund_pending"})
 TERMINAL = frozenset({"confirmed", "expired", "cancelled", "refunded"})
-LEADS_ON = frozenset({("confirmed", "refund_pending")})
+# Late money may bring an expired booking back, but only by the event that says so: "reinstated"
+# is no state of a row, it only leads to a confirmation.
+LEADS_ON = frozenset({("confirmed", "refund_pending"), ("expired", "reinstated")})
 EXISTS = OPEN | SOLD | TERMINAL
 NOTHING: frozenset[str | None] = frozenset({None})
 
 # Event: the states it may meet, and the state it leads to (None: it changes none).
 TRANSITIONS: dict[str, tuple[frozenset[str | None], str | None]] = {
     "ReservationCreated": (NOTHING, "held"),
-    "SeatLocked": (frozenset({"held"}), None),
+    "SeatLocked": (frozenset({"held", "reinstated"}), None),
     "HoldExtended": (frozenset({"held"}), None),
     "PaymentStarted": (frozenset({"held"}), None),
     "PaymentVerified": (EXISTS, None),
     "PaymentFailed": (EXISTS, None),
     "BookingExpiring": (frozenset({"held"}), "expiring"),
     "BookingCancelling": (frozenset({"held", "expiring"}), "cancelling"),
-    "BookingConfirmed": (frozenset({"held", "expiring"}), "confirmed"),
+    "BookingConfirmed": (frozenset({"held", "expiring", "reinstated"}), "confirmed"),
+    "LatePaymentAccepted": (frozenset({"expired"}), "reinstated"),
+    "SeatsOffered": (frozenset({"expired"}), None),
+    "OfferDeclined": (frozenset({"expired"}), None),
+    "OfferLapsed": (frozenset({"expired"}), None),
     "BookingRefunding": (frozenset({"confirmed"}), "refund_pending"),
     "BookingRestored": (frozenset({"refund_pending"}), "confirmed"),
     "BookingRefunded": (frozenset({"refund_pending"}), "refunded"),

@@ -45,6 +45,7 @@ from workflows.late_payment import LatePaymentWorkflow
 from workflows.refund import RefundWorkflow
 
 LIMITS = HoldLimits(600, 1800, 2, 0.2, 20, 3)
+LATE = LateLimits(window_seconds=900, offer_seconds=1800, max_seats_per_user_show=20)
 SANDBOXED = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules("domain", "contracts")
 )
@@ -100,7 +101,7 @@ class Saga:
     client: Client
     preclaims: SeatPreclaims
     gateways: Mapping[str, PaymentGateway]
-    late: LateLimits = LateLimits(900, 1800, 20)
+    late: LateLimits = LATE
 
     def __post_init__(self) -> None:
         self.begin = PostgresUnitOfWork(self.database)
