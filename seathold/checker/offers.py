@@ -30,7 +30,7 @@ WHERE paid.booking_id <> offer.booking_id
        ELSE claims > 0 OR decision IS DISTINCT FROM 'late' END
 """
 DEARER = """
-SELECT provider_payment_id, offered, total_amount FROM seat_offers
+SELECT seat_offers.provider_payment_id, offered, total_amount FROM seat_offers
 JOIN bookings ON bookings.id = booking_id,
 LATERAL (
     SELECT sum((seat ->> 'amount')::bigint) AS offered FROM jsonb_array_elements(seats) AS seat

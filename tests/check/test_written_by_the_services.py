@@ -178,7 +178,6 @@ async def test_late_money_of_every_kind_is_right(
         await desk.close(input, CloseReason.RELEASED)
         await desk.finish(input)
         if rival is not None:
-            await desk.close(await desk.hold(rival, "A2"), CloseReason.RELEASED)
             standing = await desk.hold(rival)
             await desk.pay(input, amount=PRICE)
             await desk.close(standing, CloseReason.RELEASED)
