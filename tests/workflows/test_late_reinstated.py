@@ -82,7 +82,7 @@ async def test_whichever_of_two_late_payments_is_decided_first_wins(
         id=UUID(late.input.booking_id),
     )
     expected = {receipts[order[0]]: "confirms", receipts[order[1]]: "duplicate"}
-    assert dict(verdicts) == expected  # type: ignore[arg-type]
+    assert dict(verdicts) == expected
 
 
 async def test_one_lost_seat_of_two_is_enough_to_send_all_of_it_back(
