@@ -17,6 +17,7 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRu
 
 from activities.booking import DatabaseBookingActivities
 from activities.capture import GatewayCaptureActivities
+from activities.late_payment import LateActivities
 from activities.reconcile import ReconcileActivities
 from activities.refund import RefundActivities
 from activities.session import GatewayActivities
@@ -121,12 +122,14 @@ def temporal_workers(parts: Parts) -> list[Worker]:
     shows = ShowCancelActivities(
         parts.unit_of_work, parts.gateways, bookings, parts.shows, parts.work
     )
+    late = LateActivities(parts.unit_of_work, parts.preclaims, parts.settings.late_limits)
     local: list[Callable[..., Any]] = [
         steps.hold_seats,
         steps.extend_hold,
         steps.confirm_booking,
         steps.close_hold,
         steps.finish_close,
+        *late.local_steps,
     ]
     booking = Worker(
         parts.client,
@@ -163,6 +166,7 @@ def temporal_workers(parts: Parts) -> list[Worker]:
             *refunds.steps,
             reconcile.reconcile,
             *shows.steps,
+            *late.steps,
         ],
         max_concurrent_activities=20,
         graceful_shutdown_timeout=DRAIN,

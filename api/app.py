@@ -10,7 +10,7 @@ import structlog
 from fastapi import FastAPI
 
 from api import errors, openapi
-from api.commands import auth, bookings, cases, shows, webhooks
+from api.commands import auth, bookings, cases, offers, shows, webhooks
 from api.commands import refunds as refund_commands
 from api.deps.state import AppState
 from api.middleware.body import BodyRules
@@ -38,6 +38,7 @@ from infra.temporal import TemporalBookingProcess, connect
 from infra.temporal_shows import TemporalShowProcess
 from infra.tokens import TokenSigner
 from services.desk import BookingDesk
+from services.offer_desk import OfferDesk
 from services.payment_news import PaymentNews
 from services.refund_desk import RefundDesk
 from services.reserve import Reserver
@@ -53,6 +54,7 @@ ROUTERS = (
     auth.router,
     me.router,
     refund_commands.router,
+    offers.router,
     refund_queries.router,
     health.router,
     cases.router,
@@ -152,4 +154,5 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
                 TemporalShowProcess(temporal, refunds_per_second=settings.refunds_per_second),
                 refunds_per_second=settings.refunds_per_second,
             ),
+            offers=OfferDesk(begin, process),
         )

@@ -17,6 +17,10 @@ PAGE_MAX = 100
 REFUND_RETRIES = 5
 # Banks take days; an accepted refund that takes longer than this is for a person to ask about.
 SLOW_REFUND_SECONDS = 10 * 24 * 3600
+# Other seats for late money are kept for its buyer this long.
+OFFER_SECONDS = 1800
+# Seats chosen for an offer can be taken before they are claimed: then others are chosen.
+LATE_TRIES = 3
 # The promise: a person sees a case within a day.
 CASE_SECONDS = 24 * 3600
 CASE_ALERT_EVERY_SECONDS = 3600

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from domain.booking import BookingState, CloseReason
+from domain.offer import LateState, OfferState
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,35 @@ class LatePaymentInput:
 
 
 @dataclass(frozen=True)
+class LateOutcome:
+    """Where a late payment stands after a step.
+
+    ``seconds_left``: until its open offer ends. ``had_offer``: an offer of it has ended, and Redis
+    may not know. ``code`` and ``detail`` say why an answer was refused.
+    """
+
+    state: LateState
+    seconds_left: float = 0.0
+    had_offer: bool = False
+    code: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True)
+class OfferAnswer:
+    """How an offer is to end: ``accepted``, ``declined``, or ``lapsed`` if its time is up.
+
+    ``actor`` is a user id, ``system`` or ``operator:<name>``; operators give a reason.
+    """
+
+    provider_payment_id: str
+    end: OfferState
+    actor: str
+    reason: str = ""
+    request_id: str | None = None
+
+
+@dataclass(frozen=True)
 class RefundInput:
     """Refund ``number`` of the booking, as it was reserved in PostgreSQL."""
 
@@ -187,8 +217,8 @@ class RefundResult:
 
 @dataclass(frozen=True)
 class LatePaymentResult:
-    """``nothing_due``: it was decided to stay; ``voided``: nothing was taken; else how the refund
-    ended.
+    """``confirmed``: its booking stands; ``nothing_due``: it was decided to stay; ``voided``: nothing
+    was taken; else how the refund ended.
 
     ``retry``: the provider says that it failed; send it again later, under its new key.
     """

@@ -7,9 +7,10 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from domain.limits import OFFER_SECONDS
 from domain.payment_policy import PaymentMode
 from domain.refund import Bracket, parse_brackets
-from services.work import HoldLimits
+from services.work import HoldLimits, LateLimits
 
 DEV_JWT_SEED = "seathold-development-only-seed-0"
 DEV_WEBHOOK_SECRET = "whsec_c2VhdGhvbGQtZGV2ZWxvcG1lbnQtb25seS1zZWNyZXQ="
@@ -118,6 +119,15 @@ class Settings(BaseSettings):
             payment_retry_seconds=self.payment_retry_seconds,
             max_seats_per_user_show=self.max_seats_per_user_show,
             max_live_holds_per_user=self.max_live_holds_per_user,
+        )
+
+    @property
+    def late_limits(self) -> LateLimits:
+        """What late money is judged by."""
+        return LateLimits(
+            window_seconds=self.late_window_seconds,
+            offer_seconds=OFFER_SECONDS,
+            max_seats_per_user_show=self.max_seats_per_user_show,
         )
 
     @property

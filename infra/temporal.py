@@ -46,7 +46,9 @@ from domain.steps import (
     CancelRequest,
     ExtendRequest,
     HoldOutcome,
+    LateOutcome,
     LatePaymentInput,
+    OfferAnswer,
     PaymentSettled,
     RefundInput,
     StepOutcome,
@@ -188,10 +190,17 @@ class TemporalBookingProcess:
                 id=late_payment_workflow_id(provider_payment_id),
                 task_queue=BOOKING_QUEUE,
                 task_timeout=TASK_TIMEOUT,
-                static_summary="Send back money that buys no seat",
+                static_summary="Money that does not confirm its booking by itself",
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 rpc_timeout=RPC_TIMEOUT,
             )
+        )
+
+    async def answer_offer(self, wish: OfferAnswer) -> LateOutcome:
+        id_ = late_payment_workflow_id(wish.provider_payment_id)
+        handle = self._client.get_workflow_handle(id_)
+        return await answer(
+            handle.execute_update(LatePaymentContract.answer_offer, wish, rpc_timeout=RPC_TIMEOUT)
         )
 
     async def refund(self, booking_id: UUID, number: int, request_id: str | None) -> None:

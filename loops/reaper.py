@@ -35,6 +35,8 @@ class ReaperLoop:
             await self._news.tell_again(receipt_id)
         for receipt_id in await self._work.open_promises(seconds=UNHEARD_SECONDS, limit=BATCH):
             await self._news.tell_again(receipt_id)
+        for receipt_id in await self._work.overdue_offers(seconds=OVERDUE_SECONDS, limit=BATCH):
+            await self._process.send_money_back(str(receipt_id), None)
         for receipt_id in await self._work.pending_refunds(seconds=UNHEARD_SECONDS, limit=BATCH):
             await self._process.send_money_back(str(receipt_id), None)
         for refund in await self._work.asked_refunds(seconds=UNHEARD_SECONDS, limit=BATCH):

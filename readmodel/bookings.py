@@ -34,7 +34,9 @@ SELECT bookings.id, bookings.state, bookings.user_id, bookings.show_id, bookings
                    'number', number, 'seats', seats,
                    'amount', json_build_object('amount', amount, 'currency', currency))
                    ORDER BY created_at)
-        FROM refunds WHERE booking_id = bookings.id) AS refunds
+        FROM refunds WHERE booking_id = bookings.id) AS refunds,
+       (SELECT json_build_object('seats', seats, 'expires_at', expires_at) FROM seat_offers
+        WHERE booking_id = bookings.id AND seat_offers.state = 'open') AS offer
 FROM bookings
 JOIN shows ON shows.id = bookings.show_id
 JOIN movies ON movies.id = shows.movie_id
@@ -150,6 +152,7 @@ def _booking(row: Any) -> Json:
         else None,
         "payment": _payment(row.payment),
         "refunds": row.refunds or [],
+        "offer": _offer(row),
         "case_id": str(row.case_id) if row.case_id else None,
         "version": row.version,
         "created_at": stamp(row.created_at),
@@ -169,6 +172,7 @@ def _request(row: Any) -> Json:
         "hold": None,
         "payment": None,
         "refunds": [],
+        "offer": None,
         "case_id": None,
         "refusal": row.refusal,
         "version": 0,
@@ -230,6 +234,18 @@ def _payment(row: Mapping[str, Any] | None) -> Json | None:
     return payment(**{**row, "expires_at": datetime.fromisoformat(row["expires_at"])})
 
 
+def _offer(row: Any) -> Json | None:
+    """Other seats that are kept for late money until its buyer answers."""
+    if row.offer is None:
+        return None
+    return {
+        "seats": _seats(row.offer["seats"], row.currency),
+        "total": money(row.total_amount, row.currency),
+        "expires_at": stamp(datetime.fromisoformat(row.offer["expires_at"])),
+        "server_now": stamp(row.now),
+    }
+
+
 SENTENCES = {
     "ReservationCreated": "The booking was made.",
     "SeatLocked": "Seats {labels} were held.",
@@ -261,6 +277,10 @@ SENTENCES = {
     "DisputeClosed": "The dispute ended: {outcome}.",
     "BookingDisputed": "The tickets stay valid until the dispute ends; no refunds meanwhile.",
     "BookingChargedBack": "The bank took the money back; the tickets are void.",
+    "LatePaymentAccepted": "The payment came late; the seats could still be had.",
+    "SeatsOffered": "The payment came late and its seats were gone; {labels} were offered.",
+    "OfferDeclined": "The offered seats were declined.",
+    "OfferLapsed": "Nobody answered the offer in time.",
     "LatePaymentRefunded": "A payment that came too late was sent back whole.",
     "NotificationQueued": "A message was queued: {template}.",
 }

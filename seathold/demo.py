@@ -138,7 +138,8 @@ class Story:
         self._rival(ada, ben, show, free[1])
         self._lapse(ben, show, free[2])
         self._failed_payment(ben, show, free[3])
-        self._late_payment(ada, show, free[4])
+        self._late_payment(ada, ben, show, free[4])
+        self._reinstated(ada, show, free[2])
 
     def _buyer(self, name: str) -> Buyer:
         buyer = Buyer(
@@ -232,12 +233,16 @@ class Story:
         ben.wait_for(booking, "the end", lambda found: found["state"] == "expired")
         say("   … he does not try again: pay page closed, hold expired, seats free.")
 
-    def _late_payment(self, ada: Buyer, show: Json, seats: list[str]) -> None:
-        say("\n6. A payment arrives late")
+    def _late_payment(self, ada: Buyer, ben: Buyer, show: Json, seats: list[str]) -> None:
+        say("\n6. A payment arrives late, and the seats are gone")
         booking = ada.hold(show, seats)
         payment = ada.checkout(booking)
         say("   Ada opens the pay page and forgets it until the hold has run out …")
         ada.wait_for(booking, "the lapse", lambda found: found["state"] == "expired")
+        rival = ben.hold(show, seats[:1])
+        ben.pay(ben.checkout(rival), "captured")
+        expect("Ben's purchase", ben.confirm(rival).status_code, 200)
+        say(f"   … and Ben has bought {seats[0]} meanwhile …")
         ada.pay(payment, "captured", force=True)
         say(f"   … then {euros(payment['amount'])} arrive all the same (providers do that).")
         ended = ada.wait_for(
@@ -251,6 +256,19 @@ class Story:
         expect("captured less refunded", sum(p["captured"] - p["refunded"] for p in paid), 0)
         self._expect_mail(ada, "refund")
         say("   Every cent went back, by the provider's own ledger. Ada was told by mail.")
+
+    def _reinstated(self, ada: Buyer, show: Json, seats: list[str]) -> None:
+        say("\n7. A payment arrives late, and the seats are still free")
+        booking = ada.hold(show, seats)
+        payment = ada.checkout(booking)
+        ada.wait_for(booking, "the lapse", lambda found: found["state"] == "expired")
+        ada.pay(payment, "captured", force=True)
+        ended = ada.wait_for(
+            booking, "the confirmation", lambda found: found["state"] == "confirmed"
+        )
+        expect("refunds", ended["refunds"], [])
+        expect("the seats", [seat["label"] for seat in ended["seats"]], sorted(seats))
+        say(f"   {', '.join(seats)} are hers all the same: paid a little late, and confirmed.")
 
     def _expect_mail(self, buyer: Buyer, template: str) -> None:
         deadline = time.monotonic() + 30

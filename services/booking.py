@@ -62,7 +62,7 @@ async def hold(tx: Transaction, input: BookingInput) -> HoldOutcome:
     if unknown := [seat.label for seat in input.seats if seat.label not in priced]:
         return rejected("unknown_seat", f"This show sells no seat {unknown[0]}.", seats=unknown)
     if context.has_lapsed_hold:
-        await _take_over_lapsed(tx, show_id, input)
+        await take_over_lapsed(tx, show_id, sorted(priced), input.request_id)
     claimed = await tx.claims.claim(show_id, sorted(priced), booking_id)
     if isinstance(claimed, Taken):
         raise SeatsTaken(claimed.labels)
@@ -262,9 +262,11 @@ def _start_closing(tx: Transaction, booking: Booking, step: CloseStep) -> StepOu
     return authorise.standing(booking)
 
 
-async def _take_over_lapsed(tx: Transaction, show_id: UUID, input: BookingInput) -> None:
+async def take_over_lapsed(
+    tx: Transaction, show_id: UUID, asked: list[str], request_id: str | None
+) -> None:
     """Expire whole each lapsed hold that stands on an asked seat: selling needs no sweeper."""
-    labels = {seat.label for seat in input.seats}
+    labels = set(asked)
     lapsed_holds = await tx.bookings.lock_lapsed(show_id, sorted(labels))
     # Freeing the old seats and then claiming the new ones would lock rows out of order, and two
     # buyers could wait for one another: lock all of them in order first.
@@ -272,7 +274,7 @@ async def _take_over_lapsed(tx: Transaction, show_id: UUID, input: BookingInput)
         labels.update((await tx.bookings.seats(lapsed.id))[1])
     tx.claims.line_up(show_id, sorted(labels))
     for lapsed in lapsed_holds:
-        await end_hold(tx, lapsed, CloseReason.LAPSED, actor="system", request_id=input.request_id)
+        await end_hold(tx, lapsed, CloseReason.LAPSED, actor="system", request_id=request_id)
 
 
 def _new_booking(input: BookingInput, context: HoldContext) -> Booking:

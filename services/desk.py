@@ -13,7 +13,7 @@ from domain.payment_policy import PaymentMode
 from domain.payment_status import shown
 from domain.steps import CancelRequest, ExtendRequest, ExtendStep
 from services import booking as bookings
-from services import closing, payment, provider
+from services import checkout, closing, provider
 from services.gateway import PaymentGateway
 from services.payment_news import PaymentNews
 from services.ports import Attempt, UnitOfWork
@@ -101,7 +101,7 @@ class BookingDesk:
             raise Conflict(f"There is no provider {provider_name}.", code="unknown_provider")
         for _ in range(2):
             async with self._begin() as tx:
-                plan = await payment.plan_checkout(
+                plan = await checkout.plan_checkout(
                     tx,
                     booking_id,
                     user_id=caller.user_id,

@@ -37,6 +37,15 @@ class RefundLine:
 
 
 @dataclass(frozen=True, slots=True)
+class OfferLine:
+    """Other seats that are kept for the buyer until ``expires_at`` (aware), if still open."""
+
+    seats: tuple[str, ...]
+    expires_at: datetime
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """Everything a template may say, read when the message is sent.
 
@@ -44,7 +53,8 @@ class Notice:
     reading order. ``email`` and ``phone`` are the owner's. ``refunds`` are those that the message
     is about, ``voids`` were promised and not taken. ``lapse`` says what became of a pay page:
     ``unpaid``, ``uncertain``, ``refunding``; None when none was opened. ``held_until`` is the end
-    of a hold that stands, ``taken_back`` what lost disputes took.
+    of a hold that stands, ``taken_back`` what lost disputes took. ``came_late``: the payment that
+    confirmed the booking came after the hold's end.
     """
 
     booking_id: UUID
@@ -68,6 +78,8 @@ class Notice:
     lapse: str | None = None
     held_until: datetime | None = None
     taken_back: Money | None = None
+    came_late: bool = False
+    offer: OfferLine | None = None
 
     @property
     def key(self) -> str:

@@ -1,4 +1,4 @@
-"""Money: pay pages opened, facts recorded, verdicts given, refunds asked for.
+"""Money: facts recorded, verdicts given, refunds asked for.
 
 Recording a payment never fails because confirming fails: a fact is written in a transaction of
 its own, and the booking's workflow is only told to look.
@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from domain import ids, ledger
-from domain.booking import Booking, BookingState, checkout_expiry
-from domain.errors import Conflict, Gone, NotFound
+from domain.booking import Booking, BookingState
 from domain.events import Event, EventType
 from domain.money import Money
 from domain.payment import ProviderPayment, ProviderPaymentStatus, Verdict
-from domain.payment_policy import MoneyBack, PaymentMode, Step, capture_fact, decide
+from domain.payment_policy import MoneyBack, Step, capture_fact, decide
 from domain.steps import ConfirmRequest, StepOutcome
 from services import authorise, case, dispute
 from services.dispute import Freed
@@ -27,58 +26,17 @@ from services.receipt import subject as _subject
 
 
 @dataclass(frozen=True, slots=True)
-class CheckoutPlan:
-    """What checkout has to do next: ``attempt`` is the page to open or to answer with.
-
-    ``to_close`` are earlier pages; each must be closed at its provider before a new one opens.
-    """
-
-    attempt: Attempt | None
-    to_close: tuple[Attempt, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Recorded:
-    """What a provider's fact led to: money that may confirm, a refund to send, seats set free."""
+    """What a provider's fact led to: money that may confirm, or money for its late-payment saga.
+
+    ``refunds``: its refund is decided, or its booking has expired and the saga decides. ``freed``:
+    seats that a lost dispute put back on sale.
+    """
 
     booking_id: UUID
     confirms: UUID | None = None
     refunds: UUID | None = None
     freed: Freed | None = None
-
-
-async def plan_checkout(
-    tx: Transaction,
-    booking_id: UUID,
-    *,
-    user_id: UUID,
-    provider: str,
-    return_url: str,
-    request_id: str | None,
-    mode: PaymentMode = PaymentMode.CAPTURE,
-) -> CheckoutPlan:
-    """Record the attempt and make the claim non-lapsing, before the provider hears of it.
-
-    Raises:
-        NotFound: no such booking of this user.
-        Gone: the hold has run out.
-        Conflict: ``nothing_to_pay`` or ``invalid_state``.
-    """
-    booking = await tx.bookings.lock(booking_id)
-    if booking is None or booking.user_id != user_id:
-        raise NotFound("There is no such booking.")
-    _require_payable(booking)
-    attempts = await tx.payments.attempts(booking_id)
-    for current in attempts:
-        if current.is_open and current.provider == provider:
-            return CheckoutPlan(current)
-    if any(attempt.status == "authorised" for attempt in attempts):
-        raise Conflict("This booking is paid; confirm it.", code="nothing_to_pay")
-    if still_open := tuple(attempt for attempt in attempts if attempt.session_open):
-        return CheckoutPlan(None, still_open)
-    number = len(attempts) + 1
-    attempt = _start_attempt(tx, booking, number, provider, return_url, request_id, mode)
-    return CheckoutPlan(attempt)
 
 
 async def record_payment(
@@ -148,7 +106,7 @@ async def confirm(tx: Transaction, request: ConfirmRequest) -> StepOutcome:
         return StepOutcome(booking.state)
     if request.provider_payment_id is None:
         if booking.total.amount == 0 and booking.state is BookingState.HELD:
-            return _confirm(tx, booking, None, request.request_id)
+            return confirm_by(tx, booking, None, request.request_id)
         return authorise.standing(booking)
     receipt = await tx.payments.receipt(UUID(request.provider_payment_id))
     if receipt is None or receipt.booking_id != booking.id:
@@ -160,7 +118,7 @@ async def confirm(tx: Transaction, request: ConfirmRequest) -> StepOutcome:
         return authorise.standing(booking)
     if receipt.is_promise:
         return authorise.begin_capture(tx, booking, receipt, request.request_id)
-    outcome = _confirm(tx, booking, receipt, request.request_id)
+    outcome = confirm_by(tx, booking, receipt, request.request_id)
     if receipt.disputed:
         await dispute.settle(tx, booking.id, receipt.id, request_id=request.request_id)
         disputed = await tx.bookings.lock(booking.id)
@@ -225,62 +183,6 @@ async def settle_refund(
     tx.bookings.record(booking, [Event(settled, payload)], actor="system", request_id=request_id)
 
 
-def _require_payable(booking: Booking) -> None:
-    if booking.state in (BookingState.EXPIRED, BookingState.EXPIRING):
-        raise Gone("The hold has run out; reserve again.")
-    if booking.state is not BookingState.HELD:
-        raise Conflict(f"The booking is {booking.state}; there is nothing to pay.")
-    if booking.total.amount == 0:
-        raise Conflict("This booking costs nothing; confirm it.", code="nothing_to_pay")
-    if booking.has_lapsed:
-        raise Gone("The hold has run out; reserve again.")
-
-
-def _start_attempt(
-    tx: Transaction,
-    booking: Booking,
-    number: int,
-    provider: str,
-    return_url: str,
-    request_id: str | None,
-    mode: PaymentMode,
-) -> Attempt:
-    # Only the first page stretches the hold, so that paying cannot be a way to hold for ever.
-    expires_at = checkout_expiry(booking) if booking.lapses else booking.hold_expires_at
-    attempt = Attempt(
-        id=ids.payment_id(booking.id, number),
-        booking_id=booking.id,
-        attempt=number,
-        provider=provider,
-        session_id=None,
-        status="open",
-        amount=booking.total,
-        checkout_url=None,
-        return_url=return_url,
-        expires_at=expires_at,
-        session_open=True,
-        mode=mode,
-    )
-    tx.payments.add_attempt(attempt)
-    payload = {
-        "payment_id": str(attempt.id),
-        "provider": provider,
-        "attempt": number,
-        "amount": booking.total.amount,
-        "currency": booking.total.currency,
-        "hold_expires_at": expires_at.isoformat(),
-    }
-    tx.bookings.record(
-        booking,
-        [Event(EventType.PAYMENT_STARTED, payload)],
-        actor=str(booking.user_id),
-        request_id=request_id,
-        lapses=False,
-        hold_expires_at=expires_at,
-    )
-    return attempt
-
-
 async def _note_unpaid(
     tx: Transaction,
     booking: Booking,
@@ -315,7 +217,7 @@ async def _judge(
     if receipt.verdict is not None:
         if receipt.newly_captured > 0 and await tx.payments.refund_of(receipt.id) is None:
             # It was to be voided, and somebody took it first.
-            await _send_back(tx, booking, receipt, receipt.verdict, request_id)
+            await send_back(tx, booking, receipt, receipt.verdict, request_id)
         return Recorded(booking.id, refunds=receipt.id)
     fact = capture_fact(
         booking.state,
@@ -324,24 +226,28 @@ async def _judge(
         has_confirming=booking.provider_payment_id is not None
         or booking.confirming not in (None, receipt.id),
     )
-    # Seats are not looked for again here, so late money always goes back.
     decision = decide(booking.state, fact, seats_free=False, mode=receipt.mode)
     if decision.back is MoneyBack.VOID:
         assert decision.verdict is not None, "a promise that is let go has its reason"
         await authorise.let_go(tx, booking, receipt, decision.verdict, request_id)
+        return Recorded(booking.id, refunds=receipt.id)
+    if decision.verdict is Verdict.LATE:
+        # Whether its seats can be had again takes more locks than this one, in another order:
+        # ``services/late_payment.py`` decides that.
         return Recorded(booking.id, refunds=receipt.id)
     if decision.step is Step.CONFIRM:
         return Recorded(booking.id, confirms=receipt.id)
     if decision.step is not Step.SEND_BACK:
         return Recorded(booking.id)
     assert decision.verdict is not None, "money that goes back has its reason"
-    await _send_back(tx, booking, receipt, decision.verdict, request_id)
+    await send_back(tx, booking, receipt, decision.verdict, request_id)
     return Recorded(booking.id, refunds=receipt.id)
 
 
-async def _send_back(
+async def send_back(
     tx: Transaction, booking: Booking, receipt: Receipt, verdict: Verdict, request_id: str | None
 ) -> None:
+    """Decide under the booking's lock that all of this money goes back; its saga sends it."""
     tx.payments.decide(receipt.id, verdict)
     refund = await tx.payments.add_refund(
         receipt,
@@ -378,9 +284,10 @@ async def _send_back(
     )
 
 
-def _confirm(
+def confirm_by(
     tx: Transaction, booking: Booking, receipt: Receipt | None, request_id: str | None
 ) -> StepOutcome:
+    """Sell the booking's claims for this money (None: it costs nothing), under its lock."""
     tx.claims.sell(booking.id, count=booking.seat_count)
     if receipt is not None:
         tx.payments.decide(receipt.id, Verdict.CONFIRMS)

@@ -18,6 +18,7 @@ from domain.payment import ProviderPayment, Verdict
 from domain.refund import RefundPart, Standing
 from domain.steps import BookingInput
 from services.dispute_port import Disputes
+from services.offer import Offers
 from services.payment_rows import Attempt as Attempt  # noqa: PLC0414
 from services.payment_rows import Receipt as Receipt  # noqa: PLC0414
 from services.preclaim import ActiveClaim
@@ -97,6 +98,10 @@ class Bookings(Protocol):
         request_id: str | None,
     ) -> None:
         """Insert the booking as it is after its first events."""
+        ...
+
+    def lock_user(self, user_id: UUID, show_id: UUID) -> None:
+        """Take the locks of a hold, before any booking's: they guard the limits and the sale."""
         ...
 
     async def lock(self, booking_id: UUID) -> Booking | None:
@@ -353,6 +358,8 @@ class Transaction(Protocol):
     def refunds(self) -> Refunds: ...
     @property
     def disputes(self) -> Disputes: ...
+    @property
+    def offers(self) -> Offers: ...
     @property
     def outbox(self) -> Outbox: ...
     @property

@@ -6,7 +6,15 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 from uuid import UUID
 
-from domain.steps import BookingInput, CancelRequest, ExtendRequest, HoldOutcome, StepOutcome
+from domain.steps import (
+    BookingInput,
+    CancelRequest,
+    ExtendRequest,
+    HoldOutcome,
+    LateOutcome,
+    OfferAnswer,
+    StepOutcome,
+)
 
 # What a process is started again with; None when the booking is over.
 ReadBrief = Callable[[UUID], Awaitable[BookingInput | None]]
@@ -58,7 +66,14 @@ class BookingProcess(Protocol):
         ...
 
     async def send_money_back(self, provider_payment_id: str, request_id: str | None) -> None:
-        """Start the refund's own process, once for each payment."""
+        """Start the saga of a payment that does not confirm by itself, or join it.
+
+        It decides about late money, and sends back what is decided to go back.
+        """
+        ...
+
+    async def answer_offer(self, wish: OfferAnswer) -> LateOutcome:
+        """Raises ``ProcessOver``, and ``Conflict`` when no offer is open any more."""
         ...
 
     async def refund(self, booking_id: UUID, number: int, request_id: str | None) -> None:

@@ -37,6 +37,15 @@ class HoldLimits:
     max_live_holds_per_user: int
 
 
+@dataclass(frozen=True, slots=True)
+class LateLimits:
+    """What late money is judged by: ``window_seconds`` after the hold's end, 0 for never."""
+
+    window_seconds: int
+    offer_seconds: int
+    max_seats_per_user_show: int
+
+
 class WorkQueue(Protocol):
     async def take_inbox(self, limit: int) -> Sequence[InboxRow]:
         """Take due webhooks, oldest first; others skip them until the lease ends."""
@@ -73,7 +82,11 @@ class WorkQueue(Protocol):
         ...
 
     async def undecided_captures(self, *, seconds: float, limit: int) -> Sequence[UUID]:
-        """Captured provider payments without a verdict for that long."""
+        """Captured provider payments without a verdict for that long, and no offer to decide on."""
+        ...
+
+    async def overdue_offers(self, *, seconds: float, limit: int) -> Sequence[UUID]:
+        """Provider payments whose offer ended that long ago and stands open all the same."""
         ...
 
     async def open_promises(self, *, seconds: float, limit: int) -> Sequence[UUID]:

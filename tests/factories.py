@@ -54,7 +54,12 @@ async def create_user(engine: AsyncEngine, *, phone: str | None = "+491511234567
 
 
 async def create_hall(
-    engine: AsyncEngine, *, seats: int = 10, price: int = PRICE, starts_in_hours: float = 24
+    engine: AsyncEngine,
+    *,
+    seats: int = 10,
+    price: int = PRICE,
+    starts_in_hours: float = 24,
+    offers_seats: bool = False,
 ) -> Hall:
     """One show in a hall of its own; sales are open until it starts."""
     user_id = await create_user(engine)
@@ -97,12 +102,18 @@ async def create_hall(
         await connection.execute(
             text(
                 "INSERT INTO shows (id, movie_id, auditorium_id, auditorium_number, seat_map_id,"
-                " starts_at, ends_at, free_at, currency, sales_open_at, sales_close_at)"
+                " starts_at, ends_at, free_at, currency, sales_open_at, sales_close_at,"
+                " offers_seats)"
                 " SELECT :show, :movie, :auditorium, :number, :map, at, at + interval '2 hours',"
-                " at + interval '2 hours', 'EUR', now() - interval '30 days', at"
+                " at + interval '2 hours', 'EUR', now() - interval '30 days', at, :offers"
                 " FROM (SELECT now() + make_interval(mins => :minutes) AS at) AS start"
             ),
-            {**ids, "number": number, "minutes": int(starts_in_hours * 60)},
+            {
+                **ids,
+                "number": number,
+                "minutes": int(starts_in_hours * 60),
+                "offers": offers_seats,
+            },
         )
         await connection.execute(
             text(

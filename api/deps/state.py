@@ -20,6 +20,7 @@ from infra.settings import Settings
 from infra.tokens import TokenSigner
 from services.desk import BookingDesk
 from services.gateway import PaymentGateway
+from services.offer_desk import OfferDesk
 from services.ports import UnitOfWork
 from services.refund_desk import RefundDesk
 from services.reserve import Reserver
@@ -45,6 +46,7 @@ class AppState:
     desk: BookingDesk
     refunds: RefundDesk
     show_desk: ShowDesk
+    offers: OfferDesk
 
 
 async def app_state(request: Request) -> AppState:

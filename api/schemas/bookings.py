@@ -157,6 +157,30 @@ class PaymentOut(BaseModel):
     expires_at: str
 
 
+class OfferOut(BaseModel):
+    """Other seats, kept until ``expires_at`` for a payment that came too late for its own."""
+
+    model_config = example(
+        seats=[
+            {
+                "label": "D4",
+                "price_class": "standard",
+                "ticket_type": "standard",
+                "price": {"amount": 1200, "currency": "EUR"},
+                "released": False,
+            }
+        ],
+        total={"amount": 1200, "currency": "EUR"},
+        expires_at="2026-11-24T09:55:00.000Z",
+        server_now="2026-11-24T09:25:00.125Z",
+    )
+
+    seats: list[SeatOut]
+    total: MoneyOut
+    expires_at: str
+    server_now: str
+
+
 class BookingOut(BaseModel):
     id: UUID
     state: Literal[
@@ -196,6 +220,7 @@ class BookingOut(BaseModel):
             ]
         ),
     ]
+    offer: OfferOut | None
     case_id: UUID | None
     version: Version
     created_at: Instant

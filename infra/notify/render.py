@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, select_autoescape
 
 from domain.money import Money, format_money
-from services.notification import Message, Notice, RefundLine, Refused
+from services.notification import Message, Notice, OfferLine, RefundLine, Refused
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -27,6 +27,7 @@ TEMPLATES = Environment(
 SUBJECTS = {
     "confirmation": "Your tickets for {movie}",
     "lapse": "Your seats for {movie} are free again",
+    "offer": "Your payment for {movie} came late: choose by {until}",
     "void": "Nothing was taken for {movie}",
     "refund": "{headline}: {refund}",
     "refund_accepted": "Your refund is under way: {refund}",
@@ -104,6 +105,11 @@ def _values(notice: Notice) -> dict[str, Any]:
         raise Refused("no refund of this booking stands")
     if notice.template == "void" and not notice.voids:
         raise Refused("no payment of this booking was let go")
+    if notice.template == "lapse" and notice.booking_state == "confirmed":
+        raise Refused("a late payment has confirmed this booking since")
+    offer = notice.offer
+    if notice.template == "offer" and (offer is None or not offer.is_open):
+        raise Refused("the offer has been answered or has run out")
     local = notice.starts_at.astimezone(ZoneInfo(notice.timezone))
     headlines = [REASONS.get(line.reason, ANY_REASON) for line in notice.refunds]
     lapse, lapse_short = LAPSES[notice.lapse] if notice.lapse else (NOT_PAID, NOT_PAID)
@@ -119,7 +125,10 @@ def _values(notice: Notice) -> dict[str, Any]:
         "short_when": f"{local:%a} {local.day} {local:%b %H:%M}",
         "zone": local.tzname(),
         "timezone": notice.timezone,
-        "seats": notice.seats,
+        "seats": offer.seats if offer is not None and notice.template == "offer" else notice.seats,
+        "lost_seats": notice.seats,
+        "until": _until(offer, ZoneInfo(notice.timezone)),
+        "came_late": notice.came_late,
         "total": format_money(notice.total),
         "refunds": _told(notice.refunds),
         "voids": _told(notice.voids),
@@ -147,6 +156,13 @@ def _told(lines: Sequence[RefundLine]) -> list[dict[str, Any]]:
         }
         for line in lines
     ]
+
+
+def _until(offer: OfferLine | None, zone: ZoneInfo) -> str:
+    if offer is None:
+        return ""
+    end = offer.expires_at.astimezone(zone)
+    return f"{end:%H:%M} {end.tzname()}"
 
 
 def _in_all(notice: Notice) -> str:

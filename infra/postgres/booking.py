@@ -254,6 +254,9 @@ class PostgresBookings:
             amounts=[seat.amount for seat in seats],
         )
 
+    def lock_user(self, user_id: UUID, show_id: UUID) -> None:
+        self._session.later(HOLD_LOCKS, user_id=str(user_id), show_id=str(show_id))
+
     async def lock(self, booking_id: UUID) -> Booking | None:
         row = await self._session.one(LOCK, id=booking_id)
         return _booking(row) if row else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,15 @@ from sqlalchemy import text
 
 from domain.money import Money
 from infra.postgres.database import Database, Session
-from services.notification import LOST, Delivery, Notice, Outcome, RefundLine, after
+from services.notification import (
+    LOST,
+    Delivery,
+    Notice,
+    OfferLine,
+    Outcome,
+    RefundLine,
+    after,
+)
 
 QUEUE = text("""
 INSERT INTO notification_outbox (booking_id, user_id, template, channel, revision)
@@ -66,7 +75,15 @@ SELECT claimed.*, bookings.state AS booking_state, bookings.currency, bookings.t
         WHERE booking_id = bookings.id AND status = 'lost'
     ) AS taken_back,
     NOT bookings.lapses AS page_opened, payment_uncertain,
-    CASE WHEN bookings.state = 'held' THEN hold_expires_at END AS held_until
+    CASE WHEN bookings.state = 'held' THEN hold_expires_at END AS held_until,
+    EXISTS (
+        SELECT 1 FROM events
+        WHERE aggregate_id = bookings.id AND event_type = 'LatePaymentAccepted'
+    ) AS came_late,
+    (
+        SELECT jsonb_build_object('seats', seats, 'expires_at', expires_at, 'state', state)
+        FROM seat_offers WHERE booking_id = bookings.id ORDER BY created_at DESC LIMIT 1
+    ) AS offer
 FROM claimed
 JOIN bookings ON bookings.id = claimed.booking_id
 JOIN users ON users.id = bookings.user_id
@@ -166,6 +183,18 @@ def _notice(row: Any) -> Notice:
         lapse=_lapse(row),
         held_until=row.held_until,
         taken_back=Money(row.taken_back, row.currency) if row.taken_back else None,
+        came_late=row.came_late,
+        offer=_offer(row.offer),
+    )
+
+
+def _offer(told: dict[str, Any] | None) -> OfferLine | None:
+    if told is None:
+        return None
+    return OfferLine(
+        seats=tuple(seat["label"] for seat in told["seats"]),
+        expires_at=datetime.fromisoformat(told["expires_at"]),
+        is_open=told["state"] == "open",
     )
 
 

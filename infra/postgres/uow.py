@@ -15,6 +15,7 @@ from infra.postgres.case import PostgresCases
 from infra.postgres.database import Database, Session
 from infra.postgres.dispute import PostgresDisputes
 from infra.postgres.ledger import PostgresLedger
+from infra.postgres.offer import PostgresOffers
 from infra.postgres.payment import PostgresPayments
 from infra.postgres.refund import PostgresRefunds
 from infra.postgres.seat import PostgresSeatClaims
@@ -47,6 +48,7 @@ class PostgresTransaction:
         self.ledger = PostgresLedger(session)
         self.refunds = PostgresRefunds(session)
         self.disputes = PostgresDisputes(session)
+        self.offers = PostgresOffers(session)
         self.outbox = PostgresOutbox(session)
         self.cases = PostgresCases(session)
         self.audit = PostgresAudit(session)

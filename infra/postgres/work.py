@@ -87,6 +87,9 @@ UNDECIDED = text("""
 SELECT id FROM provider_payments
 WHERE decision IS NULL AND status = 'captured' AND captured > 0
   AND updated_at < now() - make_interval(secs => :seconds)
+  AND NOT EXISTS (
+      SELECT 1 FROM seat_offers WHERE provider_payment_id = provider_payments.id AND state = 'open'
+  )
 ORDER BY created_at LIMIT :limit
 """)
 # Neither taken nor let go yet; one that is being taken has its booking's process at work on it.
@@ -99,6 +102,12 @@ WHERE status = 'authorised' AND updated_at < now() - make_interval(secs => :seco
         AND state = 'held'
   )
 ORDER BY created_at LIMIT :limit
+""")
+
+OVERDUE_OFFERS = text("""
+SELECT provider_payment_id FROM seat_offers
+WHERE state = 'open' AND expires_at < now() - make_interval(secs => :seconds)
+ORDER BY expires_at LIMIT :limit
 """)
 
 # Those that failed and wait to be sent again come last, here and below.
@@ -233,6 +242,10 @@ class PostgresWorkQueue:
 
     async def open_promises(self, *, seconds: float, limit: int) -> Sequence[UUID]:
         return [row.id for row in await self._rows(PROMISED, seconds=seconds, limit=limit)]
+
+    async def overdue_offers(self, *, seconds: float, limit: int) -> Sequence[UUID]:
+        rows = await self._rows(OVERDUE_OFFERS, seconds=seconds, limit=limit)
+        return [row.provider_payment_id for row in rows]
 
     async def pending_refunds(self, *, seconds: float, limit: int) -> Sequence[UUID]:
         rows = await self._rows(PENDING_REFUNDS, seconds=seconds, limit=limit)

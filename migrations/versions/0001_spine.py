@@ -343,6 +343,7 @@ def upgrade() -> None:
         sa.Column("sales_open_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("sales_close_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("status", sa.Text(), server_default="on_sale", nullable=False),
+        sa.Column("offers_seats", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column(
             "created_at",
             postgresql.TIMESTAMP(timezone=True),
@@ -856,6 +857,59 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("provider", name=op.f("reconciliations_pkey")),
     )
     op.create_table(
+        "seat_offers",
+        sa.Column("provider_payment_id", sa.UUID(), nullable=False),
+        sa.Column("booking_id", sa.UUID(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column(
+            "seats", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False
+        ),
+        sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column(
+            "created_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column("ended_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "(state = 'open') = (ended_at IS NULL)", name=op.f("seat_offers_ended_check")
+        ),
+        sa.CheckConstraint(
+            "state IN ('open', 'accepted', 'declined', 'lapsed')",
+            name=op.f("seat_offers_state_check"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["booking_id"], ["bookings.id"], name=op.f("seat_offers_booking_id_fkey")
+        ),
+        sa.ForeignKeyConstraint(
+            ["provider_payment_id"],
+            ["provider_payments.id"],
+            name=op.f("seat_offers_provider_payment_id_fkey"),
+        ),
+        sa.PrimaryKeyConstraint("provider_payment_id", name=op.f("seat_offers_pkey")),
+    )
+    op.create_index(
+        op.f("seat_offers_booking_id_created_at_idx"),
+        "seat_offers",
+        ["booking_id", "created_at"],
+        unique=False,
+    )
+    op.create_index(
+        "seat_offers_expiry_idx",
+        "seat_offers",
+        ["expires_at"],
+        unique=False,
+        postgresql_where=sa.text("state = 'open'"),
+    )
+    op.create_index(
+        "seat_offers_open_key",
+        "seat_offers",
+        ["booking_id"],
+        unique=True,
+        postgresql_where=sa.text("state = 'open'"),
+    )
+    op.create_table(
         "ledger_entries",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("posting_id", sa.UUID(), nullable=False),
@@ -1012,6 +1066,18 @@ def downgrade() -> None:
     op.drop_table("ledger_entries")
     op.drop_table("reconciliations")
     op.execute("DROP FUNCTION ledger_is_append_only, ledger_must_balance")
+    op.drop_index(
+        "seat_offers_open_key",
+        table_name="seat_offers",
+        postgresql_where=sa.text("state = 'open'"),
+    )
+    op.drop_index(
+        "seat_offers_expiry_idx",
+        table_name="seat_offers",
+        postgresql_where=sa.text("state = 'open'"),
+    )
+    op.drop_index(op.f("seat_offers_booking_id_created_at_idx"), table_name="seat_offers")
+    op.drop_table("seat_offers")
     op.drop_index(
         "cases_unresolved_idx",
         table_name="cases",

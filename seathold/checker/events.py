@@ -62,8 +62,9 @@ def e4(stream: Stream) -> Iterator[str]:
 
 
 def e5(stream: Stream) -> Iterator[str]:
-    """E5 Terminal states absorb: nothing leads out of expired, cancelled, refunded or charged back,
-    and only a refund, a dispute or the show's cancellation out of confirmed.
+    """E5 Terminal states absorb: nothing leads out of cancelled, refunded or charged back, only an
+    accepted late payment out of expired, and only a refund, a dispute or the show's cancellation
+    out of confirmed.
     """
     state: str | None = None
     for fact in stream.facts:

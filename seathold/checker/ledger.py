@@ -79,7 +79,11 @@ WITH stands AS (
     FROM stands FULL JOIN sending USING (booking_id, currency)
 )
 SELECT compared.*, state FROM compared JOIN bookings ON bookings.id = booking_id
-WHERE (undecided <> 0 OR due <> under_way) AND last_at < %(settled_by)s AND case_id IS NULL
+WHERE (undecided <> coalesce((
+           SELECT sum(captured) FROM provider_payments AS paid JOIN seat_offers AS offer
+           ON offer.provider_payment_id = paid.id AND offer.state = 'open'
+           WHERE paid.booking_id = compared.booking_id AND paid.currency = compared.currency), 0)
+       OR due <> under_way) AND last_at < %(settled_by)s AND case_id IS NULL
 """
 
 
@@ -110,8 +114,8 @@ def m9(world: World) -> Iterator[str]:
 
 
 def m10(world: World) -> Iterator[str]:
-    """M10 After 60 s no captured unit is undecided, or due with no refund under way, unless a
-    case is open.
+    """M10 After 60 s no captured unit is undecided with no open offer, or due with no refund
+    under way, unless a case is open.
     """
     yield from world.found(
         UNSETTLED,

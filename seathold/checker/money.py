@@ -19,6 +19,8 @@ OURS = """
 SELECT paid.reference, paid.id, paid.booking_id::text, paid.decision, paid.captured, paid.currency,
        paid.created_at, state, total_amount, bookings.currency AS booking_currency,
        bookings.provider_payment_id = paid.id AS confirms, case_id,
+       EXISTS (SELECT FROM seat_offers AS offer
+               WHERE offer.provider_payment_id = paid.id AND offer.state = 'open') AS is_offered,
        coalesce((SELECT sum(amount) FROM refunds
                  WHERE provider_payment_id = paid.id AND status = 'succeeded'), 0)::bigint AS refunded,
        coalesce((SELECT sum(amount) FROM disputes
@@ -132,7 +134,7 @@ class Paid:
 
 def m1(world: World) -> Iterator[str]:
     """M1 Every captured payment is the one of its confirmed booking, less what was refunded on
-    request, or goes back whole, or is in dispute, or has an open case; after 60 s at the latest.
+    request, or goes back whole, or is in dispute, or has an open case or offer; after 60 s.
     """
     ours = _ours(world)
     cases = {row["dedupe"] for row in world.rows(BEING_LOOKED_AT)}
@@ -268,7 +270,7 @@ def _explained(paid: Paid, row: Row | None) -> bool:
     """
     if row is None or row["booking_id"] != paid.booking:
         return False
-    if row["case_id"] is not None:
+    if row["case_id"] is not None or row["is_offered"]:
         return True
     exact = (paid.captured, paid.currency) == (row["total_amount"], row["booking_currency"])
     confirms = row["confirms"] and row["decision"] == "confirms"

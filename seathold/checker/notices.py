@@ -17,6 +17,7 @@ WITH told AS (
         WHEN 'BookingConfirmed' THEN 'confirmation'
         WHEN 'VoidRequested' THEN 'void'
         WHEN 'BookingCalledOff' THEN 'show_cancelled'
+        WHEN 'SeatsOffered' THEN 'offer'
         WHEN 'RefundRequested' THEN 'refund' WHEN 'RefundSettled' THEN 'refund'
         WHEN 'RefundAccepted' THEN 'refund_accepted' WHEN 'RefundFailed' THEN 'refund_failed'
         WHEN 'PaymentFailed' THEN 'payment_failed' WHEN 'BookingChargedBack' THEN 'charged_back'
@@ -24,7 +25,7 @@ WITH told AS (
     FROM events
     WHERE event_type IN ('BookingConfirmed', 'BookingCalledOff', 'RefundRequested',
                          'RefundAccepted', 'RefundFailed', 'PaymentFailed', 'BookingChargedBack',
-                         'VoidRequested')
+                         'VoidRequested', 'SeatsOffered')
        OR event_type = 'RefundSettled' AND payload ? 'number'
        OR event_type = 'BookingExpired' AND payload ->> 'why' = 'lapsed'
     GROUP BY 1, 2

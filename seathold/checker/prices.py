@@ -21,7 +21,11 @@ WITH held AS (
            (seat ->> 'amount')::numeric AS amount, seat ->> 'price_class' AS price_class,
            seat ->> 'ticket_type' AS ticket_type
     FROM events CROSS JOIN jsonb_array_elements(payload -> 'seats') AS seat
-    WHERE event_type = 'SeatLocked'
+    WHERE event_type = 'SeatLocked' AND NOT EXISTS (
+        SELECT FROM events AS later
+        WHERE later.aggregate_id = events.aggregate_id AND later.event_type = 'SeatLocked'
+          AND later.sequence > events.sequence
+    )
 )
 SELECT booking_id, label, held.amount AS then, seat.amount AS now
 FROM held FULL JOIN booking_seats AS seat USING (booking_id, label)
@@ -45,6 +49,7 @@ WITH lives AS (
                FILTER (WHERE event_type = 'SeatLocked') AS seats,
            min(created_at) FILTER (WHERE event_type = 'ReservationCreated') AS since,
            min(created_at) FILTER (WHERE event_type = 'BookingConfirmed') AS confirmed,
+           min(created_at) FILTER (WHERE event_type = 'LatePaymentAccepted') AS reinstated,
            min(created_at)
                FILTER (WHERE event_type IN ('BookingExpired', 'BookingCancelled')) AS closed,
            CASE WHEN bool_or(event_type = 'PaymentStarted') THEN 'infinity'
@@ -54,7 +59,7 @@ WITH lives AS (
 ), given_up AS (
     SELECT user_id, show_id, created_at AS at, jsonb_array_length(payload -> 'labels') AS seats
     FROM events JOIN lives ON booking_id = aggregate_id
-    WHERE event_type = 'SeatReleased' AND confirmed IS NOT NULL
+    WHERE event_type = 'SeatReleased' AND created_at > confirmed
 ), steps AS (
     SELECT 'live holds' AS what, user_id, NULL AS show_id, since AS at, 1 AS step FROM lives
     UNION ALL
@@ -63,8 +68,12 @@ WITH lives AS (
     SELECT 'seats of the show', user_id, show_id, since, seats FROM lives
     UNION ALL
     SELECT 'seats of the show', user_id, show_id,
-           CASE WHEN confirmed IS NULL THEN least(closed, lapses) ELSE 'infinity' END, -seats
+           CASE WHEN confirmed IS NULL OR reinstated IS NOT NULL THEN least(closed, lapses)
+                ELSE 'infinity' END, -seats
     FROM lives
+    UNION ALL
+    SELECT 'seats of the show', user_id, show_id, reinstated, seats FROM lives
+    WHERE reinstated IS NOT NULL
     UNION ALL
     SELECT 'seats of the show', user_id, show_id, at, -seats FROM given_up
 ), counted AS (

@@ -14,6 +14,7 @@ from seathold.checker import (
     marks,
     money,
     notices,
+    offers,
     prices,
     promises,
     seats,
@@ -38,7 +39,7 @@ def run(inputs: Inputs) -> list[Verdict]:
         with look(inputs) as world:
             return [
                 *_judge(world, (*seats.CHECKS, *prices.CHECKS)),
-                *_judge(world, liveness.CHECKS),
+                *_judge(world, (*offers.CHECKS, *liveness.CHECKS)),
                 *_judge(
                     world,
                     (*money.CHECKS, *ledger.CHECKS, *promises.CHECKS, *disputes.CHECKS),

@@ -7,21 +7,25 @@ from collections.abc import Iterator
 from seathold.checker.world import World
 
 CONFIRMED_INTERVALS = """
-WITH locked AS (
+WITH last AS (
+    SELECT aggregate_id, max(sequence) AS sequence
+    FROM events WHERE event_type = 'SeatLocked' GROUP BY aggregate_id
+), locked AS (
     SELECT held.aggregate_id AS booking_id, made.payload ->> 'show_id' AS show_id,
            seat ->> 'label' AS label
-    FROM events AS held
+    FROM events AS held JOIN last USING (aggregate_id, sequence)
     JOIN events AS made ON made.aggregate_id = held.aggregate_id
                        AND made.event_type = 'ReservationCreated'
     CROSS JOIN jsonb_array_elements(held.payload -> 'seats') AS seat
-    WHERE held.event_type = 'SeatLocked'
 ), confirmed AS (
-    SELECT aggregate_id AS booking_id, min(created_at) AS since
+    SELECT aggregate_id AS booking_id, min(created_at) AS since, min(sequence) AS sequence
     FROM events WHERE event_type = 'BookingConfirmed' GROUP BY aggregate_id
 ), released AS (
-    SELECT aggregate_id AS booking_id, label, max(created_at) AS until
-    FROM events CROSS JOIN jsonb_array_elements_text(payload -> 'labels') AS label
-    WHERE event_type = 'SeatReleased' GROUP BY aggregate_id, label
+    SELECT booking_id, label, max(created_at) AS until
+    FROM events JOIN confirmed ON booking_id = aggregate_id
+    CROSS JOIN jsonb_array_elements_text(payload -> 'labels') AS label
+    WHERE event_type = 'SeatReleased' AND events.sequence > confirmed.sequence
+    GROUP BY booking_id, label
 ), placed AS (
     SELECT show_id, label, booking_id, since,
            max(coalesce(until, 'infinity')) OVER earlier AS taken_until,
@@ -59,11 +63,16 @@ SELECT claim.show_id, claim.label, claim.state, claim.booking_id,
        coalesce(bookings.state, 'missing') AS booking_state
 FROM seat_claims AS claim LEFT JOIN bookings ON bookings.id = claim.booking_id
 LEFT JOIN booking_seats AS seat ON seat.booking_id = claim.booking_id AND seat.label = claim.label
+LEFT JOIN (
+    SELECT booking_id, offered ->> 'label' AS label
+    FROM seat_offers CROSS JOIN jsonb_array_elements(seats) AS offered WHERE state = 'open'
+) AS offer ON offer.booking_id = claim.booking_id AND offer.label = claim.label
 WHERE CASE claim.state
-    WHEN 'held' THEN (bookings.state IN ('held', 'expiring', 'cancelling')) IS NOT TRUE
+    WHEN 'held' THEN (bookings.state IN ('held', 'expiring', 'cancelling')
+                      OR bookings.state = 'expired' AND offer.label IS NOT NULL) IS NOT TRUE
     WHEN 'sold' THEN (bookings.state IN ('confirmed', 'refund_pending', 'disputed', 'charged_back')) IS NOT TRUE
     ELSE claim.booking_id IS NOT NULL END
-  OR claim.state IN ('held', 'sold')
+  OR claim.state IN ('held', 'sold') AND offer.label IS NULL
      AND (seat.label IS NULL OR seat.released_at IS NOT NULL OR claim.show_id IS DISTINCT FROM bookings.show_id)
 """
 
@@ -120,6 +129,9 @@ WITH claimed AS (
 )
 SELECT * FROM counted WHERE seats <> seat_count OR claims <> CASE
     WHEN state IN ('held', 'expiring', 'cancelling', 'confirmed', 'refund_pending', 'disputed', 'charged_back')
+      OR state = 'expired' AND EXISTS (
+          SELECT FROM seat_offers AS offer WHERE offer.booking_id = id AND offer.state = 'open'
+      )
     THEN seat_count ELSE 0 END
 """
 
@@ -133,6 +145,7 @@ WITH said AS (
     WHERE event_type = 'SeatReleased' AND EXISTS (
         SELECT FROM events AS sold
         WHERE sold.aggregate_id = events.aggregate_id AND sold.event_type = 'BookingConfirmed'
+          AND sold.sequence < events.sequence
     ) AND NOT EXISTS (
         SELECT FROM events AS over
         WHERE over.aggregate_id = events.aggregate_id AND over.event_type = 'BookingCancelled'
@@ -157,13 +170,16 @@ HAVING count(DISTINCT by) <> 3 OR count(*) <> 3
 # Freeing a seat raises its fence too, so only the last holder's own claim carries his.
 FENCES = """
 WITH locked AS (
-    SELECT held.id, held.aggregate_id AS booking_id, made.payload ->> 'show_id' AS show_id,
-           seat ->> 'label' AS label, (seat ->> 'fence')::bigint AS fence
+    -- An accepted offer names the fences a second time.
+    SELECT min(held.id) AS id, held.aggregate_id AS booking_id,
+           made.payload ->> 'show_id' AS show_id, seat ->> 'label' AS label,
+           (seat ->> 'fence')::bigint AS fence
     FROM events AS held
     JOIN events AS made ON made.aggregate_id = held.aggregate_id
                        AND made.event_type = 'ReservationCreated'
     CROSS JOIN jsonb_array_elements(held.payload -> 'seats') AS seat
-    WHERE held.event_type = 'SeatLocked'
+    WHERE held.event_type IN ('SeatLocked', 'SeatsOffered')
+    GROUP BY 2, 3, 4, 5
 ), ordered AS (
     SELECT *, lag(fence) OVER (PARTITION BY show_id, label ORDER BY id) AS before,
            row_number() OVER (PARTITION BY show_id, label ORDER BY id DESC) AS back
@@ -206,7 +222,7 @@ def s2(world: World) -> Iterator[str]:
 
 
 def s3(world: World) -> Iterator[str]:
-    """S3 A seat is held, sold or free exactly as its booking says, with the same holder."""
+    """S3 A seat is held, sold or free exactly as its booking or its offer says, with the same holder."""
     yield from world.found(
         CLAIM_WITHOUT_BOOKING,
         "seat {label} of show {show_id} is {state} for booking {booking_id}, which is"
@@ -228,7 +244,7 @@ def s4(world: World) -> Iterator[str]:
 
 
 def s5(world: World) -> Iterator[str]:
-    """S5 A booking of n seats has n claims while it is active, else none."""
+    """S5 A booking of n seats has n claims while it is active or has an open offer, else none."""
     yield from world.found(
         ALL_OR_NOTHING,
         "booking {id} is {state} with {claims} claims and {seats} seats of {seat_count}",

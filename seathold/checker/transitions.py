@@ -7,8 +7,15 @@ OPEN = frozenset({"held", "expiring", "cancelling"})
 SOLD = frozenset({"confirmed", "refund_pending", "disputed"})
 TERMINAL = frozenset({"confirmed", "expired", "cancelled", "refunded", "charged_back"})
 # Without money left to send back, a booking of a cancelled show is cancelled with it: see C3.
+# Late money may bring an expired booking back, but only by the event that says so: "reinstated"
+# is no state of a row, it only leads to a confirmation.
 LEADS_ON = frozenset(
-    {("confirmed", "refund_pending"), ("confirmed", "disputed"), ("confirmed", "cancelled")}
+    {
+        ("confirmed", "refund_pending"),
+        ("confirmed", "disputed"),
+        ("confirmed", "cancelled"),
+        ("expired", "reinstated"),
+    }
 )
 # What was sold may still go back on sale.
 GIVES_UP = SOLD | {"charged_back"}
@@ -20,7 +27,7 @@ NOTHING: frozenset[str | None] = frozenset({None})
 # Event: the states it may meet, and the state it leads to (None: it changes none).
 TRANSITIONS: dict[str, tuple[frozenset[str | None], str | None]] = {
     "ReservationCreated": (NOTHING, "held"),
-    "SeatLocked": (frozenset({"held"}), None),
+    "SeatLocked": (frozenset({"held", "reinstated"}), None),
     "HoldExtended": (frozenset({"held"}), None),
     "PaymentStarted": (frozenset({"held"}), None),
     "PaymentAuthorised": (EXISTS, None),
@@ -32,7 +39,10 @@ TRANSITIONS: dict[str, tuple[frozenset[str | None], str | None]] = {
     "BookingConfirming": (frozenset({"held", "expiring"}), "confirming"),
     "BookingExpiring": (frozenset({"held"}) | CONFIRMING, "expiring"),
     "BookingCancelling": (frozenset({"held", "expiring"}), "cancelling"),
-    "BookingConfirmed": (frozenset({"held", "expiring"}) | CONFIRMING, "confirmed"),
+    "BookingConfirmed": (
+        frozenset({"held", "expiring", "reinstated"}) | CONFIRMING,
+        "confirmed",
+    ),
     "BookingRefunding": (frozenset({"confirmed", "disputed"}), "refund_pending"),
     "BookingRestored": (frozenset({"refund_pending", "disputed"}), "confirmed"),
     "BookingRefunded": (frozenset({"refund_pending", "disputed"}), "refunded"),
@@ -40,6 +50,10 @@ TRANSITIONS: dict[str, tuple[frozenset[str | None], str | None]] = {
     "DisputeClosed": (EXISTS, None),
     "BookingDisputed": (frozenset({"confirmed"}), "disputed"),
     "BookingChargedBack": (frozenset({"disputed"}), "charged_back"),
+    "LatePaymentAccepted": (frozenset({"expired"}), "reinstated"),
+    "SeatsOffered": (frozenset({"expired"}), None),
+    "OfferDeclined": (frozenset({"expired"}), None),
+    "OfferLapsed": (frozenset({"expired"}), None),
     "BookingExpired": (frozenset({"held", "expiring"}), "expired"),
     "BookingCancelled": (frozenset({"held", "cancelling", "confirmed"}), "cancelled"),
     "SeatReleased": (frozenset({"expired", "cancelled"}) | GIVES_UP, None),

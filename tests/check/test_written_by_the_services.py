@@ -9,6 +9,7 @@ import pytest
 
 from domain.booking import CloseReason
 from domain.money import Money
+from domain.offer import LateState, OfferState
 from domain.payment import (
     DisputeStatus,
     ProviderDispute,
@@ -22,13 +23,16 @@ from domain.steps import (
     ExtendRequest,
     ExtendStep,
     FinishStep,
+    LatePaymentInput,
+    OfferAnswer,
 )
 from infra.postgres.database import Database
 from infra.postgres.engine import create_engine
 from infra.postgres.uow import PostgresUnitOfWork
 from infra.settings import Settings
-from services import booking, payment, refund
+from services import booking, checkout, late_payment, payment, refund
 from services.refund import RefundWish
+from services.work import LateLimits
 from tests.check.builders import Connection
 from tests.check.conftest import Checker, settings_for
 from tests.factories import PRICE, Hall, create_hall
@@ -39,6 +43,8 @@ class Desk:
 
     def __init__(self, database: Database, hall: Hall) -> None:
         self.begin, self.hall = PostgresUnitOfWork(database), hall
+        self.limits = LateLimits(window_seconds=900, offer_seconds=1800, max_seats_per_user_show=20)
+        self.late, self.paid = LateState.NOTHING_DUE, ""
 
     async def hold(self, *labels: str) -> BookingInput:
         input = self.hall.input(*labels)
@@ -66,7 +72,7 @@ class Desk:
         async with self.begin() as tx:
             attempt = await tx.payments.latest_attempt(id_)
             if attempt is None:
-                plan = await payment.plan_checkout(
+                plan = await checkout.plan_checkout(
                     tx,
                     id_,
                     user_id=UUID(input.user_id),
@@ -85,6 +91,10 @@ class Desk:
             recorded = await payment.record_payment(tx, attempt, paid)
             tx.payments.close_session(attempt.id)
         if recorded.refunds is not None:
+            late = LatePaymentInput(str(recorded.refunds))
+            self.late = (await late_payment.settle(self.begin, late, self.limits)).state
+            self.paid = str(recorded.refunds)
+        if recorded.refunds is not None and self.late is LateState.GOES_BACK:
             async with self.begin() as tx:
                 await payment.settle_refund(
                     tx, recorded.refunds, status="succeeded", reference="ref", request_id=None
@@ -179,6 +189,50 @@ async def test_every_path_of_the_services_is_right(
     assert set(found) == {"E1"}, found
     assert len(found["E1"]) == 1, "only the hold whose end this test moved"
     assert lapsed.booking_id in found["E1"][0]
+
+
+async def test_late_money_of_every_kind_is_right(
+    desk: Desk, checker: Checker, db: Connection
+) -> None:
+    db.execute("UPDATE shows SET offers_seats = true WHERE id = %s", (desk.hall.show_id,))
+
+    async def late(rival: str | None) -> str:
+        """A seat paid for after its hold, which somebody else may have by then."""
+        input = await desk.hold("A1")
+        await desk.pay(input, amount=PRICE, confirm=False)
+        await desk.close(input, CloseReason.RELEASED)
+        await desk.finish(input)
+        if rival is not None:
+            standing = await desk.hold(rival)
+            await desk.pay(input, amount=PRICE)
+            await desk.close(standing, CloseReason.RELEASED)
+        else:
+            await desk.pay(input, amount=PRICE)
+        return str(desk.late)
+
+    for end in (OfferState.ACCEPTED, OfferState.DECLINED, None):
+        assert await late("A1") == "offered"
+        if end is not None:
+            wish = OfferAnswer(desk.paid, end, str(desk.hall.user_id))
+            outcome = await late_payment.answer(desk.begin, wish, desk.limits)
+            if outcome.state is LateState.GOES_BACK:
+                async with desk.begin() as tx:
+                    await payment.settle_refund(
+                        tx, UUID(desk.paid), status="succeeded", reference="r", request_id=None
+                    )
+    assert await late(None) == "confirmed"
+    sold = db.execute(
+        "SELECT label, state FROM seat_claims WHERE show_id = %s AND state <> 'free' ORDER BY label",
+        (desk.hall.show_id,),
+    ).fetchall()
+    assert sold == [("A1", "sold"), ("A2", "sold"), ("A3", "held")]
+
+    db.execute("ALTER TABLE ledger_entries DISABLE TRIGGER USER")
+    db.execute("UPDATE ledger_entries SET posted_at = posted_at - interval '2 minutes'")
+    db.execute("ALTER TABLE ledger_entries ENABLE TRIGGER USER")
+    checker.run(SEATHOLD_SANDBOX_URL="", SEATHOLD_MAIL_URL="")
+    found = {id_: one["examples"] for id_, one in checker.verdicts.items() if one["breaches"]}
+    assert found == {}
 
 
 async def test_refunds_of_every_kind_are_right(

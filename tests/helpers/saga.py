@@ -26,6 +26,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.booking import DatabaseBookingActivities
 from activities.capture import GatewayCaptureActivities
+from activities.late_payment import LateActivities
 from activities.reconcile import ReconcileActivities
 from activities.refund import RefundActivities
 from activities.session import GatewayActivities
@@ -48,7 +49,7 @@ from services.process import BookingProcess
 from services.reconcile import Reconciler
 from services.reconcile_refunds import RefundRepair
 from services.reserve import Reserver
-from services.work import HoldLimits
+from services.work import HoldLimits, LateLimits
 from tests.helpers.eventually import eventually
 from workflows.booking import BookingWorkflow
 from workflows.late_payment import LatePaymentWorkflow
@@ -57,6 +58,7 @@ from workflows.refund import RefundWorkflow
 from workflows.show_cancel import ShowCancelWorkflow
 
 LIMITS = HoldLimits(600, 1800, 2, 0.2, 20, 3)
+LATE = LateLimits(window_seconds=900, offer_seconds=1800, max_seats_per_user_show=20)
 SANDBOXED = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules("domain", "contracts")
 )
@@ -116,6 +118,7 @@ class Saga:
     first_poll: timedelta = SCHEDULE.first
     # Another way to run the steps than Temporal's.
     process_of: Callable[[Saga], BookingProcess] | None = None
+    late: LateLimits = LATE
 
     def __post_init__(self) -> None:
         self.begin = PostgresUnitOfWork(self.database, self.first_poll)
@@ -145,12 +148,14 @@ class Saga:
         captures = GatewayCaptureActivities(self.begin, self.gateways)
         refunds = RefundActivities(self.begin, self.gateways, self.preclaims)
         shows = ShowCancelActivities(self.begin, self.gateways, self.process, self.shows, self.work)
+        late = LateActivities(self.begin, self.preclaims, self.late)
         local: list[Callable[..., Any]] = [
             steps.hold_seats,
             steps.extend_hold,
             steps.confirm_booking,
             steps.close_hold,
             steps.finish_close,
+            *late.local_steps,
         ]
         interceptors = [fault] if fault else []
         async with (
@@ -182,6 +187,7 @@ class Saga:
                     *refunds.steps,
                     ReconcileActivities(self.reconciler()).reconcile,
                     *shows.steps,
+                    *late.steps,
                 ],
                 interceptors=interceptors,
             ),

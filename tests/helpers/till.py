@@ -10,7 +10,7 @@ from domain.payment import ProviderPayment, ProviderPaymentStatus
 from domain.steps import BookingInput, CloseStep, ConfirmRequest, FinishStep
 from infra.postgres.database import Database
 from infra.postgres.uow import PostgresUnitOfWork
-from services import booking, payment
+from services import booking, checkout, payment
 from services.payment import Recorded
 from tests.factories import Hall
 
@@ -26,7 +26,7 @@ class Till:
             await tx.bookings.add_request(input, key_hash=None, body_hash=b"body")
             await booking.hold(tx, input)
         async with self.begin() as tx:
-            await payment.plan_checkout(
+            await checkout.plan_checkout(
                 tx,
                 UUID(input.booking_id),
                 user_id=UUID(input.user_id),

@@ -16,7 +16,7 @@ from domain.payment import ProviderPaymentStatus as Told
 from domain.payment_policy import PaymentMode
 from domain.steps import BookingInput
 from infra.postgres.database import Database
-from services import authorise, payment
+from services import authorise, checkout, payment
 from services.payment import Recorded
 from tests.factories import PRICE, create_hall
 from tests.helpers.till import Till
@@ -119,7 +119,7 @@ async def test_a_promised_booking_opens_no_second_page(
         tx.payments.close_session(attempt.id)
     with pytest.raises(Conflict) as refused:
         async with till.begin() as tx:
-            await payment.plan_checkout(
+            await checkout.plan_checkout(
                 tx,
                 UUID(input.booking_id),
                 user_id=UUID(input.user_id),

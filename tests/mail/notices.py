@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from domain.money import Money
-from services.notification import Notice, RefundLine
+from services.notification import Notice, OfferLine, RefundLine
 
 BOOKING = UUID("6f6d5a54-7f0e-4f43-9a3f-0c2f3a0d5b11")
 
@@ -16,13 +16,17 @@ def refund(reason: str, amount: int = 2400, currency: str = "EUR") -> RefundLine
     return RefundLine(Money(amount, currency), reason)
 
 
+def offer(*, is_open: bool = True) -> OfferLine:
+    return OfferLine(("D4", "D5"), datetime(2026, 12, 1, 17, 45, tzinfo=UTC), is_open)
+
+
 def notice(template: str = "confirmation", **changes: object) -> Notice:
     """Two seats for a film in Berlin on a winter's evening."""
     usual = Notice(
         booking_id=BOOKING,
         template=template,
         revision=1,
-        booking_state="expired" if template == "lapse" else "confirmed",
+        booking_state="expired" if template in ("lapse", "offer") else "confirmed",
         name="Ada Lovelace",
         email="ada@example.test",
         phone="+4915112345678",
@@ -37,5 +41,6 @@ def notice(template: str = "confirmation", **changes: object) -> Notice:
         total=Money(2400, "EUR"),
         refunds=(refund("late"),) if template.startswith("refund") else (),
         voids=(refund("late"),) if template == "void" else (),
+        offer=offer() if template == "offer" else None,
     )
     return dataclasses.replace(usual, **changes)  # type: ignore[arg-type]

@@ -9,11 +9,12 @@ import pytest
 from domain.money import Money, format_money
 from infra.notify.render import render
 from services.notification import RefundLine, Refused
-from tests.mail.notices import BOOKING, notice, refund
+from tests.mail.notices import BOOKING, notice, offer, refund
 
 TEMPLATES = [
     "confirmation",
     "lapse",
+    "offer",
     "payment_failed",
     "refund",
     "refund_accepted",
@@ -51,6 +52,31 @@ def test_a_lapse_says_that_nothing_was_charged() -> None:
     message = render(notice("lapse"), "email")
     assert "Nothing was charged." in message.text
     assert "Nothing was charged." in message.html
+
+
+def test_a_late_confirmation_says_that_it_came_late() -> None:
+    late, plain = (render(notice(came_late=late), "email") for late in (True, False))
+    for body in (late.text, late.html):
+        assert "came after the time to pay had run out" in body
+    assert "had run out" not in plain.text + plain.html
+
+
+def test_an_offer_tells_the_seats_the_sum_and_until_when() -> None:
+    message = render(notice("offer"), "email")
+    assert message.subject == "Your payment for Metropolis came late: choose by 18:45 CET"
+    for body in (message.text, message.html):
+        for fact in ("D4, D5", "24.00 EUR", "18:45 CET", "C12, C13", "all the same"):
+            assert fact in body
+
+
+def test_an_offer_that_has_ended_is_not_told() -> None:
+    with pytest.raises(Refused):
+        render(notice("offer", offer=offer(is_open=False)), "email")
+
+
+def test_a_lapse_is_not_told_once_the_booking_stands_again() -> None:
+    with pytest.raises(Refused):
+        render(notice("lapse", booking_state="confirmed"), "email")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from domain.steps import (
     HoldOutcome,
     StepOutcome,
 )
-from services import payment
+from services import checkout, payment
 from services.ports import UnitOfWork
 from services.preclaim import SeatPreclaims
 
@@ -73,7 +73,7 @@ class Office:
     async def open_page(self, input: BookingInput) -> UUID:
         """What checkout writes; the payment's id."""
         async with self._turns, self.begin() as tx:
-            plan = await payment.plan_checkout(
+            plan = await checkout.plan_checkout(
                 tx,
                 UUID(input.booking_id),
                 user_id=UUID(input.user_id),

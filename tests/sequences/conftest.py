@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -16,9 +17,9 @@ from infra.postgres.database import Database
 from infra.redis.seat_claims import RedisSeatPreclaims
 from seathold.standins.sandbox.main import create_app
 from seathold.standins.sandbox.store import Store
-from tests.helpers.saga import Saga
+from tests.helpers.saga import LATE, Saga
 from tests.sandbox.process import SECRET
-from tests.sequences.street import DirectProcess, Street
+from tests.sequences.street import EVERYTHING, DirectProcess, Street
 
 URL = "http://sandbox.test"
 
@@ -37,6 +38,7 @@ async def street(
         RedisSeatPreclaims(redis),
         {gateway.name: gateway},
         process_of=DirectProcess,
+        late=replace(LATE, max_seats_per_user_show=EVERYTHING),
     )
     assert isinstance(saga.process, DirectProcess)
     store = Store(path)

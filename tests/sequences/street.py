@@ -18,9 +18,11 @@ from sqlalchemy import text
 from temporalio.exceptions import ApplicationError
 
 from activities.booking import DatabaseBookingActivities
+from activities.late_payment import LateActivities
 from activities.session import GatewayActivities
 from domain.booking import BookingState, CloseReason
 from domain.errors import Unavailable
+from domain.offer import LateState
 from domain.steps import (
     BookingInput,
     CancelRequest,
@@ -29,7 +31,9 @@ from domain.steps import (
     ExtendRequest,
     FinishStep,
     HoldOutcome,
+    LateOutcome,
     LatePaymentInput,
+    OfferAnswer,
     SessionStep,
     StepOutcome,
 )
@@ -54,6 +58,7 @@ class DirectProcess:
     def __init__(self, saga: Saga) -> None:
         self.steps = DatabaseBookingActivities(saga.begin, saga.preclaims)
         self._sessions = GatewayActivities(saga.begin, saga.gateways)
+        self._late = LateActivities(saga.begin, saga.preclaims, saga.late)
 
     async def reserve(self, input: BookingInput) -> HoldOutcome:
         return await self.steps.hold_seats(input)
@@ -87,8 +92,11 @@ class DirectProcess:
             await self.steps.confirm_booking(request)
 
     async def send_money_back(self, provider_payment_id: str, request_id: str | None) -> None:
+        input = LatePaymentInput(provider_payment_id, request_id)
+        if (await self._late.settle_late(input)).state is not LateState.GOES_BACK:
+            return
         try:
-            await self._sessions.send_refund(LatePaymentInput(provider_payment_id, request_id))
+            await self._sessions.send_refund(input)
         except (Unavailable, ApplicationError):
             return  # the workflow would go on asking, or end; the rows say how it stands
 
@@ -96,6 +104,9 @@ class DirectProcess:
         """It always is."""
 
     async def extend(self, booking_id: str, request: ExtendRequest) -> StepOutcome:
+        raise NotImplementedError
+
+    async def answer_offer(self, wish: OfferAnswer) -> LateOutcome:
         raise NotImplementedError
 
     async def refund(self, booking_id: UUID, number: int, request_id: str | None) -> None:

@@ -133,11 +133,13 @@ async def test_money_seen_while_the_page_is_being_closed_is_on_time(
 
 
 async def test_late_money_goes_back_whole(saga: Saga, hall: Hall, provider: Sandbox) -> None:
+    """Once somebody else has its seats; see test_late_reinstated.py for when nobody has."""
     input = hall.input(hold_seconds=1, hold_max_seconds=2)
     async with saga.worker():
         await saga.reserve(input)
         session_id = await saga.checkout(input)
         await saga.handle(input).result()
+        await saga.reserve(hall.input())
         payment_id = pay(provider, session_id, force=True)
         await tell(saga, session_id)
         [[receipt_id]] = await saga.rows(
@@ -160,6 +162,7 @@ async def test_a_refund_that_settles_later_is_seen_to_its_end(
             await saga.reserve(input)
             session_id = await saga.checkout(input)
             await saga.handle(input).result()
+            await saga.reserve(hall.input())
             payment_id = pay(provider, session_id, force=True)
             await tell(saga, session_id)
             asked = await asyncio.to_thread(

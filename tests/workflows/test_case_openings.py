@@ -10,12 +10,13 @@ from uuid import UUID, uuid4
 import pytest
 
 from domain.limits import REFUND_RETRIES
-from domain.steps import BookingInput
+from domain.steps import BookingInput, LatePaymentInput
 from infra.postgres import inbox
 from infra.postgres.database import Database
 from loops.inbox import InboxLoop
-from services import payment
+from services import late_payment, payment
 from services import provider as providers
+from services.work import LateLimits
 from tests.factories import Hall
 from tests.helpers.saga import Saga
 from tests.sandbox.process import NO_FAULTS, Sandbox
@@ -45,6 +46,8 @@ async def paid(saga: Saga, provider: Sandbox, session_id: str, **wrong: Any) -> 
         "SELECT id FROM provider_payments WHERE reference = :it", it=reference
     )
     found: UUID = receipt_id
+    # No late money is taken here, so what is exact goes back as well.
+    await late_payment.settle(saga.begin, LatePaymentInput(str(found)), LateLimits(0, 0, 20))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,7 @@ from domain.steps import BookingInput
 from services import provider as providers
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
-from tests.helpers.saga import Saga
+from tests.helpers.saga import LATE, Saga
 from tests.sandbox.process import NO_FAULTS, Sandbox
 from tests.workflows.test_booking_paths import pay, tell
 from tests.workflows.test_refund_faults import at_once, settle_at_the_bank
@@ -191,6 +192,7 @@ async def test_a_dispute_of_money_that_bought_no_seat(
     saga: Saga, hall: Hall, provider: Sandbox, why: str, end: str
 ) -> None:
     """Nothing is sent back while the bank has it; winning brings no seat back."""
+    saga = replace(saga, late=replace(LATE, window_seconds=0))
     input = hall.input(hold_seconds=1, hold_max_seconds=2)
     async with saga.worker():
         await saga.reserve(input)

@@ -115,6 +115,7 @@ async def test_a_refund_is_sent_once_whatever_fails(
         await saga.reserve(input)
         session_id = await saga.checkout(input)
         await saga.handle(input).result()
+        await saga.reserve(hall.input())  # whose seats are gone, gets the money back
         payment_id = pay(provider, session_id, force=True)
         await tell(saga, session_id)
         [[receipt_id]] = await saga.rows(
@@ -138,6 +139,7 @@ async def test_a_refund_whose_answer_was_lost_is_found_by_its_key(
         await saga.reserve(input)
         session_id = await saga.checkout(input)
         await saga.handle(input).result()
+        await saga.reserve(hall.input())  # whose seats are gone, gets the money back
     payment_id = pay(provider, session_id, force=True)
     await tell(saga, session_id)
     provider.configure(fail_after_effect=True, respond="429")

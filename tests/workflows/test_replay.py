@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,13 @@ from contracts.reconcile import ReconcileContract, ReconcileInput
 from contracts.refund import refund_workflow_id
 from contracts.show_cancel import ShowCancelContract
 from domain.errors import Conflict
+from domain.offer import OfferState
 from domain.show_cancel import OperatorRequest
 from domain.steps import BookingInput, BookingResult, CancelRequest, ExtendRequest
 from infra.payloads import DATA_CONVERTER
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
+from tests.helpers.late import Late, rival_takes, write
 from tests.helpers.saga import SANDBOXED, Saga
 from tests.helpers.show_cancel import Box
 from tests.sandbox.process import NO_FAULTS, Sandbox
@@ -143,19 +146,54 @@ async def worker_killed_mid_hold(saga: Saga, hall: Hall, provider: Sandbox) -> s
 
 
 async def late_payment(saga: Saga, hall: Hall, provider: Sandbox) -> str:
-    input = hall.input(hold_seconds=1, hold_max_seconds=2)
+    """Its seats are gone, and it goes back."""
     async with saga.worker():
-        await saga.reserve(input)
-        session_id = await saga.checkout(input)
-        await saga.handle(input).result()
-        payment_id = pay(provider, session_id, force=True)
-        await tell(saga, session_id)
-        [[receipt_id]] = await saga.rows(
-            "SELECT id FROM provider_payments WHERE reference = :ref", ref=payment_id
-        )
-        workflow_id = f"late-payment-{receipt_id}"
-        await saga.client.get_workflow_handle(workflow_id).result()
-    return workflow_id
+        late = await Late.expired(saga, hall, provider)
+        await rival_takes(saga.engine, saga, hall, "A2")
+        receipt_id = await late.pay()
+        assert await late.outcome(receipt_id) == "succeeded"
+    return late.handle(receipt_id).id
+
+
+async def late_reinstated(saga: Saga, hall: Hall, provider: Sandbox) -> str:
+    async with saga.worker():
+        late = await Late.expired(saga, hall, provider)
+        receipt_id = await late.pay()
+        assert await late.outcome(receipt_id) == "confirmed"
+    return late.handle(receipt_id).id
+
+
+async def late_offered(saga: Saga, hall: Hall, provider: Sandbox) -> tuple[Late, str]:
+    await write(saga.engine, "UPDATE shows SET offers_seats = true WHERE id = :id", hall.show_id)
+    late = await Late.expired(saga, hall, provider)
+    await rival_takes(saga.engine, saga, hall, "A2")
+    receipt_id = await late.pay()
+    await late.offered(receipt_id)
+    return late, receipt_id
+
+
+async def late_offer_accepted(saga: Saga, hall: Hall, provider: Sandbox) -> str:
+    async with saga.worker():
+        late, receipt_id = await late_offered(saga, hall, provider)
+        await late.answer(receipt_id, OfferState.ACCEPTED)
+        assert await late.outcome(receipt_id) == "confirmed"
+    return late.handle(receipt_id).id
+
+
+async def late_offer_declined(saga: Saga, hall: Hall, provider: Sandbox) -> str:
+    async with saga.worker():
+        late, receipt_id = await late_offered(saga, hall, provider)
+        await late.answer(receipt_id, OfferState.DECLINED)
+        assert await late.outcome(receipt_id) == "succeeded"
+    return late.handle(receipt_id).id
+
+
+async def late_offer_lapsed(saga: Saga, hall: Hall, provider: Sandbox) -> str:
+    saga.late = replace(saga.late, offer_seconds=2)
+    async with saga.worker():
+        late, receipt_id = await late_offered(saga, hall, provider)
+        assert await late.outcome(receipt_id) == "succeeded"
+    return late.handle(receipt_id).id
 
 
 async def refunded(saga: Saga, hall: Hall, provider: Sandbox) -> str:
@@ -268,6 +306,10 @@ PATHS: list[Path_] = [
     extended,
     worker_killed_mid_hold,
     late_payment,
+    late_reinstated,
+    late_offer_accepted,
+    late_offer_declined,
+    late_offer_lapsed,
     refunded,
     refund_refused,
     refund_retried,

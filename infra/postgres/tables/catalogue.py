@@ -109,6 +109,8 @@ shows = Table(
     c.at("sales_open_at"),
     c.at("sales_close_at"),
     c.string("status", default="on_sale"),
+    # Late money whose seats are gone is offered others here, before it goes back.
+    c.flag("offers_seats"),
     c.at("created_at", now=True),
     c.one_of("status", "scheduled", "on_sale", "cancelled"),
     sa.CheckConstraint("starts_at < ends_at AND ends_at <= free_at", name="times"),

@@ -196,3 +196,29 @@ reconciliations = Table(
     c.big("repaired", default="0"),
     c.big("left_over", default="0"),
 )
+
+# Other seats for late money, claimed for its booking: one offer for each payment, once.
+seat_offers = Table(
+    "seat_offers",
+    c.metadata,
+    Column(
+        "provider_payment_id",
+        pg.UUID(as_uuid=True),
+        sa.ForeignKey("provider_payments.id"),
+        primary_key=True,
+    ),
+    c.uuid("booking_id", "bookings.id"),
+    c.string("state"),
+    # Label, price class, ticket type, amount and fence of each; as many as the booking has.
+    c.json("seats"),
+    c.at("expires_at"),
+    c.at("created_at", now=True),
+    c.at("ended_at", nullable=True),
+    c.one_of("state", "open", "accepted", "declined", "lapsed"),
+    sa.CheckConstraint("(state = 'open') = (ended_at IS NULL)", name="ended"),
+    Index(None, "booking_id", "created_at"),
+    Index(
+        "seat_offers_open_key", "booking_id", unique=True, postgresql_where=text("state = 'open'")
+    ),
+    Index("seat_offers_expiry_idx", "expires_at", postgresql_where=text("state = 'open'")),
+)

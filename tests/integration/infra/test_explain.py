@@ -42,6 +42,7 @@ BIG = (
     "provider_payments",
     "refunds",
     "disputes",
+    "seat_offers",
     "ledger_entries",
     "events",
     "notification_outbox",
@@ -111,6 +112,8 @@ INSERT INTO disputes (id, provider_payment_id, booking_id, reference, status, am
                       opened_at, closed_at)
 SELECT gen_random_uuid(), id, booking_id, id::text, 'won', 100, 'EUR', now(), now()
 FROM provider_payments;
+INSERT INTO seat_offers (provider_payment_id, booking_id, state, seats, expires_at, ended_at)
+SELECT id, booking_id, 'declined', '[]', now(), now() FROM provider_payments;
 INSERT INTO ledger_entries (posting_id, kind, booking_id, show_id, provider, provider_payment_id,
                             account, debit, credit, currency, posted_at)
 SELECT booking_id, 'captured', booking_id, show_id, 'sandbox', paid.id, account, debit, credit,

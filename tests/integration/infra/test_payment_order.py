@@ -18,7 +18,7 @@ from infra.postgres.database import Database
 from infra.postgres.payment import rank_of
 from infra.postgres.tables.payment import payments, provider_payments
 from infra.postgres.uow import PostgresUnitOfWork
-from services import booking, payment
+from services import booking, checkout
 from services.ports import Attempt, Receipt
 from tests.factories import create_hall
 
@@ -37,7 +37,7 @@ async def attempt(engine: AsyncEngine, database: Database) -> Attempt:
         await tx.bookings.add_request(input, key_hash=None, body_hash=b"body")
         await booking.hold(tx, input)
     async with PostgresUnitOfWork(database)() as tx:
-        plan = await payment.plan_checkout(
+        plan = await checkout.plan_checkout(
             tx,
             UUID(input.booking_id),
             user_id=hall.user_id,
