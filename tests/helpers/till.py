@@ -7,12 +7,21 @@ from uuid import UUID
 from domain.booking import CloseReason
 from domain.money import Money
 from domain.payment import ProviderPayment, ProviderPaymentStatus
-from domain.steps import BookingInput, CloseStep, ConfirmRequest, FinishStep
+from domain.steps import (
+    BookingInput,
+    CloseStep,
+    ConfirmRequest,
+    FinishStep,
+    LatePaymentInput,
+)
 from infra.postgres.database import Database
 from infra.postgres.uow import PostgresUnitOfWork
-from services import booking, checkout, payment
+from services import booking, checkout, late_payment, payment
 from services.payment import Recorded
+from services.work import LateLimits
 from tests.factories import Hall
+
+NO_WINDOW = LateLimits(window_seconds=0, offer_seconds=0, max_seats_per_user_show=20)
 
 
 class Till:
@@ -53,14 +62,18 @@ class Till:
         status: ProviderPaymentStatus = ProviderPaymentStatus.CAPTURED,
         refunded: int = 0,
     ) -> Recorded:
-        """The provider says that ``paid`` was captured."""
+        """The provider says that ``paid`` was captured; late money always goes back here."""
         async with self.begin() as tx:
             attempt = await tx.payments.latest_attempt(UUID(input.booking_id))
             assert attempt is not None
             told = ProviderPayment(
                 reference, "s", input.booking_id, status, paid, paid.amount, refunded
             )
-            return await payment.record_payment(tx, attempt, told)
+            recorded = await payment.record_payment(tx, attempt, told)
+        if recorded.refunds is not None:
+            late = LatePaymentInput(str(recorded.refunds))
+            await late_payment.settle(self.begin, late, NO_WINDOW)
+        return recorded
 
     async def confirm(self, input: BookingInput, recorded: Recorded) -> str:
         async with self.begin() as tx:

@@ -32,8 +32,10 @@ async def test_stripe_is_given_the_refunds_key() -> None:
     sent: list[str] = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.endswith("/refunds") and request.method == "GET":
+            return httpx2.Response(200, json={"object": "list", "has_more": False, "data": []})
         if request.method == "GET":
-            return httpx2.Response(200, json=INTENT)
+            return httpx2.Response(200, json=REFUND if "/refunds/" in request.url.path else INTENT)
         sent.append(request.headers["idempotency-key"])
         return httpx2.Response(200, json=REFUND)
 

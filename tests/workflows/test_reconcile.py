@@ -224,7 +224,7 @@ async def test_what_we_have_and_the_provider_does_not_is_a_case(
             "INSERT INTO provider_payments (id, provider, reference, booking_id, payment_id, status,"
             " amount, currency, captured, decision, created_at) SELECT gen_random_uuid(), provider,"
             " %(ref)s, booking_id, payment_id, status, amount, currency, captured, 'duplicate',"
-            " now() - interval '6 minutes' FROM provider_payments WHERE booking_id = %(id)s",
+            " now() - interval '1 year' FROM provider_payments WHERE booking_id = %(id)s",
             {"ref": reference, "id": input.booking_id},
         )
         await connection.exec_driver_sql(
