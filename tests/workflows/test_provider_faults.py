@@ -127,7 +127,6 @@ class Street:
         handle = saga.handle(input)
         await handle.execute_update(BookingContract.cancel, CancelRequest("buyer"))
         assert (await handle.result())["state"] == "cancelled"
-        assert (await gateway.look(f"/v1/sessions/{session_id}"))["status"] == "expired"
         gateway.refund_outcome = "pending" if "read_refund" in gateway.name else "succeeded"
         payment_id = pay(self.provider, session_id, force=True)
         await self._tell(gateway, session_id)
