@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -68,41 +67,6 @@ class Posting:
             raise ValueError(f"a posting moves more than nothing, not {self.amount.amount}")
         if self.debit is self.credit:
             raise ValueError(f"a posting moves money, not from {self.debit} to itself")
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """What a booking's rows come to in one currency, minor units; debit counts as plus.
-
-    ``open_refunds`` are the refunds that were asked for and may still settle.
-    """
-
-    currency: str
-    accounts: Mapping[Account, int]
-    open_refunds: int = 0
-
-    @property
-    def is_settled(self) -> bool:
-        """Every captured unit is revenue, gone back, or due with a refund on its way."""
-        undecided = (Account.BUYER, Account.AUTHORISED, Account.DISPUTED)
-        due = -self.accounts.get(Account.REFUNDS_DUE, 0)
-        return due == self.open_refunds and not any(self.accounts.get(one, 0) for one in undecided)
-
-
-def balances(
-    postings: Iterable[Posting], open_refunds: Mapping[str, int] | None = None
-) -> list[Balance]:
-    """The balance of each currency; a posting that comes twice counts once."""
-    sums: dict[str, dict[Account, int]] = {}
-    for posting in {posting.id: posting for posting in postings}.values():
-        accounts = sums.setdefault(posting.amount.currency, dict.fromkeys(Account, 0))
-        accounts[posting.debit] += posting.amount.amount
-        accounts[posting.credit] -= posting.amount.amount
-    still_open = open_refunds or {}
-    return [
-        Balance(currency, sums.get(currency, {}), still_open.get(currency, 0))
-        for currency in sorted({*sums, *still_open})
-    ]
 
 
 def authorised(subject: Subject, amount: Money) -> Posting:

@@ -8,7 +8,7 @@ import structlog
 
 from domain.errors import NotFound, Unavailable
 from services.payment_news import PaymentNews
-from services.ports import Attempt
+from services.payment_rows import Attempt
 from services.process import ProcessAway, ProcessUnknown
 from services.work import WorkQueue
 

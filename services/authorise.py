@@ -12,6 +12,7 @@ from domain.payment import ProviderPaymentStatus, Verdict
 from domain.payment_status import PaymentStatus
 from domain.steps import StepOutcome
 from services import case
+from services.notification import tell
 from services.payment_rows import Attempt, Receipt
 from services.ports import Transaction
 from services.receipt import is_confirming_attempt, note, subject
@@ -101,12 +102,7 @@ async def let_go(
     if verdict is Verdict.MISMATCH:
         case.wrong_amount_promised(tx, booking, receipt)
     await _close_attempt(tx, booking, receipt)
-    tx.outbox.queue(
-        booking_id=booking.id,
-        user_id=booking.user_id,
-        template="void",
-        revision=await tx.payments.count_voids(booking.id),
-    )
+    revision = await tx.payments.count_voids(booking.id)
     payload = {
         "provider_payment_id": str(receipt.id),
         "amount": receipt.promised.amount,
@@ -117,7 +113,7 @@ async def let_go(
         booking,
         [
             Event(EventType.VOID_REQUESTED, payload),
-            Event(EventType.NOTIFICATION_QUEUED, {"template": "void"}),
+            tell(tx, booking, "void", revision=revision),
         ],
         actor="system",
         request_id=request_id,

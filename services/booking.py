@@ -26,6 +26,7 @@ from domain.steps import (
     StepOutcome,
 )
 from services import authorise, case
+from services.notification import tell
 from services.ports import HoldContext, Taken, Transaction
 
 
@@ -222,8 +223,7 @@ async def end_hold(
         Event(EventType.SEAT_RELEASED, {"labels": labels}),
     ]
     if why is CloseReason.LAPSED:
-        tx.outbox.queue(booking_id=booking.id, user_id=booking.user_id, template="lapse")
-        events.append(Event(EventType.NOTIFICATION_QUEUED, {"template": "lapse"}))
+        events.append(tell(tx, booking, "lapse"))
     booking = tx.bookings.record(
         booking,
         events,

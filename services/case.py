@@ -13,7 +13,8 @@ from domain.dispute import Dispute, Return
 from domain.errors import Conflict, Invalid, NotFound
 from domain.money import Money, format_money
 from domain.payment import ProviderPayment
-from services.ports import Receipt, Refund, Transaction
+from services.payment_rows import Receipt
+from services.ports import Refund, Transaction
 from services.work import InboxRow
 
 
@@ -237,6 +238,14 @@ def provider_disagrees(tx: Transaction, booking_id: UUID, row: InboxRow, session
     )
 
 
+def unknown_payment_key(provider: str, known_by: str, *, is_taken: bool) -> str:
+    """One case for a session that nobody knows, and one more as soon as it has taken money.
+
+    ``known_by`` is the provider's text, of any length; an index takes only so much.
+    """
+    return f"unknown_payment:{provider}:{known_by[:200]}" + (":captured" if is_taken else "")
+
+
 def unknown_payment(
     tx: Transaction,
     row: InboxRow,
@@ -247,14 +256,17 @@ def unknown_payment(
 
     ``payments`` are those the provider has for it; captured ones get a case of their own.
     """
-    # Both are the provider's text, of any length; an index takes only so much.
-    known_by = (session_id or row.event_id)[:200]
+    known_by = session_id or row.event_id
     taken = [paid for paid in payments if paid.captured]
-    told = f"{row.provider} told of {row.event_type[:100]} for {known_by}, which belongs to no booking."
+    told = (
+        f"{row.provider} told of {row.event_type[:100]} for {known_by[:200]}, which belongs to no"
+        " booking."
+    )
+    dedupe = unknown_payment_key(row.provider, known_by, is_taken=bool(taken))
     if not taken:
         tx.cases.open(
             CaseKind.UNKNOWN_PAYMENT,
-            dedupe=f"unknown_payment:{row.provider}:{known_by}",
+            dedupe=dedupe,
             summary=f"{told} Look there whether it took money; what it took, refund there in full.",
         )
         return
@@ -266,7 +278,7 @@ def unknown_payment(
     )
     tx.cases.open(
         CaseKind.UNKNOWN_PAYMENT,
-        dedupe=f"unknown_payment:{row.provider}:{known_by}:captured",
+        dedupe=dedupe,
         summary=f"{told} It has taken {sums}. Within 24 hours, refund it in full at {row.provider},"
         " by the payment's id, and resolve this case with the id of that refund. Nothing here can"
         " do that for you, for no booking of ours was paid.",

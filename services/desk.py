@@ -16,7 +16,8 @@ from services import booking as bookings
 from services import checkout, closing, provider
 from services.gateway import PaymentGateway
 from services.payment_news import PaymentNews
-from services.ports import Attempt, UnitOfWork
+from services.payment_rows import Attempt
+from services.ports import UnitOfWork
 from services.process import BookingProcess, ProcessAway, ProcessOver, ProcessUnknown
 from services.work import HoldLimits, WorkQueue
 

@@ -14,12 +14,15 @@ from domain import ledger
 from domain.booking import Booking, BookingState
 from domain.dispute import Dispute, Return
 from domain.events import Event, EventType
-from domain.ledger import Account, Subject
+from domain.ledger import Account
 from domain.payment import DisputeStatus, ProviderDispute, Verdict
 from domain.payment_policy import PaymentFact, decide
 from domain.refund import state_of
 from services import case
-from services.ports import Receipt, Transaction
+from services.notification import tell
+from services.payment_rows import Receipt
+from services.ports import Transaction
+from services.receipt import subject
 from services.refund import PAYMENT_STATUS, TURNS
 
 
@@ -60,15 +63,15 @@ async def note(
             "amount": dispute.amount.amount,
             "currency": dispute.amount.currency,
         }
-        subject, events = _subject(booking, receipt), []
+        about, events = subject(booking, receipt), []
         if before in (None, DisputeStatus.INQUIRY):
-            tx.ledger.post(ledger.dispute_opened(subject, dispute.reference, dispute.amount))
+            tx.ledger.post(ledger.dispute_opened(about, dispute.reference, dispute.amount))
             events.append(Event(EventType.DISPUTE_OPENED, payload))
         if dispute.status.is_over:
             ended = {**payload, "outcome": dispute.status}
             events.append(Event(EventType.DISPUTE_CLOSED, ended))
         if dispute.status is DisputeStatus.WON:
-            tx.ledger.post(ledger.dispute_won(subject, dispute.reference, dispute.amount))
+            tx.ledger.post(ledger.dispute_won(about, dispute.reference, dispute.amount))
         booking = _record(tx, booking, receipt, events, request_id)
     marked = await tx.payments.receipt(receipt.id)
     return booking, replace(receipt, disputed=marked is not None and marked.disputed)
@@ -168,8 +171,8 @@ async def _bear_loss(
         return
     for one in own:
         await tx.refunds.settle(one.id, "failed")
-    subject = _subject(booking, receipt)
-    tx.ledger.post(ledger.dispute_lost(subject, dispute.reference, dispute.amount, source=source))
+    about = subject(booking, receipt)
+    tx.ledger.post(ledger.dispute_lost(about, dispute.reference, dispute.amount, source=source))
 
 
 def _went_back(receipt: Receipt, returns: Sequence[Return]) -> bool:
@@ -187,11 +190,10 @@ async def _charge_back(
     if standing.now < standing.starts_at:
         kept = [seat.label for seat in standing.seats if not seat.released]
         labels = await tx.refunds.release(booking.id, kept)
-    tx.outbox.queue(booking_id=booking.id, user_id=booking.user_id, template="charged_back")
     events = [Event(EventType.BOOKING_CHARGED_BACK, {"labels": labels})]
     if labels:
         events.append(Event(EventType.SEAT_RELEASED, {"labels": labels}))
-    events.append(Event(EventType.NOTIFICATION_QUEUED, {"template": "charged_back"}))
+    events.append(tell(tx, booking, "charged_back"))
     return tx.bookings.record(
         booking,
         events,
@@ -234,7 +236,3 @@ def _record(
     return tx.bookings.record(
         booking, events, actor=f"provider:{receipt.provider}", request_id=request_id, **changes
     )
-
-
-def _subject(booking: Booking, receipt: Receipt) -> Subject:
-    return Subject(booking.id, booking.show_id, receipt.provider, receipt.id)

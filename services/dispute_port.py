@@ -10,7 +10,7 @@ from domain.ledger import Account
 from domain.payment import DisputeStatus, ProviderDispute
 
 if TYPE_CHECKING:
-    from services.ports import Receipt
+    from services.payment_rows import Receipt
 
 
 class Disputes(Protocol):

@@ -23,8 +23,10 @@ from domain.steps import LateOutcome, LatePaymentInput, OfferAnswer
 from services import booking as bookings
 from services import dispute, payment
 from services.booking import SeatsTaken
+from services.notification import tell
 from services.offer import LateContext
-from services.ports import Receipt, Taken, Transaction, UnitOfWork
+from services.payment_rows import Receipt
+from services.ports import Taken, Transaction, UnitOfWork
 from services.work import LateLimits
 
 ENDED = {
@@ -236,7 +238,6 @@ async def _offer(
         now=booking.now,
     )
     tx.offers.add(offer)
-    tx.outbox.queue(booking_id=booking.id, user_id=booking.user_id, template="offer")
     payload = {
         "provider_payment_id": str(receipt.id),
         "seats": _told(seats, fences),
@@ -244,10 +245,7 @@ async def _offer(
     }
     tx.bookings.record(
         booking,
-        [
-            Event(EventType.SEATS_OFFERED, payload),
-            Event(EventType.NOTIFICATION_QUEUED, {"template": "offer"}),
-        ],
+        [Event(EventType.SEATS_OFFERED, payload), tell(tx, booking, "offer")],
         actor="system",
         request_id=request_id,
     )

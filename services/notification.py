@@ -8,7 +8,10 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from domain.booking import Booking
+from domain.events import Event, EventType
 from domain.money import Money
+from services.ports import Transaction
 
 # 2, 4, 8 … seconds, then five minutes apart: a mail server away for a night loses nothing, and
 # every try is within the 24 h for which providers remember an idempotency key.
@@ -85,6 +88,17 @@ class Notice:
     def key(self) -> str:
         """The notification's name, the same for every try and every channel."""
         return f"{self.booking_id}-{self.template}-{self.revision}"
+
+
+def tell(tx: Transaction, booking: Booking, template: str, *, revision: int = 1) -> Event:
+    """Queue a message to the booking's owner; the event that says so, for its stream.
+
+    The same revision of a template is sent once.
+    """
+    tx.outbox.queue(
+        booking_id=booking.id, user_id=booking.user_id, template=template, revision=revision
+    )
+    return Event(EventType.NOTIFICATION_QUEUED, {"template": template})
 
 
 class SendError(Exception):

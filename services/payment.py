@@ -18,11 +18,10 @@ from domain.payment_policy import MoneyBack, Step, capture_fact, decide
 from domain.steps import ConfirmRequest, StepOutcome
 from services import authorise, case, dispute
 from services.dispute import Freed
+from services.notification import tell
 from services.payment_rows import Attempt, Receipt
 from services.ports import Transaction
-from services.receipt import is_confirming_attempt as _is_confirming_attempt
-from services.receipt import note as _note
-from services.receipt import subject as _subject
+from services.receipt import is_confirming_attempt, note, subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +52,8 @@ async def record_payment(
     authorise.post(tx, booking, receipt)
     if receipt.newly_captured > 0:
         new = Money(receipt.newly_captured, receipt.paid.currency)
-        subject = _subject(booking, receipt)
-        tx.ledger.post(ledger.captured(subject, new, total=receipt.paid.amount))
+        about = subject(booking, receipt)
+        tx.ledger.post(ledger.captured(about, new, total=receipt.paid.amount))
     if not payment.disputes:
         return await _take(tx, booking, attempt, payment, receipt, is_new, request_id)
     booking, receipt = await dispute.note(
@@ -81,7 +80,7 @@ async def _take(
     if payment.status is ProviderPaymentStatus.CAPTURED:
         # Decided money that changes again is being refunded; it was verified before.
         if is_new and receipt.verdict is None:
-            booking = _note(tx, booking, EventType.PAYMENT_VERIFIED, receipt, request_id)
+            booking = note(tx, booking, EventType.PAYMENT_VERIFIED, receipt, request_id)
         return await _judge(tx, booking, receipt, request_id)
     if receipt.is_promise:
         if is_new:
@@ -169,10 +168,10 @@ async def settle_refund(
         )
     if status != "succeeded":
         return
-    subject = _subject(booking, receipt)
-    tx.ledger.post(ledger.refund_settled(subject, refund.id, refund.amount))
+    about = subject(booking, receipt)
+    tx.ledger.post(ledger.refund_settled(about, refund.id, refund.amount))
     tx.ledger.close(booking.id)
-    if not await _is_confirming_attempt(tx, booking, receipt):
+    if not await is_confirming_attempt(tx, booking, receipt):
         await tx.payments.raise_status(receipt.payment_id, "refunded")
     settled = (
         EventType.LATE_PAYMENT_REFUNDED
@@ -195,15 +194,8 @@ async def _note_unpaid(
         await authorise.voided(tx, booking, receipt, request_id)
     elif status is ProviderPaymentStatus.FAILED:
         if await tx.payments.raise_status(attempt.id, "failed"):
-            template = "payment_failed"
-            tx.outbox.queue(
-                booking_id=booking.id,
-                user_id=booking.user_id,
-                template=template,
-                revision=attempt.attempt,
-            )
-            queued = Event(EventType.NOTIFICATION_QUEUED, {"template": template})
-            _note(tx, booking, EventType.PAYMENT_FAILED, receipt, request_id, queued)
+            queued = tell(tx, booking, "payment_failed", revision=attempt.attempt)
+            note(tx, booking, EventType.PAYMENT_FAILED, receipt, request_id, queued)
     elif status is ProviderPaymentStatus.PROCESSING:
         await tx.payments.raise_status(attempt.id, "processing")
 
@@ -226,7 +218,7 @@ async def _judge(
         has_confirming=booking.provider_payment_id is not None
         or booking.confirming not in (None, receipt.id),
     )
-    decision = decide(booking.state, fact, seats_free=False, mode=receipt.mode)
+    decision = decide(booking.state, fact, mode=receipt.mode)
     if decision.back is MoneyBack.VOID:
         assert decision.verdict is not None, "a promise that is let go has its reason"
         await authorise.let_go(tx, booking, receipt, decision.verdict, request_id)
@@ -256,16 +248,11 @@ async def send_back(
     )
     if verdict is Verdict.MISMATCH:
         case.wrong_amount(tx, booking, receipt, refund)
-    subject = _subject(booking, receipt)
-    tx.ledger.post(ledger.refund_requested(subject, refund.id, refund.amount))
-    if not await _is_confirming_attempt(tx, booking, receipt):
+    about = subject(booking, receipt)
+    tx.ledger.post(ledger.refund_requested(about, refund.id, refund.amount))
+    if not await is_confirming_attempt(tx, booking, receipt):
         await tx.payments.raise_status(receipt.payment_id, "refund_pending")
-    tx.outbox.queue(
-        booking_id=booking.id,
-        user_id=booking.user_id,
-        template="refund",
-        revision=await tx.payments.count_refunds(booking.id),
-    )
+    revision = await tx.payments.count_refunds(booking.id)
     payload = {
         "refund_id": str(refund.id),
         "provider_payment_id": str(receipt.id),
@@ -277,7 +264,7 @@ async def send_back(
         booking,
         [
             Event(EventType.REFUND_REQUESTED, payload),
-            Event(EventType.NOTIFICATION_QUEUED, {"template": "refund"}),
+            tell(tx, booking, "refund", revision=revision),
         ],
         actor="system",
         request_id=request_id,
@@ -291,15 +278,14 @@ def confirm_by(
     tx.claims.sell(booking.id, count=booking.seat_count)
     if receipt is not None:
         tx.payments.decide(receipt.id, Verdict.CONFIRMS)
-        tx.ledger.post(ledger.confirmed(_subject(booking, receipt), receipt.paid))
+        tx.ledger.post(ledger.confirmed(subject(booking, receipt), receipt.paid))
     tx.ledger.close(booking.id)
-    tx.outbox.queue(booking_id=booking.id, user_id=booking.user_id, template="confirmation")
     paid_by = str(receipt.id) if receipt else None
     booking = tx.bookings.record(
         booking,
         [
             Event(EventType.BOOKING_CONFIRMED, {"provider_payment_id": paid_by}),
-            Event(EventType.NOTIFICATION_QUEUED, {"template": "confirmation"}),
+            tell(tx, booking, "confirmation"),
         ],
         actor="system",
         request_id=request_id,

@@ -11,7 +11,8 @@ from domain.payment import ProviderPayment, ProviderSession
 from services import case, payment, provider
 from services.gateway import PaymentGateway
 from services.payment import Recorded
-from services.ports import Attempt, UnitOfWork
+from services.payment_rows import Attempt
+from services.ports import UnitOfWork
 from services.preclaim import PreclaimsAway, SeatPreclaims
 from services.process import BookingProcess, ProcessAway
 from services.work import InboxRow, WorkQueue

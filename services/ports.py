@@ -12,15 +12,14 @@ from uuid import UUID
 from domain.booking import Booking, SeatPrice
 from domain.case import Case, CaseKind
 from domain.events import Event
-from domain.ledger import Balance, Posting
+from domain.ledger import Posting
 from domain.money import Money
 from domain.payment import ProviderPayment, Verdict
 from domain.refund import RefundPart, Standing
 from domain.steps import BookingInput
 from services.dispute_port import Disputes
 from services.offer import Offers
-from services.payment_rows import Attempt as Attempt  # noqa: PLC0414
-from services.payment_rows import Receipt as Receipt  # noqa: PLC0414
+from services.payment_rows import Attempt, Receipt
 from services.preclaim import ActiveClaim
 from services.show_ports import Shows
 
@@ -234,10 +233,6 @@ class Ledger(Protocol):
 
     def close(self, booking_id: UUID) -> None:
         """At a workflow's end, under the booking's lock: a case, unless all decided money balances."""
-        ...
-
-    async def balances(self, booking_id: UUID) -> list[Balance]:
-        """What the booking's rows come to, by currency, and its refunds under way."""
         ...
 
 

@@ -11,7 +11,8 @@ from domain.refund import RETRY
 from services import capture, payment
 from services.gateway import PaymentGateway
 from services.payment import Recorded
-from services.ports import Attempt, Refund, UnitOfWork
+from services.payment_rows import Attempt
+from services.ports import Refund, UnitOfWork
 from services.refund_retry import try_again
 
 Gateways = Mapping[str, PaymentGateway]

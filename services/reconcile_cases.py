@@ -8,6 +8,7 @@ from domain.case import CaseKind
 from domain.money import Money, format_money
 from domain.payment import ProviderPayment, ProviderRefund
 from domain.reconcile import Booked, BookedRefund, Difference
+from services.case import unknown_payment_key
 from services.ports import Transaction
 
 WORDS = {
@@ -23,11 +24,11 @@ WORDS = {
 
 async def unknown_payment(tx: Transaction, provider: str, payment: ProviderPayment) -> None:
     """The same case as an unknown webhook's, where both name the session."""
-    known_by = (payment.session_id or payment.reference)[:200]
+    known_by = payment.session_id or payment.reference
     booking_id = await _booking_of(tx, payment.booking_reference)
     tx.cases.open(
         CaseKind.UNKNOWN_PAYMENT,
-        dedupe=f"unknown_payment:{provider}:{known_by}",
+        dedupe=unknown_payment_key(provider, known_by, is_taken=payment.captured > 0),
         summary=f"{provider} lists payment {payment.reference[:200]} of"
         f" {format_money(Money(payment.captured, payment.amount.currency))}, {payment.status},"
         " which belongs to no pay page of ours.",

@@ -26,6 +26,7 @@ from domain.refund import (
     state_of,
 )
 from services import case
+from services.notification import tell
 from services.ports import Transaction
 
 SYSTEM = "system"
@@ -197,13 +198,7 @@ async def record_end(
 
 async def _tell(tx: Transaction, booking: Booking, part: RefundPart, template: str) -> Event:
     """Queue a message about one refund; a revision is its place among the booking's refunds."""
-    tx.outbox.queue(
-        booking_id=booking.id,
-        user_id=booking.user_id,
-        template=template,
-        revision=await tx.refunds.place(part.id),
-    )
-    return Event(EventType.NOTIFICATION_QUEUED, {"template": template})
+    return tell(tx, booking, template, revision=await tx.refunds.place(part.id))
 
 
 async def _told_failed(

@@ -18,6 +18,7 @@ from domain.money import Money
 from domain.show_cancel import BALANCE, REASON, PauseStep, Plan, Probe
 from services import refund, refund_sending
 from services.gateway import PaymentGateway
+from services.notification import tell
 from services.ports import Transaction, UnitOfWork
 from services.process import ProcessAway, ProcessUnknown
 from services.refund import SYSTEM, RefundWish
@@ -224,14 +225,10 @@ async def _tell(
     """Once for each booking, whatever becomes of it afterwards."""
     if await tx.shows.was_told(booking.id):
         return
-    tx.outbox.queue(booking_id=booking.id, user_id=booking.user_id, template=REASON)
     told = {"what": what, "amount": amount, "currency": booking.total.currency}
     tx.bookings.record(
         booking,
-        [
-            Event(EventType.BOOKING_CALLED_OFF, told),
-            Event(EventType.NOTIFICATION_QUEUED, {"template": REASON}),
-        ],
+        [Event(EventType.BOOKING_CALLED_OFF, told), tell(tx, booking, REASON)],
         actor=SYSTEM,
         request_id=request_id,
     )

@@ -8,7 +8,7 @@ from typing import Protocol
 from uuid import UUID
 
 from domain.steps import BookingInput
-from services.ports import Attempt
+from services.payment_rows import Attempt
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError, FailureError
@@ -36,6 +34,7 @@ from domain.steps import (
     StepOutcome,
 )
 from workflows import policies
+from workflows.steps import durably, locally, surely
 from workflows.undo import UndoStack, to_the_end
 
 STORIES = {
@@ -81,7 +80,7 @@ class BookingWorkflow(BookingContract):
         if self._marks_left:
             # Redis was away: until it hears, it would turn buyers away from seats that are free.
             step = SessionStep(input.booking_id, input.request_id)
-            await to_the_end(self._durably(BookingActivities.release_marks, step))
+            await to_the_end(durably(BookingActivities.release_marks, step))
         workflow.upsert_search_attributes([BOOKING_STATUS.value_set(self._state.value)])
         await workflow.wait_condition(workflow.all_handlers_finished)
         return BookingResult(self._state, self._hold.code if self._hold else None)
@@ -93,9 +92,9 @@ class BookingWorkflow(BookingContract):
             actor="system",
             request_id=self._input.request_id,
         )
-        self._undo.register(lambda: self._durably(BookingActivities.close_hold, step))
+        self._undo.register(lambda: durably(BookingActivities.close_hold, step))
         try:
-            hold = await to_the_end(self._locally(BookingActivities.hold_seats, self._input))
+            hold = await to_the_end(locally(BookingActivities.hold_seats, self._input))
         except FailureError:
             await to_the_end(self._undo.run())
             hold = HoldOutcome(
@@ -144,7 +143,7 @@ class BookingWorkflow(BookingContract):
             self._input.booking_id, settled.provider_payment_id, settled.request_id
         )
         async with self._turn:
-            self._apply(await self._step(BookingActivities.confirm_booking, request))
+            self._apply(await surely(BookingActivities.confirm_booking, request))
 
     async def _capture(self, payment_id: str) -> None:
         """Take the money, then confirm; refused or lost, it is let go and the booking expires."""
@@ -167,14 +166,14 @@ class BookingWorkflow(BookingContract):
 
     async def _abandon(self, step: CaptureStep) -> None:
         async with self._turn:
-            self._apply(await self._durably(CaptureActivities.abandon_capture, step))
+            self._apply(await durably(CaptureActivities.abandon_capture, step))
 
     async def _close(self, why: CloseReason, actor: str, reason: str = "") -> StepOutcome:
         step = CloseStep(
             self._input.booking_id, why, actor, reason, request_id=self._input.request_id
         )
         async with self._turn:
-            outcome: StepOutcome = await self._step(BookingActivities.close_hold, step)
+            outcome: StepOutcome = await surely(BookingActivities.close_hold, step)
             self._apply(outcome)
         return outcome
 
@@ -196,7 +195,7 @@ class BookingWorkflow(BookingContract):
             self._input.request_id,
         )
         async with self._turn:
-            self._apply(await self._step(BookingActivities.finish_close, step))
+            self._apply(await surely(BookingActivities.finish_close, step))
         if self._state.is_closing:
             await self._wait(min(self._input.payment_retry_seconds, self._seconds_left))
 
@@ -210,19 +209,6 @@ class BookingWorkflow(BookingContract):
         self._state = state
         story = CONFIRMING if self._capturing else STORIES.get(state, f"The booking is {state}.")
         workflow.set_current_details(story)
-
-    async def _locally(self, step: Callable[..., Awaitable[Any]], message: object) -> Any:
-        return await workflow.execute_local_activity_method(step, message, **policies.LOCAL_STEP)
-
-    async def _durably(self, step: Callable[..., Awaitable[Any]], message: object) -> Any:
-        return await workflow.execute_activity_method(step, message, **policies.DURABLE_STEP)
-
-    async def _step(self, step: Callable[..., Awaitable[StepOutcome]], message: object) -> Any:
-        """Locally first, for it is cheap; then for as long as it takes."""
-        try:
-            return await self._locally(step, message)
-        except FailureError:
-            return await self._durably(step, message)
 
     @workflow.update(description="Answer when the seats are held, or say why they are not.")
     async def reserve(self) -> HoldOutcome:
@@ -241,7 +227,7 @@ class BookingWorkflow(BookingContract):
         await workflow.wait_condition(lambda: self._hold is not None)
         step = ExtendStep(self._input.booking_id, self._input.hold_seconds, request)
         async with self._turn:
-            outcome: StepOutcome = await self._step(BookingActivities.extend_hold, step)
+            outcome: StepOutcome = await surely(BookingActivities.extend_hold, step)
             self._apply(outcome)
         return outcome
 

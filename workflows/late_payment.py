@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError, FailureError
@@ -16,6 +14,7 @@ from domain.offer import LateState, OfferState
 from domain.steps import LateOutcome, LatePaymentInput, LatePaymentResult, OfferAnswer
 from workflows import policies
 from workflows.refund_retries import until_ended
+from workflows.steps import durably, surely
 from workflows.undo import UndoStack, to_the_end
 
 DECIDING = "Deciding what becomes of the money."
@@ -53,9 +52,9 @@ class LatePaymentWorkflow(LatePaymentContract):
 
     async def _decide(self) -> LateOutcome:
         workflow.set_current_details(DECIDING)
-        self._undo.register(lambda: self._durably(LateSteps.abandon_late, self._input))
+        self._undo.register(lambda: durably(LateSteps.abandon_late, self._input))
         try:
-            outcome = await to_the_end(self._step(LateSteps.settle_late, self._input))
+            outcome = await to_the_end(surely(LateSteps.settle_late, self._input))
         except FailureError:
             await to_the_end(self._undo.run())
             outcome = LateOutcome(LateState.GOES_BACK, had_offer=True)
@@ -102,13 +101,13 @@ class LatePaymentWorkflow(LatePaymentContract):
             if unless_changed is not None and self._outcome is not unless_changed:
                 assert self._outcome is not None, "it was there before it changed"
                 return self._outcome
-            return self._apply(await self._step(LateSteps.end_offer, wish))
+            return self._apply(await surely(LateSteps.end_offer, wish))
 
     async def _send_back(self, outcome: LateOutcome) -> LatePaymentResult:
         """Refund, and tell Redis meanwhile: neither waits for the other to be there."""
         marks = None
         if outcome.had_offer:
-            marks = asyncio.create_task(self._durably(LateSteps.release_offered, self._input))
+            marks = asyncio.create_task(durably(LateSteps.release_offered, self._input))
 
         async def send() -> LatePaymentResult:
             sent: LatePaymentResult = await workflow.execute_activity_method(
@@ -125,18 +124,6 @@ class LatePaymentWorkflow(LatePaymentContract):
         self._outcome = outcome
         workflow.set_current_details(STORIES[outcome.state])
         return outcome
-
-    async def _durably(self, step: Callable[..., Awaitable[Any]], message: object) -> Any:
-        return await workflow.execute_activity_method(step, message, **policies.DURABLE_STEP)
-
-    async def _step(self, step: Callable[..., Awaitable[LateOutcome]], message: object) -> Any:
-        """Locally first, for it is cheap; then for as long as it takes."""
-        try:
-            return await workflow.execute_local_activity_method(
-                step, message, **policies.LOCAL_STEP
-            )
-        except FailureError:
-            return await self._durably(step, message)
 
     @workflow.update(description="Accept or decline the offered seats: end, actor, for staff why.")
     async def answer_offer(self, wish: OfferAnswer) -> LateOutcome:

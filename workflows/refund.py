@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
@@ -14,6 +12,7 @@ from contracts.refund import INSUFFICIENT_BALANCE, RefundContract, RefundSteps
 from domain.steps import RefundInput, RefundResult
 from workflows import policies
 from workflows.refund_retries import until_ended
+from workflows.steps import durably
 from workflows.undo import UndoStack, to_the_end
 
 # A balance is topped up by people: a minute first, an hour between tries at most.
@@ -36,7 +35,7 @@ class RefundWorkflow(RefundContract):
     @workflow.run
     async def run(self, input: RefundInput) -> RefundResult:
         undo = UndoStack()
-        undo.register(lambda: _durably(RefundSteps.withdraw_refund, input))
+        undo.register(lambda: durably(RefundSteps.withdraw_refund, input))
         workflow.set_current_details("Asking the payment provider to send the money back.")
         try:
             await to_the_end(self._ask(input))
@@ -83,7 +82,7 @@ class RefundWorkflow(RefundContract):
 
     async def _finish(self, input: RefundInput) -> RefundResult:
         """Settle, and tell Redis meanwhile: neither waits for the other to be there."""
-        marks = asyncio.create_task(_durably(RefundSteps.release_refunded, input))
+        marks = asyncio.create_task(durably(RefundSteps.release_refunded, input))
 
         async def send_again() -> RefundResult:
             await self._ask(input)
@@ -103,7 +102,3 @@ class RefundWorkflow(RefundContract):
 def _is_short(error: ActivityError) -> bool:
     cause = error.cause
     return isinstance(cause, ApplicationError) and cause.type == INSUFFICIENT_BALANCE
-
-
-async def _durably(step: Callable[..., Awaitable[Any]], input: RefundInput) -> Any:
-    return await workflow.execute_activity_method(step, input, **policies.DURABLE_STEP)

@@ -29,7 +29,7 @@ from domain.seatmap import first_adjacent_block, largest_block
 from domain.steps import BookingInput, SeatChoice
 from infra.postgres.show import ShowForSale
 from readmodel import bookings as readmodel
-from services.ports import Attempt
+from services.payment_rows import Attempt
 
 router = APIRouter(prefix="/api/booking", tags=["bookings"])
 RESERVE = "POST /api/booking/reserve"

@@ -13,7 +13,7 @@ from domain.ledger import Account
 from domain.money import Money
 from domain.payment import DisputeStatus, ProviderDispute
 from infra.postgres.database import Session
-from services.ports import Receipt
+from services.payment_rows import Receipt
 
 # Under the booking's lock, so `before` is what was there. The amount is what was withdrawn when
 # it opened; a dispute that is over stays as it ended.

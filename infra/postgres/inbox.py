@@ -12,11 +12,6 @@ from infra.postgres.database import Database
 
 STORE = text("""
 INSERT INTO webhook_inbox (provider, event_id, event_type, body, request_id, status, reason)
-VALUES (:provider, :event_id, :event_type, :body, :request_id, :status, :reason)
-ON CONFLICT (provider, event_id) DO NOTHING
-""")
-STORE_SOME = text("""
-INSERT INTO webhook_inbox (provider, event_id, event_type, body, request_id, status, reason)
 SELECT * FROM unnest(
     CAST(:provider AS text[]), CAST(:event_id AS text[]), CAST(:event_type AS text[]),
     CAST(:body AS bytea[]), CAST(:request_id AS text[]), CAST(:status AS text[]),
@@ -70,49 +65,20 @@ class InboxWriter:
         async with self._turn:
             if self._filling is batch:
                 self._filling = None
-            await _store_some(self._database, batch.events)
+            await _store(self._database, batch.events)
 
 
-async def store(
-    database: Database,
-    *,
-    provider: str,
-    event_id: str,
-    event_type: str,
-    body: bytes,
-    request_id: str | None,
-    quarantine: str | None = None,
-) -> bool:
-    """Commit one event; False when it was there already. The fields are those of NewEvent."""
-    async with database.statements() as session:
-        stored = await session.change(
-            STORE,
-            provider=provider,
-            event_id=event_id,
-            event_type=event_type,
-            body=body,
-            request_id=request_id,
-            status=_status(quarantine),
-            reason=quarantine,
-        )
-    return stored == 1
-
-
-async def _store_some(database: Database, events: Sequence[NewEvent]) -> None:
+async def _store(database: Database, events: Sequence[NewEvent]) -> None:
     # In one order everywhere: two who store the same events must not wait for one another.
     ordered = sorted(events, key=lambda event: (event.provider, event.event_id))
     async with database.statements() as session:
         await session.change(
-            STORE_SOME,
+            STORE,
             provider=[event.provider for event in ordered],
             event_id=[event.event_id for event in ordered],
             event_type=[event.event_type for event in ordered],
             body=[event.body for event in ordered],
             request_id=[event.request_id for event in ordered],
-            status=[_status(event.quarantine) for event in ordered],
+            status=["quarantined" if event.quarantine else "pending" for event in ordered],
             reason=[event.quarantine for event in ordered],
         )
-
-
-def _status(quarantine: str | None) -> str:
-    return "pending" if quarantine is None else "quarantined"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from uuid import UUID
 
 from sqlalchemy import text
 
 from domain.case import CaseKind
-from domain.ledger import Account, Balance, Posting
+from domain.ledger import Posting
 from infra.postgres.database import Session
 
 POST = text("""
@@ -20,15 +19,8 @@ VALUES (:id, :kind, :booking_id, :show_id, :provider, :payment_id, :refund_id, :
         :currency)
 ON CONFLICT (posting_id, account) DO NOTHING
 """)
-# Refunds under way come as a row of their own, without an account.
-BALANCES = text("""
-SELECT currency, account, (sum(debit) - sum(credit))::bigint AS amount
-FROM ledger_entries WHERE booking_id = :booking_id GROUP BY currency, account
-UNION ALL
-SELECT currency, NULL, sum(amount)::bigint
-FROM refunds WHERE booking_id = :booking_id AND status = 'pending' GROUP BY currency
-""")
-# As domain.ledger.Balance.is_settled, asked and acted on in one statement that nobody waits for.
+# Whether all decided money balances (docs/ledger.md), and the case where it does not: one statement
+# that nobody waits for.
 CLOSE = text("""
 WITH stands AS (
     SELECT currency, account, (sum(debit) - sum(credit))::bigint AS amount
@@ -87,16 +79,3 @@ class PostgresLedger:
         self._session.later(
             CLOSE, booking_id=booking_id, kind=CaseKind.BOOKS_OPEN, summary=BOOKS_OPEN
         )
-
-    async def balances(self, booking_id: UUID) -> list[Balance]:
-        accounts: dict[str, dict[Account, int]] = defaultdict(dict)
-        still_open: dict[str, int] = {}
-        for row in await self._session.all(BALANCES, booking_id=booking_id):
-            if row.account is None:
-                still_open[row.currency] = row.amount
-            else:
-                accounts[row.currency][Account(row.account)] = row.amount
-        return [
-            Balance(currency, accounts.get(currency, {}), still_open.get(currency, 0))
-            for currency in sorted({*accounts, *still_open})
-        ]

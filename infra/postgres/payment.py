@@ -16,7 +16,8 @@ from domain.payment_policy import PaymentMode
 from domain.payment_status import PaymentStatus, rank
 from domain.polling import SCHEDULE
 from infra.postgres.database import Session
-from services.ports import Attempt, Receipt, Refund
+from services.payment_rows import Attempt, Receipt
+from services.ports import Refund
 
 
 def rank_of(column: str) -> str:

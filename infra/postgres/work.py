@@ -14,7 +14,7 @@ from domain.steps import BookingInput, SeatChoice
 from infra.postgres.database import Database
 from infra.postgres.idempotency import KEPT_SECONDS
 from infra.postgres.payment import as_attempt
-from services.ports import Attempt
+from services.payment_rows import Attempt
 from services.work import HoldLimits, InboxRow
 
 # now(), not clock_timestamp(): only a stable function can be looked up in an index.

@@ -139,7 +139,7 @@ def m1(world: World) -> Iterator[str]:
     ours = _ours(world)
     cases = {row["dedupe"] for row in world.rows(BEING_LOOKED_AT)}
     for paid in _ledger(world):
-        if f"unknown_payment:{PROVIDER}:{paid.session}" in cases and paid.id not in ours:
+        if f"unknown_payment:{PROVIDER}:{paid.session}:captured" in cases and paid.id not in ours:
             continue
         if paid.captured <= 0 or not paid.is_older(SETTLE, world.began):
             continue

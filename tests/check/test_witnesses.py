@@ -103,7 +103,7 @@ def test_open_case_explains_money_of_nobodys(
     assert checker.with_status("BREACH") == {"M1", "M4"}
     db.execute(
         "INSERT INTO cases (id, kind, dedupe, summary)"
-        " VALUES (gen_random_uuid(), 'unknown_payment', 'unknown_payment:sandbox:ses_nobody', 'x')"
+        " VALUES (gen_random_uuid(), 'unknown_payment', 'unknown_payment:sandbox:ses_nobody:captured', 'x')"
     )
     checker.run()
     assert checker.with_status("BREACH") == {"M4"}

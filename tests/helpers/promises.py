@@ -10,6 +10,7 @@ from domain.errors import Conflict, Unavailable
 from domain.payment import ProviderPayment
 from domain.steps import BookingInput
 from infra.gateways.sandbox import SandboxGateway
+from tests.helpers.books import balances
 from tests.helpers.saga import Saga
 from tests.sandbox.process import Sandbox
 from tests.workflows.test_booking_paths import pay, tell
@@ -75,8 +76,8 @@ async def let_go(saga: Saga, reference: str) -> str:
 async def is_settled(saga: Saga, input: BookingInput) -> bool:
     """Every unit of the booking is in the ledger and accounted for."""
     async with saga.begin.alone() as tx:
-        balances = await tx.ledger.balances(UUID(input.booking_id))
-    return bool(balances) and all(balance.is_settled for balance in balances)
+        found = await balances(tx, UUID(input.booking_id))
+    return bool(found) and all(balance.is_settled for balance in found)
 
 
 async def payments(saga: Saga, input: BookingInput) -> list[tuple[Any, ...]]:

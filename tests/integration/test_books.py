@@ -17,8 +17,8 @@ from domain.steps import BookingInput
 from infra.postgres.database import Database
 from readmodel import statement
 from readmodel.statement import FIGURES
-from services.ledger import is_settled
 from tests.factories import PRICE, create_hall
+from tests.helpers.books import is_settled
 from tests.helpers.till import Till
 
 DOCS = Path(__file__).parents[2] / "docs" / "ledger.md"

@@ -14,8 +14,8 @@ from domain.ledger import Subject
 from domain.money import Money
 from domain.steps import BookingInput
 from infra.postgres.database import Database
-from services.ledger import is_settled
 from tests.factories import PRICE, create_hall
+from tests.helpers.books import is_settled
 from tests.helpers.till import Till
 
 ONE, TWO = Money(PRICE, "EUR"), Money(2 * PRICE, "EUR")

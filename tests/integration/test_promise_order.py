@@ -19,6 +19,7 @@ from infra.postgres.database import Database
 from services import authorise, checkout, payment
 from services.payment import Recorded
 from tests.factories import PRICE, create_hall
+from tests.helpers.books import balances
 from tests.helpers.till import Till
 
 TOTAL = 2 * PRICE
@@ -35,7 +36,7 @@ async def learn(till: Till, input: BookingInput, reference: str, status: Told) -
 
 async def books(till: Till, input: BookingInput) -> dict[Account, int]:
     async with till.begin.alone() as tx:
-        [balance] = await tx.ledger.balances(UUID(input.booking_id))
+        [balance] = await balances(tx, UUID(input.booking_id))
     return {account: amount for account, amount in balance.accounts.items() if amount}
 
 

@@ -37,7 +37,7 @@ from domain.steps import (
     SessionStep,
     StepOutcome,
 )
-from infra.postgres import inbox
+from infra.postgres.inbox import InboxWriter, NewEvent
 from loops.inbox import InboxLoop
 from seathold.standins.sandbox import payments, refunds, sessions
 from seathold.standins.sandbox.shapes import NewRefund, ScriptedDispute, ScriptedPay
@@ -175,13 +175,14 @@ class Street:
         for one, kind in deliveries:
             self.delivered += 1
             body = {"type": kind, "timestamp": "t", "data": {"session_id": self.sessions[one]}}
-            await inbox.store(
-                self.saga.database,
-                provider="sandbox",
-                event_id=f"evt_{self.bookings[one].booking_id}_{self.delivered}",
-                event_type=kind,
-                body=orjson.dumps(body),
-                request_id=None,
+            await InboxWriter(self.saga.database).store(
+                NewEvent(
+                    "sandbox",
+                    f"evt_{self.bookings[one].booking_id}_{self.delivered}",
+                    kind,
+                    orjson.dumps(body),
+                    None,
+                )
             )
         loop = InboxLoop(self.saga.work, self.saga.news)
         while await loop.one_pass():

@@ -11,8 +11,8 @@ import pytest
 
 from domain.limits import REFUND_RETRIES
 from domain.steps import BookingInput, LatePaymentInput
-from infra.postgres import inbox
 from infra.postgres.database import Database
+from infra.postgres.inbox import InboxWriter, NewEvent
 from loops.inbox import InboxLoop
 from services import late_payment, payment
 from services import provider as providers
@@ -155,13 +155,14 @@ async def test_webhooks_of_no_booking(saga: Saga, database: Database) -> None:
     events = [(f"evt_{uuid4().hex}", data), (f"evt_{uuid4().hex}", data), (without, {})]
     loop = InboxLoop(saga.work, saga.news)
     for event_id, told in events:
-        await inbox.store(
-            database,
-            provider="sandbox",
-            event_id=event_id,
-            event_type="payment.captured",
-            body=json.dumps({"type": "payment.captured", "data": told}).encode(),
-            request_id=None,
+        await InboxWriter(database).store(
+            NewEvent(
+                "sandbox",
+                event_id,
+                "payment.captured",
+                json.dumps({"type": "payment.captured", "data": told}).encode(),
+                None,
+            )
         )
         while await loop.one_pass():
             pass

@@ -21,8 +21,8 @@ from infra.gateways.sandbox import SandboxGateway
 from infra.postgres.database import Database
 from infra.redis.seat_claims import RedisSeatPreclaims
 from services.desk import Caller
-from services.ledger import is_settled
 from tests.factories import Hall, create_hall
+from tests.helpers.books import is_settled
 from tests.helpers.eventually import eventually
 from tests.helpers.saga import Saga
 from tests.sandbox.process import NO_FAULTS, Sandbox

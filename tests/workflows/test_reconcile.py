@@ -14,6 +14,7 @@ from domain import ledger
 from domain.errors import Unavailable
 from domain.money import Money
 from domain.steps import BookingInput
+from infra.postgres.database import Database
 from services.reconcile_books import Checkpoint, Tally
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
@@ -24,6 +25,7 @@ from tests.workflows.test_case_openings import cases_of
 from tests.workflows.test_refund_faults import faulty
 from tests.workflows.test_refund_retries import settled
 from tests.workflows.test_refunds import ask, result, sold
+from tests.workflows.test_unknown_money import told as told_of
 
 __all__ = ["faulty"]
 
@@ -114,16 +116,18 @@ async def test_a_dry_run_tells_and_changes_nothing(
 
 
 async def test_a_payment_that_belongs_to_no_booking_is_one_case(
-    saga: Saga, provider: Sandbox
+    saga: Saga, database: Database, provider: Sandbox
 ) -> None:
+    """Whether its webhook is heard of, or the provider's list, or both."""
     since = now()
     session = provider.session(reference=f"nobody-{uuid4()}")
     reference = provider.pay(session, webhooks={"deliver": False})
     for _ in range(2):
         tally = await reconcile(saga, since)
         assert of(tally, reference) == [f"left: payment {reference} belongs to no booking"]
+    await told_of(saga, database, session["id"])
     found = await saga.rows(
-        "SELECT kind, summary FROM cases WHERE dedupe = :it",
+        "SELECT kind, summary FROM cases WHERE starts_with(dedupe, :it)",
         it=f"unknown_payment:sandbox:{session['id']}",
     )
     assert [kind for kind, _ in found] == ["unknown_payment"]

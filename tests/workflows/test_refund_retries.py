@@ -11,8 +11,8 @@ import pytest
 from contracts.late_payment import late_payment_workflow_id
 from domain.limits import REFUND_RETRIES
 from domain.steps import BookingInput
-from services.ledger import is_settled
 from tests.factories import Hall
+from tests.helpers.books import is_settled
 from tests.helpers.eventually import eventually
 from tests.helpers.saga import Fault, Saga
 from tests.sandbox.process import Sandbox

@@ -6,8 +6,8 @@ import json
 from typing import Any
 from uuid import UUID, uuid4
 
-from infra.postgres import inbox
 from infra.postgres.database import Database
+from infra.postgres.inbox import InboxWriter, NewEvent
 from loops.inbox import InboxLoop
 from tests.factories import Hall
 from tests.helpers.saga import Saga
@@ -20,13 +20,14 @@ KIND = "payment.captured"
 async def told(saga: Saga, database: Database, session_id: str, kind: str = KIND) -> str:
     """A signed webhook about the session, worked on once; the event's id."""
     event_id = f"evt_{uuid4().hex}"
-    await inbox.store(
-        database,
-        provider="sandbox",
-        event_id=event_id,
-        event_type=kind,
-        body=json.dumps({"type": kind, "data": {"session_id": session_id}}).encode(),
-        request_id=None,
+    await InboxWriter(database).store(
+        NewEvent(
+            "sandbox",
+            event_id,
+            kind,
+            json.dumps({"type": kind, "data": {"session_id": session_id}}).encode(),
+            None,
+        )
     )
     await InboxLoop(saga.work, saga.news).one_pass()
     return event_id

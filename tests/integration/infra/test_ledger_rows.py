@@ -16,6 +16,7 @@ from domain.money import Money
 from infra.postgres.database import Database
 from infra.postgres.uow import PostgresUnitOfWork
 from infra.settings import Settings
+from tests.helpers.books import balances, balances_of
 
 PRICE = Money(2400, "EUR")
 ROWS = (
@@ -73,15 +74,15 @@ async def test_every_fact_can_be_posted_and_none_twice(
     await post(begin, *facts)
     await post(begin, *facts, *facts)
     async with begin.alone() as tx:
-        found = await tx.ledger.balances(paid.booking_id)
-    assert found == ledger.balances(facts)
+        found = await balances(tx, paid.booking_id)
+    assert found == balances_of(facts)
 
 
 async def test_each_currency_has_its_balance(begin: PostgresUnitOfWork, paid: Subject) -> None:
     other = Subject(paid.booking_id, paid.show_id, "sandbox", uuid4())
     await post(begin, ledger.captured(paid, PRICE), ledger.captured(other, Money(5, "JPY")))
     async with begin.alone() as tx:
-        found = await tx.ledger.balances(paid.booking_id)
+        found = await balances(tx, paid.booking_id)
     assert [(one.currency, one.accounts[Account.PROVIDER]) for one in found] == [
         ("EUR", 2400),
         ("JPY", 5),
@@ -94,7 +95,7 @@ async def test_a_posting_that_is_undone_leaves_nothing(
     async def post_and_fail() -> None:
         async with begin() as tx:
             tx.ledger.post(ledger.captured(paid, PRICE))
-            assert len(await tx.ledger.balances(paid.booking_id)) == 1
+            assert len(await balances(tx, paid.booking_id)) == 1
             raise LookupError
 
     with pytest.raises(LookupError):

@@ -19,7 +19,7 @@ from infra.postgres.payment import rank_of
 from infra.postgres.tables.payment import payments, provider_payments
 from infra.postgres.uow import PostgresUnitOfWork
 from services import booking, checkout
-from services.ports import Attempt, Receipt
+from services.payment_rows import Attempt, Receipt
 from tests.factories import create_hall
 
 RANKS = text(

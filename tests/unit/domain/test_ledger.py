@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from domain import ledger
 from domain.ids import SEATHOLD
-from domain.ledger import Account, Balance, Posting, Subject
+from domain.ledger import Account, Posting, Subject
 from domain.money import Money
+from tests.helpers.books import Balance, balances_of
 
 PRICE = Money(2400, "EUR")
 
@@ -55,7 +56,7 @@ postings = st.builds(
 
 @given(st.lists(postings))
 def test_debits_equal_credits_in_every_currency(facts: list[Posting]) -> None:
-    for balance in ledger.balances(facts):
+    for balance in balances_of(facts):
         assert sum(balance.accounts.values()) == 0
 
 
@@ -63,7 +64,7 @@ def test_debits_equal_credits_in_every_currency(facts: list[Posting]) -> None:
 def test_order_and_repetition_change_nothing(facts: list[Posting], chance: random.Random) -> None:
     again = [*facts, *facts]
     chance.shuffle(again)
-    assert ledger.balances(again) == ledger.balances(facts)
+    assert balances_of(again) == balances_of(facts)
 
 
 @given(amounts, st.lists(st.integers(1, 10**9), max_size=4))
@@ -80,7 +81,7 @@ def test_what_was_captured_is_somewhere(amount: Money, parts: list[int]) -> None
             if number % 2:
                 facts.append(ledger.refund_settled(PAID, id_, back))
                 refunded += back.amount
-    [balance] = ledger.balances(facts)
+    [balance] = balances_of(facts)
     owed = -balance.accounts[Account.REFUNDS_DUE]
     assert balance.accounts[Account.REVENUE] == -left
     assert balance.accounts[Account.PROVIDER] == amount.amount - refunded
@@ -110,7 +111,7 @@ UNSETTLED = {
 
 
 def story(names: list[str]) -> Balance:
-    [balance] = ledger.balances(FACTS[name](PAID, PRICE) for name in names)
+    [balance] = balances_of(FACTS[name](PAID, PRICE) for name in names)
     return balance
 
 
@@ -127,9 +128,9 @@ def test_not_settled(names: list[str]) -> None:
 def test_an_open_refund_settles_what_is_due_and_only_that() -> None:
     due = [ledger.captured(PAID, PRICE), ledger.refund_requested(PAID, REFUND, PRICE)]
     for sent, right in ((2400, True), (2399, False), (0, False)):
-        [balance] = ledger.balances(due, {"EUR": sent})
+        [balance] = balances_of(due, {"EUR": sent})
         assert balance.is_settled is right
-    other = ledger.balances(due, {"USD": 2400})
+    other = balances_of(due, {"USD": 2400})
     assert [one.is_settled for one in other] == [False, False]
 
 
@@ -144,7 +145,7 @@ def test_ids_tell_facts_apart() -> None:
 def test_each_growth_of_a_capture_is_a_fact_of_its_own() -> None:
     half = Money(1200, "EUR")
     parts = [ledger.captured(PAID, half), ledger.captured(PAID, half, total=2400)]
-    [balance] = ledger.balances(parts)
+    [balance] = balances_of(parts)
     assert balance.accounts[Account.PROVIDER] == 2400
     assert ledger.captured(PAID, PRICE) == ledger.captured(PAID, PRICE, total=2400)
 
