@@ -22,7 +22,8 @@ SELECT shows.status = 'on_sale' AS on_sale,
     (
         SELECT coalesce(sum(seat_count), 0) FROM bookings
         WHERE user_id = :user_id AND show_id = :show_id AND id <> :booking_id
-          AND state IN ('held', 'expiring', 'cancelling', 'confirmed', 'refund_pending')
+          AND state IN ('held', 'expiring', 'cancelling', 'confirmed', 'refund_pending',
+                        'disputed')
           AND NOT (state = 'held' AND lapses AND hold_expires_at <= clock_timestamp())
     ) AS seats_of_user,
     EXISTS (
