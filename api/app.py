@@ -8,9 +8,11 @@ from typing import Any
 
 import structlog
 from fastapi import FastAPI
+from redis.asyncio import Redis
 
 from api import errors, openapi
 from api.commands import auth, bookings, cases, offers, shows, webhooks
+from api.commands import me as me_commands
 from api.commands import refunds as refund_commands
 from api.deps.state import AppState
 from api.middleware.body import BodyRules
@@ -21,12 +23,16 @@ from api.queries import cases as case_queries
 from api.queries import catalogue, health, me, not_yet
 from api.queries import refunds as refund_queries
 from api.queries import shows as show_queries
+from infra.ended_sessions import EndedSessions
 from infra.gateways.assembly import open_gateways, webhook_verifiers
+from infra.keys import KeyRing
+from infra.opaque_tokens import OpaqueTokens
 from infra.passwords import Argon2Passwords
 from infra.postgres.database import Database
 from infra.postgres.guards import require_guards
 from infra.postgres.idempotency import PostgresIdempotency
 from infra.postgres.inbox import InboxWriter
+from infra.postgres.session import PostgresSessions
 from infra.postgres.show import ShowCache
 from infra.postgres.uow import PostgresUnitOfWork
 from infra.postgres.users import PostgresAccounts
@@ -42,6 +48,7 @@ from services.offer_desk import OfferDesk
 from services.payment_news import PaymentNews
 from services.refund_desk import RefundDesk
 from services.reserve import Reserver
+from services.session import Sessions
 from services.show_cancel import ShowDesk
 from services.user import Accounts
 
@@ -53,6 +60,7 @@ ROUTERS = (
     catalogue.router,
     auth.router,
     me.router,
+    me_commands.router,
     refund_commands.router,
     offers.router,
     refund_queries.router,
@@ -110,6 +118,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
         gateways = await stack.enter_async_context(open_gateways(settings))
         passwords = Argon2Passwords()
         stack.callback(passwords.close)
+        ended_sessions = await stack.enter_async_context(open_ended_sessions(settings, redis))
         temporal = await connect(lazy=True)
 
         begin = PostgresUnitOfWork(database)
@@ -117,9 +126,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
         preclaims = RedisSeatPreclaims(redis)
         limits = settings.hold_limits
         work = PostgresWorkQueue(database, limits)
-        signer = TokenSigner(
-            settings.jwt_seed.get_secret_value(), access_seconds=settings.access_token_seconds
-        )
+        signer, sessions = make_sessions(settings, database, ended_sessions)
         yield AppState(
             settings=settings,
             database=database,
@@ -130,11 +137,16 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
             webhooks=webhook_verifiers(settings),
             inbox=InboxWriter(database),
             signer=signer,
+            ended_sessions=ended_sessions,
+            sessions=sessions,
             accounts=Accounts(
-                PostgresAccounts(database),
+                PostgresAccounts(
+                    database,
+                    idle_seconds=settings.session_idle_seconds,
+                    seconds=settings.session_seconds,
+                ),
                 passwords,
-                signer,
-                refresh_seconds=settings.refresh_token_seconds,
+                sessions,
             ),
             idempotency=PostgresIdempotency(database),
             shows=ShowCache(database),
@@ -156,3 +168,35 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
             ),
             offers=OfferDesk(begin, process),
         )
+
+
+@asynccontextmanager
+async def open_ended_sessions(settings: Settings, redis: Redis) -> AsyncIterator[EndedSessions]:
+    """On a connection of its own: requests that wait for the pool must not make it wait too."""
+    alone = settings.model_copy(update={"db_pool_size": 1})
+    database = Database(alone, application_name="seathold-api-sessions")
+    ended = EndedSessions(database, redis, access_seconds=settings.access_token_seconds)
+    try:
+        async with ended.kept_fresh():
+            yield ended
+    finally:
+        await database.close()
+
+
+def make_sessions(
+    settings: Settings, database: Database, ended: EndedSessions
+) -> tuple[TokenSigner, Sessions]:
+    seed, also = settings.jwt_seed.get_secret_value(), settings.accepted_seeds
+    signer = TokenSigner(seed, also=also, access_seconds=settings.access_token_seconds)
+    sessions = Sessions(
+        PostgresSessions(
+            database,
+            idle_seconds=settings.session_idle_seconds,
+            seconds=settings.session_seconds,
+        ),
+        OpaqueTokens(KeyRing(seed, also)),
+        signer,
+        ended.announce,
+        access_seconds=settings.access_token_seconds,
+    )
+    return signer, sessions

@@ -34,7 +34,7 @@ IDEMPOTENCY_KEY = {
     "example": "c0ffee00-7a55-4f5c-9a0e-1f1f6a3f2a10",
 }
 # Answers with credentials are never stored, and providers have ids of their own.
-WITHOUT_KEY = ("/api/auth/", "/api/webhooks/")
+WITHOUT_KEY = ("/api/auth/", "/api/me/", "/api/webhooks/")
 
 
 def document(app: FastAPI) -> dict[str, Any]:

@@ -177,7 +177,7 @@ async def _refused(info: Json, crowd: Crowd, least: Json, signer: TokenSigner) -
     for turn in range(REFUSED_ROUNDS * len(runs)):
         kind = list(runs)[turn % len(runs)]
         buyers = REFUSED if kind == "new_buyers" else AGAIN
-        tokens = [signer.issue(uuid.uuid4(), Role.USER) for _ in range(buyers)]
+        tokens = [signer.issue(uuid.uuid4(), Role.USER, uuid.uuid4()) for _ in range(buyers)]
         for name, (port, path, pids) in sides.items():
             requests = [post(path, f"Bearer {token}", body) for token in tokens]
             run = await _hammered(port, requests * (REFUSED // buyers), pids)

@@ -8,14 +8,29 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+# The floor of ASVS 5 (6.2.1); what is short and common is refused by a list.
 PASSWORD_MIN = 8
 PASSWORD_MAX = 128
 NAME_MAX = 100
+# A mailed token is a password for as long as it lives.
+VERIFY_TOKEN_SECONDS = 24 * 3600
+RESET_TOKEN_SECONDS = 30 * 60
 
 
 class Role(StrEnum):
     USER = "user"
     ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What a person wants to be told by which way.
+
+    What concerns their money or their seats is mailed whatever they chose.
+    """
+
+    email: bool = True
+    sms: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +43,10 @@ class User:
     phone: str | None
     role: Role
     created_at: datetime
+    email_verified: bool = False
+    locale: str = "en"
+    notifications: Choices = Choices()
+    second_factor: bool = False
 
 
 def email_key(email: str) -> str:

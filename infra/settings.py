@@ -55,7 +55,8 @@ class Settings(BaseSettings):
     max_seats_per_user_show: int = Field(20, ge=1)
     max_live_holds_per_user: int = Field(3, ge=1)
     access_token_seconds: int = Field(600, ge=1, le=600)
-    refresh_token_seconds: int = Field(30 * 24 * 3600, ge=60)
+    session_seconds: int = Field(30 * 24 * 3600, ge=60)
+    session_idle_seconds: int = Field(14 * 24 * 3600, ge=60)
     orphan_rule: Literal["off", "lenient", "strict"] = "off"
 
     api_host: str = "127.0.0.1"
@@ -73,6 +74,8 @@ class Settings(BaseSettings):
     stripe_webhook_secret: OptionalSecret = None
     stripe_webhook_secret_previous: OptionalSecret = None
     jwt_seed: SecretStr = SecretStr(DEV_JWT_SEED)
+    # Comma-separated: yesterday's seeds, or tomorrow's, whose signatures are accepted too.
+    jwt_verify_seeds: SecretStr = SecretStr("")
 
     smtp_host: str = "127.0.0.1"
     smtp_port: int = 8026
@@ -103,6 +106,12 @@ class Settings(BaseSettings):
     def require_sound_brackets(cls, text: str) -> str:
         parse_brackets(text)
         return text
+
+    @property
+    def accepted_seeds(self) -> tuple[str, ...]:
+        """The seeds besides ``jwt_seed`` whose tokens are taken."""
+        told = self.jwt_verify_seeds.get_secret_value().split(",")
+        return tuple(seed.strip() for seed in told if seed.strip())
 
     @property
     def brackets(self) -> tuple[Bracket, ...]:

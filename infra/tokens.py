@@ -1,4 +1,4 @@
-"""Access tokens and tickets, signed with Ed25519 keys that are derived from one seed."""
+"""Access tokens and tickets, signed with Ed25519 keys of the key ring."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ import hashlib
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import jwt
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from domain.errors import Invalid, Unauthenticated
 from domain.user import Role
+from infra.keys import KeyRing
 
 ALGORITHM = "EdDSA"
 TYPE = "at+jwt"
@@ -30,17 +29,22 @@ AUDIENCE = "seathold-api"
 CLOCK_SKEW_SECONDS = 30
 MAX_TOKEN_CHARACTERS = 2048
 MAX_REMEMBERED = 10_000
-REQUIRED = ("exp", "iat", "sub", "iss", "aud")
+REQUIRED = ("exp", "iat", "sub", "iss", "aud", "sid")
 
 TICKET = re.compile(r"SH1\.([A-Za-z0-9_-]{1,2000})\.([A-Za-z0-9_-]{86})")
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who a request speaks for."""
+    """Who a request speaks for, and in which session.
+
+    ``second_factor``: the session was opened, or has since been strengthened, with a code.
+    """
 
     user_id: UUID
     role: str
+    session_id: UUID
+    second_factor: bool = False
 
     @property
     def is_staff(self) -> bool:
@@ -48,38 +52,59 @@ class Principal:
 
 
 class TokenSigner:
-    """Issues and verifies; the same seed gives the same keys in every process.
+    """Issues and verifies; the same seeds give the same keys in every process.
+
+    The key of ``seed`` signs; tokens of those in ``also`` are accepted, each under its key id.
 
     A verified token is remembered until it ends: a signature that held once holds for good, and
     checking it again costs 150 us. The end is compared with the clock at every use, so nothing
-    is accepted that a fresh check would refuse.
+    is accepted that a fresh check would refuse. Whether its session has been ended is another
+    question: see ``infra/ended_sessions.py``.
     """
 
     def __init__(
-        self, seed: str, *, access_seconds: int, clock: Callable[[], float] = time.time
+        self,
+        seed: str,
+        *,
+        also: Sequence[str] = (),
+        access_seconds: int,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._key = _derive(seed, "seathold access token 1")
-        self._public = self._key.public_key()
-        self._ticket_key = _derive(seed, "seathold ticket 1")
-        raw = self._public.public_bytes(Encoding.Raw, PublicFormat.Raw)
-        self.kid = hashlib.sha256(raw).hexdigest()[:16]
+        ring = KeyRing(seed, also)
+        self._keys = ring.signing_keys("seathold access token 1")
+        self._key = self._keys[0]
+        self._ticket_keys = ring.signing_keys("seathold ticket 1")
+        self.kid = _key_id(self._key)
         self._access_seconds = access_seconds
         self._clock = clock
         self._remembered: OrderedDict[str, tuple[float, Principal]] = OrderedDict()
-        # The only header we ever write, so the only one we take: no algorithm, key or type of a
+        # The only headers we ever write, so the only ones we take: no algorithm, key or type of a
         # stranger's choice is even parsed.
-        self._head = self.issue(UUID(int=0), Role.USER).partition(".")[0] + "."
+        self._heads: dict[str, Ed25519PublicKey] = {
+            _head(key): key.public_key() for key in self._keys
+        }
 
-    def issue(self, user_id: UUID, role: str) -> str:
-        """An access token that lasts ``access_seconds``."""
+    def issue(
+        self,
+        user_id: UUID,
+        role: str,
+        session_id: UUID,
+        *,
+        second_factor: bool = False,
+        at_most_seconds: int | None = None,
+    ) -> str:
+        """An access token that lasts ``access_seconds``, and no longer than its session may."""
         now = int(self._clock())
+        lasts = self._access_seconds
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": str(user_id),
+            "sid": str(session_id),
             "role": role,
+            "amr": ["pwd", "otp"] if second_factor else ["pwd"],
             "iat": now,
-            "exp": now + self._access_seconds,
+            "exp": now + (lasts if at_most_seconds is None else min(lasts, at_most_seconds)),
             "jti": uuid4().hex,
         }
         return jwt.encode(claims, self._key, ALGORITHM, headers={"kid": self.kid, "typ": TYPE})
@@ -99,12 +124,13 @@ class TokenSigner:
         return principal
 
     def _check(self, token: str) -> tuple[float, Principal]:
-        if not token.startswith(self._head) or len(token) > MAX_TOKEN_CHARACTERS:
+        key = self._heads.get(token.partition(".")[0])
+        if key is None or len(token) > MAX_TOKEN_CHARACTERS:
             raise _refused()
         try:
             claims = jwt.decode(
                 token,
-                self._public,
+                key,
                 algorithms=[ALGORITHM],
                 audience=AUDIENCE,
                 issuer=ISSUER,
@@ -117,7 +143,12 @@ class TokenSigner:
                 },
             )
             ends, since = float(claims["exp"]), float(claims.get("nbf", claims["iat"]))
-            principal = Principal(UUID(claims["sub"]), Role(claims["role"]).value)
+            principal = Principal(
+                UUID(claims["sub"]),
+                Role(claims["role"]).value,
+                UUID(claims["sid"]),
+                "otp" in claims.get("amr", ()),
+            )
         except (jwt.PyJWTError, ValueError, TypeError, KeyError) as error:
             raise _refused() from error
         now = self._clock()
@@ -128,7 +159,7 @@ class TokenSigner:
     def sign_ticket(self, payload: str) -> str:
         """``SH1.<payload>.<signature>``, both base64url without padding; made for a QR code."""
         body = f"SH1.{_encode(payload.encode())}"
-        return f"{body}.{_encode(self._ticket_key.sign(body.encode()))}"
+        return f"{body}.{_encode(self._ticket_keys[0].sign(body.encode()))}"
 
     def verify_ticket(self, ticket: str) -> str:
         """The payload that ``sign_ticket`` was given.
@@ -142,18 +173,31 @@ class TokenSigner:
         body = ticket.rpartition(".")[0]
         try:
             signature = _decode(match[2])
-            self._ticket_key.public_key().verify(signature, body.encode())
-            if _encode(signature) != match[2]:
+            if _encode(signature) != match[2] or not self._is_ours(signature, body.encode()):
                 raise _no_ticket()
             return _decode(match[1]).decode()
-        except (InvalidSignature, binascii.Error, UnicodeDecodeError) as error:
+        except (binascii.Error, UnicodeDecodeError) as error:
             raise _no_ticket() from error
 
+    def _is_ours(self, signature: bytes, body: bytes) -> bool:
+        for key in self._ticket_keys:
+            try:
+                key.public_key().verify(signature, body)
+            except InvalidSignature:
+                continue
+            return True
+        return False
 
-def _derive(seed: str, purpose: str) -> Ed25519PrivateKey:
-    """A key of its own for each purpose, so that no signature can stand in for another."""
-    material = HKDF(SHA256(), 32, salt=None, info=purpose.encode()).derive(seed.encode())
-    return Ed25519PrivateKey.from_private_bytes(material)
+
+def _key_id(key: Ed25519PrivateKey) -> str:
+    raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return hashlib.sha256(raw).hexdigest()[:16]
+
+
+def _head(key: Ed25519PrivateKey) -> str:
+    """The first part of every token that this key signs."""
+    headers = {"kid": _key_id(key), "typ": TYPE}
+    return jwt.encode({}, key, ALGORITHM, headers=headers).partition(".")[0]
 
 
 def _encode(raw: bytes) -> str:

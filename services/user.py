@@ -1,15 +1,17 @@
-"""Accounts: register, log in, renew a session, end it."""
+"""Accounts: register and log in."""
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID, uuid4
 
-from domain.errors import Conflict, Unauthenticated
+from domain.errors import Conflict, Forbidden, Unauthenticated
 from domain.user import User, email_key
+from services.session import NewSession, Sessions, SignedIn
+
+# A log-in may meet a change of the password's hash once: another log-in that makes it stronger.
+TRIES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,45 +30,24 @@ class NewUser:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedIn:
-    """A session: tokens are secrets, and only the refresh token's hash is kept."""
+class Credentials:
+    """What a log-in is judged by."""
 
     user: User
-    access_token: str
-    refresh_token: str
+    password_hash: str
+    blocked: bool
 
 
 class AccountStore(Protocol):
-    """Accounts and the chains of refresh tokens, each method one transaction."""
+    """Each method is one transaction."""
 
-    async def add(
-        self, new: NewUser, token_hash: bytes, *, seconds: int, request_id: str | None
-    ) -> User | None:
+    async def add(self, new: NewUser, opened: NewSession, *, request_id: str | None) -> User | None:
         """Add the account and its first session; None when the address has an account already."""
         ...
 
-    async def credentials(self, email_key: str) -> tuple[User, str] | None:
-        """The user and their password hash."""
-        ...
+    async def credentials(self, email_key: str) -> Credentials | None: ...
 
     async def replace_hash(self, user_id: UUID, *, old: str, new: str) -> None: ...
-
-    async def open_session(self, user_id: UUID, token_hash: bytes, *, seconds: int) -> None:
-        """Start a family of refresh tokens."""
-        ...
-
-    async def rotate(
-        self, token_hash: bytes, successor_hash: bytes, *, seconds: int
-    ) -> User | None:
-        """Use a token up and add its successor, at most once; a token used before kills its family.
-
-        None when the token is unknown, used, revoked or over.
-        """
-        ...
-
-    async def close_session(self, token_hash: bytes) -> bool:
-        """Revoke the token's whole family; False when there is no such token."""
-        ...
 
 
 class Passwords(Protocol):
@@ -81,82 +62,66 @@ class Passwords(Protocol):
     def is_outdated(self, password_hash: str) -> bool: ...
 
 
-class AccessTokens(Protocol):
-    def issue(self, user_id: UUID, role: str) -> str: ...
-
-
 class Accounts:
-    """The use cases. ``refresh_seconds`` is how long a session lives unused."""
+    """The use cases of somebody who is not logged in yet."""
 
-    def __init__(
-        self,
-        store: AccountStore,
-        passwords: Passwords,
-        tokens: AccessTokens,
-        *,
-        refresh_seconds: int,
-    ) -> None:
+    def __init__(self, store: AccountStore, passwords: Passwords, sessions: Sessions) -> None:
         self._store = store
         self._passwords = passwords
-        self._tokens = tokens
-        self._refresh_seconds = refresh_seconds
+        self._sessions = sessions
 
     async def register(
-        self, *, email: str, password: str, name: str, phone: str | None, request_id: str | None
+        self,
+        *,
+        email: str,
+        password: str,
+        name: str,
+        phone: str | None,
+        client: str | None,
+        request_id: str | None,
     ) -> SignedIn:
         """Raises Conflict ``email_taken``."""
         password_hash = await self._passwords.hash(password)
         new = NewUser(uuid4(), email, name, phone, password_hash)
-        token = _new_token()
-        user = await self._store.add(
-            new, _hashed(token), seconds=self._refresh_seconds, request_id=request_id
-        )
+        opened = self._sessions.prepare(client)
+        user = await self._store.add(new, opened, request_id=request_id)
         if user is None:
             raise Conflict("This address has an account already; log in.", code="email_taken")
-        return self._signed_in(user, token)
+        return self._sessions.signed_in(user, opened)
 
-    async def login(self, *, email: str, password: str) -> SignedIn:
-        """Raises Unauthenticated ``invalid_credentials``, whether or not there is an account."""
+    async def login(self, *, email: str, password: str, client: str | None) -> SignedIn:
+        """Start a session.
+
+        Raises:
+            Unauthenticated: ``invalid_credentials``, whether or not there is an account.
+            Forbidden: ``account_blocked``; only who knows the password learns of it.
+        """
+        for _ in range(TRIES):
+            known = await self._checked(email, password)
+            password_hash = await self._strengthened(known, password)
+            opened = self._sessions.prepare(client)
+            signed_in = await self._sessions.open(known.user, opened, password_hash=password_hash)
+            if signed_in is not None:
+                return signed_in
+        raise _wrong()
+
+    async def _checked(self, email: str, password: str) -> Credentials:
         known = await self._store.credentials(email_key(email))
-        matches = await self._passwords.matches(known[1] if known else None, password)
+        matches = await self._passwords.matches(known.password_hash if known else None, password)
         if known is None or not matches:
-            raise Unauthenticated(
-                "The address or the password is wrong.", code="invalid_credentials"
-            )
-        user, password_hash = known
-        if self._passwords.is_outdated(password_hash):
-            stronger = await self._passwords.hash(password)
-            await self._store.replace_hash(user.id, old=password_hash, new=stronger)
-        token = _new_token()
-        await self._store.open_session(user.id, _hashed(token), seconds=self._refresh_seconds)
-        return self._signed_in(user, token)
+            raise _wrong()
+        if known.blocked:
+            raise Forbidden("This account is blocked; ask the box office.", code="account_blocked")
+        return known
 
-    async def refresh(self, refresh_token: str) -> SignedIn:
-        """Raises Unauthenticated ``invalid_token``; one that was used before ends its session."""
-        successor = _new_token()
-        user = await self._store.rotate(
-            _hashed(refresh_token), _hashed(successor), seconds=self._refresh_seconds
-        )
-        if user is None:
-            raise _invalid_token()
-        return self._signed_in(user, successor)
-
-    async def logout(self, refresh_token: str) -> None:
-        """Raises Unauthenticated ``invalid_token`` for a token that never was one of ours."""
-        if not await self._store.close_session(_hashed(refresh_token)):
-            raise _invalid_token()
-
-    def _signed_in(self, user: User, refresh_token: str) -> SignedIn:
-        return SignedIn(user, self._tokens.issue(user.id, user.role), refresh_token)
+    async def _strengthened(self, known: Credentials, password: str) -> str:
+        """The account's hash, made anew if it is weaker than those of today."""
+        if not self._passwords.is_outdated(known.password_hash):
+            return known.password_hash
+        stronger = await self._passwords.hash(password)
+        await self._store.replace_hash(known.user.id, old=known.password_hash, new=stronger)
+        return stronger
 
 
-def _new_token() -> str:
-    return secrets.token_urlsafe(32)
-
-
-def _hashed(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
-
-
-def _invalid_token() -> Unauthenticated:
-    return Unauthenticated("This session is over; log in again.", code="invalid_token")
+def _wrong() -> Unauthenticated:
+    return Unauthenticated("The address or the password is wrong.", code="invalid_credentials")

@@ -2,57 +2,71 @@
 
 from __future__ import annotations
 
-import orjson
-from fastapi import APIRouter, Response
+from typing import Annotated
 
-from api.deps.state import AppState, State
+import orjson
+from fastapi import APIRouter, Depends, Response
+from starlette.requests import Request
+
+from api.deps.state import State
 from api.deps.write import RequestId
 from api.schemas.users import LoginBody, RefreshBody, RegisterBody, SignedInOut
+from domain.client import client_name
 from readmodel import users as readmodel
-from services.user import SignedIn
+from services.session import SignedIn
 
 router = APIRouter(prefix="/api/auth", tags=["accounts"])
 
 
+async def client(request: Request) -> str | None:
+    return client_name(request.headers.get("user-agent", ""))
+
+
+Client = Annotated[str | None, Depends(client)]
+
+
 @router.post("/register", status_code=201, response_model=SignedInOut)
-async def register(body: RegisterBody, state: State, request_id: RequestId) -> Response:
+async def register(
+    body: RegisterBody, state: State, client: Client, request_id: RequestId
+) -> Response:
     """Open an account, logged in at once."""
     signed_in = await state.accounts.register(
         email=body.email,
         password=body.password,
         name=body.name,
         phone=body.phone,
+        client=client,
         request_id=request_id,
     )
-    return _signed_in(state, signed_in, 201)
+    return _signed_in(signed_in, 201)
 
 
 @router.post("/login", response_model=SignedInOut)
-async def login(body: LoginBody, state: State) -> Response:
+async def login(body: LoginBody, state: State, client: Client) -> Response:
     """Start a session; the answer is the same for an unknown address and a wrong password."""
-    signed_in = await state.accounts.login(email=body.email, password=body.password)
-    return _signed_in(state, signed_in, 200)
+    signed_in = await state.accounts.login(email=body.email, password=body.password, client=client)
+    return _signed_in(signed_in, 200)
 
 
 @router.post("/refresh", response_model=SignedInOut)
 async def refresh(body: RefreshBody, state: State) -> Response:
     """Swap a refresh token for a new pair; one that was used before ends the whole session."""
-    return _signed_in(state, await state.accounts.refresh(body.refresh_token), 200)
+    return _signed_in(await state.sessions.refresh(body.refresh_token), 200)
 
 
 @router.post("/logout", status_code=204)
 async def logout(body: RefreshBody, state: State) -> Response:
-    """End the session; its access tokens end by themselves within minutes."""
-    await state.accounts.logout(body.refresh_token)
+    """End the session, and with it its access tokens."""
+    await state.sessions.logout(body.refresh_token)
     return Response(status_code=204)
 
 
-def _signed_in(state: AppState, signed_in: SignedIn, status: int) -> Response:
+def _signed_in(signed_in: SignedIn, status: int) -> Response:
     content = {
         "user": readmodel.shape(signed_in.user),
         "access_token": signed_in.access_token,
         "token_type": "Bearer",
-        "expires_in": state.settings.access_token_seconds,
+        "expires_in": signed_in.expires_in,
         "refresh_token": signed_in.refresh_token,
     }
     return Response(orjson.dumps(content), status, media_type="application/json")

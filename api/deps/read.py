@@ -32,7 +32,10 @@ class Bearer(SecurityBase):
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated("Log in, and send the access token as a bearer.")
-        return (await app_state(request)).signer.verify(token.strip())
+        state = await app_state(request)
+        principal = state.signer.verify(token.strip())
+        await state.ended_sessions.require_live(principal.session_id)
+        return principal
 
 
 async def read_connection(request: Request) -> AsyncIterator[Session]:

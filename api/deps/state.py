@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from starlette.requests import Request
 from temporalio.client import Client
 
+from infra.ended_sessions import EndedSessions
 from infra.gateways.events import WebhookVerifier
 from infra.postgres.database import Database
 from infra.postgres.idempotency import PostgresIdempotency
@@ -24,6 +25,7 @@ from services.offer_desk import OfferDesk
 from services.ports import UnitOfWork
 from services.refund_desk import RefundDesk
 from services.reserve import Reserver
+from services.session import Sessions
 from services.show_cancel import ShowDesk
 from services.user import Accounts
 
@@ -39,6 +41,8 @@ class AppState:
     webhooks: Mapping[str, WebhookVerifier]
     inbox: InboxWriter
     signer: TokenSigner
+    ended_sessions: EndedSessions
+    sessions: Sessions
     accounts: Accounts
     idempotency: PostgresIdempotency
     shows: ShowCache

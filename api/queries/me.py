@@ -6,7 +6,7 @@ import orjson
 from fastapi import APIRouter, Response
 
 from api.deps.read import CurrentUser, ReadConnection
-from api.schemas.users import UserOut
+from api.schemas.users import SessionsOut, UserOut
 from domain.errors import Unauthenticated
 from readmodel import users as readmodel
 
@@ -19,4 +19,11 @@ async def me(user: CurrentUser, connection: ReadConnection) -> Response:
     found = await readmodel.read(connection, user.user_id)
     if found is None:
         raise Unauthenticated("This account is gone.")
+    return Response(orjson.dumps(found), media_type="application/json")
+
+
+@router.get("/sessions", response_model=SessionsOut)
+async def sessions(user: CurrentUser, connection: ReadConnection) -> Response:
+    """Where you are logged in."""
+    found = await readmodel.sessions(connection, user.user_id, current=user.session_id)
     return Response(orjson.dumps(found), media_type="application/json")

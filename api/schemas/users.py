@@ -10,7 +10,7 @@ from uuid import UUID
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from api.schemas.common import ApiModel
+from api.schemas.common import ApiModel, NextPage
 from domain.user import NAME_MAX, PASSWORD_MAX, PASSWORD_MIN
 
 EMAIL_MAX = 254
@@ -85,6 +85,15 @@ class RefreshBody(ApiModel):
     refresh_token: RefreshToken
 
 
+class ChoicesOut(BaseModel):
+    """What is mailed or sent as SMS besides what concerns money or seats."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"email": True, "sms": False}]})
+
+    email: bool
+    sms: bool
+
+
 class UserOut(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
@@ -92,8 +101,12 @@ class UserOut(BaseModel):
                 {
                     "id": "6d0f3f52-3c4b-4c0e-9a53-8c1f4a0a7b11",
                     "email": "ada@example.test",
+                    "email_verified": True,
                     "name": "Ada Lovelace",
                     "phone": "+4915112345678",
+                    "locale": "en",
+                    "notifications": {"email": True, "sms": True},
+                    "second_factor": False,
                     "role": "user",
                     "created_at": "2026-11-24T09:15:00.000Z",
                 }
@@ -103,8 +116,12 @@ class UserOut(BaseModel):
 
     id: UUID
     email: str
+    email_verified: bool
     name: str
     phone: str | None
+    locale: str
+    notifications: ChoicesOut
+    second_factor: bool
     role: Literal["user", "admin"]
     created_at: str
 
@@ -117,3 +134,36 @@ class SignedInOut(BaseModel):
     token_type: Literal["Bearer"]
     expires_in: Annotated[int, Field(examples=[600])]
     refresh_token: RefreshToken
+
+
+class SessionOut(BaseModel):
+    """``client``: what it was opened with, in our words. ``expires_at``: unless it is refreshed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "0b5c8c0e-6f0a-4b1e-9d53-3f6a2f0f2a11",
+                    "client": "Firefox on Linux",
+                    "created_at": "2026-11-24T09:15:00.000Z",
+                    "refreshed_at": "2026-11-24T09:25:00.000Z",
+                    "expires_at": "2026-12-08T09:25:00.000Z",
+                    "second_factor": False,
+                    "current": True,
+                }
+            ]
+        }
+    )
+
+    id: UUID
+    client: str | None
+    created_at: str
+    refreshed_at: str
+    expires_at: str
+    second_factor: bool
+    current: bool
+
+
+class SessionsOut(BaseModel):
+    items: list[SessionOut]
+    next: NextPage

@@ -1,28 +1,31 @@
-"""Accounts and their refresh tokens, of which only hashes are kept."""
+"""Accounts, and the stream of events that each of them has."""
 
 from __future__ import annotations
 
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import orjson
 from sqlalchemy import text
 
 from domain.events import Event, EventType, chain
-from domain.user import Role, User
-from infra.postgres.database import Database
-from services.user import NewUser
+from domain.user import User
+from infra.opaque_tokens import hashed
+from infra.postgres.database import Database, Session
+from infra.postgres.session import as_user
+from services.session import NewSession
+from services.user import Credentials, NewUser
 
 ADD = text("""
 WITH added AS (
     INSERT INTO users (id, email, email_key, name, phone, password_hash)
     VALUES (:id, :email, :email_key, :name, :phone, :password_hash)
     ON CONFLICT (email_key) DO NOTHING
-    RETURNING id, email, name, phone, role, created_at
+    RETURNING *
 ), session AS (
-    INSERT INTO refresh_tokens (id, family_id, user_id, token_hash, expires_at)
-    SELECT :token_id, :token_id, id, :token_hash,
-           clock_timestamp() + make_interval(secs => :seconds)
+    INSERT INTO sessions (id, user_id, token_hash, client, idle_expires_at, expires_at)
+    SELECT :session_id, id, :token_hash, :client,
+           clock_timestamp() + make_interval(secs => :idle),
+           clock_timestamp() + make_interval(secs => :lasts)
     FROM added
 ), event AS (
     INSERT INTO events (aggregate_id, sequence, event_type, payload, actor, request_id, version,
@@ -31,11 +34,14 @@ WITH added AS (
            :previous_hash, :hash
     FROM added
 )
-SELECT * FROM added
+SELECT added.*, false AS second_factor FROM added
 """)
 
 BY_KEY = text("""
-SELECT id, email, name, phone, role, created_at, password_hash FROM users WHERE email_key = :key
+SELECT users.*, EXISTS (SELECT 1 FROM second_factors AS factor
+                        WHERE factor.user_id = users.id AND confirmed_at IS NOT NULL)
+       AS second_factor
+FROM users WHERE email_key = :key
 """)
 
 REPLACE_HASH = text("""
@@ -43,50 +49,27 @@ UPDATE users SET password_hash = :new, updated_at = clock_timestamp()
 WHERE id = :id AND password_hash = :old
 """)
 
-OPEN_SESSION = text("""
-INSERT INTO refresh_tokens (id, family_id, user_id, token_hash, expires_at)
-VALUES (:id, :id, :user_id, :token_hash, clock_timestamp() + make_interval(secs => :seconds))
+LAST_EVENT = text("""
+SELECT sequence, hash FROM events WHERE aggregate_id = :id ORDER BY sequence DESC LIMIT 1
 """)
 
-# A family with one revoked token is dead. So revoking touches one row and cannot deadlock, and a
-# successor that is added while its family is being revoked does not live on.
-ROTATE = text("""
-WITH used AS (
-    UPDATE refresh_tokens AS token SET used_at = clock_timestamp()
-    WHERE token_hash = :token_hash AND used_at IS NULL AND expires_at > clock_timestamp()
-      AND NOT EXISTS (SELECT 1 FROM refresh_tokens AS relative
-                      WHERE relative.family_id = token.family_id AND revoked_at IS NOT NULL)
-    RETURNING family_id, user_id
-), successor AS (
-    INSERT INTO refresh_tokens (id, family_id, user_id, token_hash, expires_at)
-    SELECT :id, family_id, user_id, :successor_hash,
-           clock_timestamp() + make_interval(secs => :seconds)
-    FROM used
-    RETURNING user_id
-)
-SELECT users.id, email, name, phone, role, users.created_at
-FROM users JOIN successor ON successor.user_id = users.id
-""")
-
-REVOKE_IF_USED = text("""
-UPDATE refresh_tokens SET revoked_at = clock_timestamp()
-WHERE token_hash = :token_hash AND used_at IS NOT NULL AND revoked_at IS NULL
-""")
-REVOKE = text("""
-UPDATE refresh_tokens SET revoked_at = coalesce(revoked_at, clock_timestamp())
-WHERE token_hash = :token_hash
+APPEND = text("""
+INSERT INTO events (aggregate_id, sequence, event_type, payload, actor, request_id, version,
+                    previous_hash, hash)
+VALUES (:id, :sequence, :event_type, CAST(:payload AS jsonb), :actor, :request_id, :sequence,
+        :previous_hash, :hash)
 """)
 
 
 class PostgresAccounts:
-    """See ``services.user.AccountStore``."""
+    """See ``services.user.AccountStore``. Sessions end after ``seconds``, unused ``idle_seconds``."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, idle_seconds: int, seconds: int) -> None:
         self._database = database
+        self._idle = min(idle_seconds, seconds)
+        self._lasts = seconds
 
-    async def add(
-        self, new: NewUser, token_hash: bytes, *, seconds: int, request_id: str | None
-    ) -> User | None:
+    async def add(self, new: NewUser, opened: NewSession, *, request_id: str | None) -> User | None:
         # The payload names nobody: events outlive an account that is erased.
         registered = Event(EventType.USER_REGISTERED, {"user_id": str(new.id)})
         [first] = chain(new.id, [registered], sequence=0, previous_hash=b"")
@@ -97,9 +80,11 @@ class PostgresAccounts:
             "name": new.name,
             "phone": new.phone,
             "password_hash": new.password_hash,
-            "token_id": uuid4(),
-            "token_hash": token_hash,
-            "seconds": seconds,
+            "session_id": opened.id,
+            "token_hash": hashed(opened.refresh_token),
+            "client": opened.client,
+            "idle": self._idle,
+            "lasts": self._lasts,
             "sequence": first.sequence,
             "event_type": str(registered.type),
             "payload": orjson.dumps(dict(registered.payload)).decode(),
@@ -109,42 +94,35 @@ class PostgresAccounts:
         }
         async with self._database.statements() as session:
             row = await session.one(ADD, **values)
-        return _as_user(row) if row else None
+        return as_user(row) if row else None
 
-    async def credentials(self, email_key: str) -> tuple[User, str] | None:
+    async def credentials(self, email_key: str) -> Credentials | None:
         async with self._database.statements() as session:
             row = await session.one(BY_KEY, key=email_key)
-        return (_as_user(row), row.password_hash) if row else None
+        if row is None:
+            return None
+        return Credentials(as_user(row), row.password_hash, row.blocked_at is not None)
 
     async def replace_hash(self, user_id: UUID, *, old: str, new: str) -> None:
         async with self._database.statements() as session:
             await session.change(REPLACE_HASH, id=user_id, old=old, new=new)
 
-    async def open_session(self, user_id: UUID, token_hash: bytes, *, seconds: int) -> None:
-        async with self._database.statements() as session:
-            await session.change(
-                OPEN_SESSION, id=uuid4(), user_id=user_id, token_hash=token_hash, seconds=seconds
-            )
 
-    async def rotate(
-        self, token_hash: bytes, successor_hash: bytes, *, seconds: int
-    ) -> User | None:
-        values = {
-            "id": uuid4(),
-            "token_hash": token_hash,
-            "successor_hash": successor_hash,
-            "seconds": seconds,
-        }
-        async with self._database.transaction() as session:
-            row = await session.one(ROTATE, **values)
-            if row is None:
-                session.later(REVOKE_IF_USED, token_hash=token_hash)
-        return _as_user(row) if row else None
-
-    async def close_session(self, token_hash: bytes) -> bool:
-        async with self._database.statements() as session:
-            return await session.change(REVOKE, token_hash=token_hash) > 0
-
-
-def _as_user(row: Any) -> User:
-    return User(row.id, row.email, row.name, row.phone, Role(row.role), row.created_at)
+async def append(
+    session: Session, user_id: UUID, event: Event, *, actor: str, request_id: str | None
+) -> None:
+    """Add an event to the user's stream; the caller's transaction has locked the user's row."""
+    last = await session.one(LAST_EVENT, id=user_id)
+    sequence, previous = (last.sequence, bytes(last.hash)) if last is not None else (0, b"")
+    [chained] = chain(user_id, [event], sequence=sequence, previous_hash=previous)
+    session.later(
+        APPEND,
+        id=user_id,
+        sequence=chained.sequence,
+        event_type=str(event.type),
+        payload=orjson.dumps(dict(event.payload)).decode(),
+        actor=actor,
+        request_id=request_id,
+        previous_hash=chained.previous_hash,
+        hash=chained.hash,
+    )

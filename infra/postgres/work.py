@@ -143,15 +143,17 @@ DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
     WHERE created_at < now() - make_interval(secs => :kept) ORDER BY created_at LIMIT 1000
 ))
 """)
-# A revoked token keeps its whole family dead, so it stays as long as any of the family could live.
-SWEEP_TOKENS = text("""
-DELETE FROM refresh_tokens WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM refresh_tokens AS token
-    WHERE expires_at < now() AND NOT EXISTS (
-        SELECT 1 FROM refresh_tokens AS relative
-        WHERE relative.family_id = token.family_id AND relative.expires_at >= now()
-    )
-    ORDER BY expires_at LIMIT 1000
+# A session that was ended stays as long as any token of it could live.
+SWEEP_SESSIONS = text("""
+DELETE FROM sessions WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM sessions
+    WHERE expires_at < now() - make_interval(hours => 1) ORDER BY expires_at LIMIT 1000
+))
+""")
+SWEEP_ACCOUNT_TOKENS = text("""
+DELETE FROM account_tokens WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM account_tokens
+    WHERE expires_at < now() - make_interval(days => 1) ORDER BY expires_at LIMIT 1000
 ))
 """)
 
@@ -234,8 +236,11 @@ class PostgresWorkQueue:
         )
 
     async def sweep(self) -> int:
-        keys = await self._change(SWEEP_KEYS, kept=KEPT_SECONDS)
-        return max(keys, await self._change(SWEEP_TOKENS))
+        return max(
+            await self._change(SWEEP_KEYS, kept=KEPT_SECONDS),
+            await self._change(SWEEP_SESSIONS),
+            await self._change(SWEEP_ACCOUNT_TOKENS),
+        )
 
     async def undecided_captures(self, *, seconds: float, limit: int) -> Sequence[UUID]:
         return [row.id for row in await self._rows(UNDECIDED, seconds=seconds, limit=limit)]

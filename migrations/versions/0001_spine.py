@@ -175,12 +175,18 @@ def upgrade() -> None:
     op.create_table(
         "users",
         sa.Column("id", sa.UUID(), nullable=False),
-        sa.Column("email", sa.Text(), nullable=False),
-        sa.Column("email_key", sa.Text(), nullable=False),
+        sa.Column("email", sa.Text(), nullable=True),
+        sa.Column("email_key", sa.Text(), nullable=True),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("phone", sa.Text(), nullable=True),
-        sa.Column("password_hash", sa.Text(), nullable=False),
+        sa.Column("password_hash", sa.Text(), nullable=True),
         sa.Column("role", sa.Text(), server_default="user", nullable=False),
+        sa.Column("locale", sa.Text(), server_default="en", nullable=False),
+        sa.Column("notify_email", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("notify_sms", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("email_verified_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("blocked_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("erased_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column(
             "created_at",
             postgresql.TIMESTAMP(timezone=True),
@@ -261,10 +267,45 @@ def upgrade() -> None:
         sa.UniqueConstraint("theatre_id", "name", name=op.f("auditoriums_theatre_id_name_key")),
     )
     op.create_table(
-        "refresh_tokens",
+        "sessions",
         sa.Column("id", sa.UUID(), nullable=False),
-        sa.Column("family_id", sa.UUID(), nullable=False),
         sa.Column("user_id", sa.UUID(), nullable=False),
+        sa.Column("token_hash", postgresql.BYTEA(), nullable=False),
+        sa.Column("client", sa.Text(), nullable=True),
+        sa.Column(
+            "created_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column(
+            "refreshed_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column("idle_expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("second_factor_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("ended_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("end_reason", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("sessions_user_id_fkey")),
+        sa.PrimaryKeyConstraint("id", name=op.f("sessions_pkey")),
+    )
+    op.create_index(op.f("sessions_user_id_idx"), "sessions", ["user_id"], unique=False)
+    op.create_index(op.f("sessions_expires_at_idx"), "sessions", ["expires_at"], unique=False)
+    op.create_index(
+        "sessions_ended_idx",
+        "sessions",
+        ["ended_at"],
+        unique=False,
+        postgresql_where=sa.text("ended_at IS NOT NULL"),
+    )
+    op.create_table(
+        "account_tokens",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("user_id", sa.UUID(), nullable=True),
+        sa.Column("purpose", sa.Text(), nullable=False),
         sa.Column("token_hash", postgresql.BYTEA(), nullable=False),
         sa.Column(
             "created_at",
@@ -274,19 +315,46 @@ def upgrade() -> None:
         ),
         sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("used_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
-        sa.Column("revoked_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["user_id"], ["users.id"], name=op.f("refresh_tokens_user_id_fkey")
+        sa.CheckConstraint(
+            "purpose IN ('verify_email', 'reset_password')",
+            name=op.f("account_tokens_purpose_check"),
         ),
-        sa.PrimaryKeyConstraint("id", name=op.f("refresh_tokens_pkey")),
-        sa.UniqueConstraint("token_hash", name=op.f("refresh_tokens_token_hash_key")),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("account_tokens_user_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("account_tokens_pkey")),
+        sa.UniqueConstraint("token_hash", name=op.f("account_tokens_token_hash_key")),
     )
+    op.create_index(op.f("account_tokens_user_id_idx"), "account_tokens", ["user_id"], unique=False)
     op.create_index(
-        op.f("refresh_tokens_family_id_idx"), "refresh_tokens", ["family_id"], unique=False
+        op.f("account_tokens_expires_at_idx"), "account_tokens", ["expires_at"], unique=False
     )
-    op.create_index(op.f("refresh_tokens_user_id_idx"), "refresh_tokens", ["user_id"], unique=False)
-    op.create_index(
-        op.f("refresh_tokens_expires_at_idx"), "refresh_tokens", ["expires_at"], unique=False
+    op.create_table(
+        "second_factors",
+        sa.Column("user_id", sa.UUID(), nullable=False),
+        sa.Column("secret", postgresql.BYTEA(), nullable=False),
+        sa.Column(
+            "created_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column("confirmed_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("last_step", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("second_factors_user_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("user_id", name=op.f("second_factors_pkey")),
+    )
+    op.create_table(
+        "recovery_codes",
+        sa.Column("user_id", sa.UUID(), nullable=False),
+        sa.Column("code_hash", postgresql.BYTEA(), nullable=False),
+        sa.Column("used_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("recovery_codes_user_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("user_id", "code_hash", name=op.f("recovery_codes_pkey")),
     )
     op.create_table(
         "seat_maps",
@@ -538,8 +606,9 @@ def upgrade() -> None:
     op.create_table(
         "notification_outbox",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
-        sa.Column("booking_id", sa.UUID(), nullable=False),
+        sa.Column("booking_id", sa.UUID(), nullable=True),
         sa.Column("user_id", sa.UUID(), nullable=False),
+        sa.Column("token_id", sa.UUID(), nullable=True),
         sa.Column("channel", sa.Text(), nullable=False),
         sa.Column("template", sa.Text(), nullable=False),
         sa.Column("revision", sa.Integer(), server_default=sa.text("1"), nullable=False),
@@ -588,6 +657,20 @@ def upgrade() -> None:
         ["next_attempt_at"],
         unique=False,
         postgresql_where=sa.text("state IN ('pending', 'sending')"),
+    )
+    op.create_index(
+        "notification_outbox_account_idx",
+        "notification_outbox",
+        ["next_attempt_at"],
+        unique=False,
+        postgresql_where=sa.text("booking_id IS NULL AND state = 'pending'"),
+    )
+    op.create_index(
+        "notification_outbox_user_idx",
+        "notification_outbox",
+        ["user_id"],
+        unique=False,
+        postgresql_where=sa.text("booking_id IS NULL"),
     )
     op.create_table(
         "payments",
@@ -1131,6 +1214,16 @@ def downgrade() -> None:
     )
     op.drop_table("payments")
     op.drop_index(
+        "notification_outbox_user_idx",
+        table_name="notification_outbox",
+        postgresql_where=sa.text("booking_id IS NULL"),
+    )
+    op.drop_index(
+        "notification_outbox_account_idx",
+        table_name="notification_outbox",
+        postgresql_where=sa.text("booking_id IS NULL AND state = 'pending'"),
+    )
+    op.drop_index(
         "notification_outbox_due_idx",
         table_name="notification_outbox",
         postgresql_where=sa.text("state IN ('pending', 'sending')"),
@@ -1171,10 +1264,19 @@ def downgrade() -> None:
     op.drop_table("shows")
     op.drop_table("seats")
     op.drop_table("seat_maps")
-    op.drop_index(op.f("refresh_tokens_expires_at_idx"), table_name="refresh_tokens")
-    op.drop_index(op.f("refresh_tokens_user_id_idx"), table_name="refresh_tokens")
-    op.drop_index(op.f("refresh_tokens_family_id_idx"), table_name="refresh_tokens")
-    op.drop_table("refresh_tokens")
+    op.drop_table("recovery_codes")
+    op.drop_table("second_factors")
+    op.drop_index(op.f("account_tokens_expires_at_idx"), table_name="account_tokens")
+    op.drop_index(op.f("account_tokens_user_id_idx"), table_name="account_tokens")
+    op.drop_table("account_tokens")
+    op.drop_index(
+        "sessions_ended_idx",
+        table_name="sessions",
+        postgresql_where=sa.text("ended_at IS NOT NULL"),
+    )
+    op.drop_index(op.f("sessions_expires_at_idx"), table_name="sessions")
+    op.drop_index(op.f("sessions_user_id_idx"), table_name="sessions")
+    op.drop_table("sessions")
     op.drop_table("auditoriums")
     op.drop_index(
         "webhook_inbox_pending_idx",

@@ -56,7 +56,7 @@ async def make_staff(app: FastAPI, client: httpx2.AsyncClient, engine: AsyncEngi
         await connection.execute(
             text("UPDATE users SET role = 'admin' WHERE id = :id"), {"id": id_}
         )
-    return Staff(client, id_, app.state.parts.signer.issue(id_, "admin"))
+    return Staff(client, id_, app.state.parts.signer.issue(id_, "admin", uuid4()))
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ class Repeats:
 
 @pytest.fixture
 async def ask(app: FastAPI, engine: AsyncEngine) -> Repeats:
-    return Repeats(app.state.parts, Principal(await create_user(engine), "user"))
+    return Repeats(app.state.parts, Principal(await create_user(engine), "user", uuid4()))
 
 
 async def expire_lease(engine: AsyncEngine, user_id: UUID) -> None:
@@ -140,7 +140,7 @@ async def test_a_key_is_of_one_user_and_one_route(ask: Repeats, engine: AsyncEng
     work = Work([answer()])
     await ask(work)
     await ask(work, route="POST /api/booking/confirm")
-    await ask.on(user=Principal(await create_user(engine), "user"))(work)
+    await ask.on(user=Principal(await create_user(engine), "user", uuid4()))(work)
     await ask.on(key="A key")(work)
     assert work.times == 4
 

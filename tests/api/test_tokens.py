@@ -23,6 +23,7 @@ from tests.helpers.problems import assert_problem
 SEED = "a seed of the tests"
 NOW = 1_800_000_000
 USER = uuid4()
+SESSION = uuid4()
 
 
 class Clock:
@@ -57,6 +58,7 @@ def forged(
         "iss": tokens.ISSUER,
         "aud": tokens.AUDIENCE,
         "sub": str(USER),
+        "sid": str(SESSION),
         "role": "user",
         "iat": NOW,
         "exp": NOW + 600,
@@ -75,8 +77,10 @@ def encoded(value: object) -> str:
 
 
 def test_a_token_says_who_it_was_issued_to(signer: TokenSigner) -> None:
-    assert signer.verify(signer.issue(USER, "admin")) == Principal(USER, "admin")
-    assert signer.verify(forged(signer)) == Principal(USER, "user"), "the forger forges well"
+    token = signer.issue(USER, "admin", SESSION, second_factor=True)
+    assert signer.verify(token) == Principal(USER, "admin", SESSION, second_factor=True)
+    forgery = signer.verify(forged(signer))
+    assert forgery == Principal(USER, "user", SESSION), "the forger forges well"
 
 
 def test_the_same_seed_gives_the_same_keys_and_another_seed_others(signer: TokenSigner) -> None:
@@ -86,10 +90,42 @@ def test_the_same_seed_gives_the_same_keys_and_another_seed_others(signer: Token
         TokenSigner("another seed", access_seconds=600).verify(token)
 
 
+def test_a_seed_is_replaced_without_a_gap(clock: Clock) -> None:
+    """First both seeds are accepted, then the new one signs, at last the old one is dropped."""
+    old, new = "the seed of yesterday", "the seed of tomorrow"
+    before = TokenSigner(old, also=[new], access_seconds=600, clock=clock)
+    after = TokenSigner(new, also=[old], access_seconds=600, clock=clock)
+    assert before.kid != after.kid
+    for signer, other in ((before, after), (after, before)):
+        token, ticket = signer.issue(USER, "user", SESSION), signer.sign_ticket("{}")
+        assert jwt.get_unverified_header(token)["kid"] == signer.kid
+        assert other.verify(token).user_id == USER
+        assert other.verify_ticket(ticket) == "{}"
+    done = TokenSigner(new, access_seconds=600, clock=clock)
+    with pytest.raises(Unauthenticated):
+        done.verify(before.issue(USER, "user", SESSION))
+    with pytest.raises(Invalid):
+        done.verify_ticket(before.sign_ticket("{}"))
+
+
+def test_one_key_does_not_sign_in_the_name_of_another(clock: Clock) -> None:
+    ring = TokenSigner("new", also=["old"], access_seconds=600, clock=clock)
+    old = TokenSigner("old", access_seconds=600, clock=clock)
+    with pytest.raises(Unauthenticated):
+        ring.verify(forged(ring, key=old._key))
+
+
+def test_a_token_lasts_no_longer_than_its_session(signer: TokenSigner, clock: Clock) -> None:
+    token = signer.issue(USER, "user", SESSION, at_most_seconds=5)
+    clock.now = NOW + 5
+    with pytest.raises(Unauthenticated):
+        signer.verify(token)
+
+
 def test_a_token_ends_to_the_second_though_it_was_verified_before(
     signer: TokenSigner, clock: Clock
 ) -> None:
-    token = signer.issue(USER, "user")
+    token = signer.issue(USER, "user", SESSION)
     clock.now = NOW + 599.9
     signer.verify(token)
     clock.now = NOW + 600
@@ -135,6 +171,8 @@ def test_a_token_may_come_from_a_clock_that_is_a_little_ahead(signer: TokenSigne
         {"without": "sub"},
         {"without": "iss"},
         {"without": "aud"},
+        {"without": "sid"},
+        {"sid": "not-a-uuid"},
         {"without": "role"},
         pytest.param({"key": Ed25519PrivateKey.generate()}, id="a foreign key"),
         {"key": "a guess", "algorithm": "HS256"},
@@ -206,7 +244,7 @@ def test_no_more_tokens_are_remembered_than_fit(
 ) -> None:
     monkeypatch.setattr(tokens, "MAX_REMEMBERED", 3)
     for _ in range(10):
-        signer.verify(signer.issue(USER, "user"))
+        signer.verify(signer.issue(USER, "user", SESSION))
     assert len(signer._remembered) == 3
 
 
@@ -214,7 +252,7 @@ async def test_the_api_refuses_a_token_signed_by_somebody_else(
     app: FastAPI, client: httpx2.AsyncClient
 ) -> None:
     stranger = TokenSigner("another seed", access_seconds=600)
-    token = stranger.issue(UUID(int=1), "admin")
+    token = stranger.issue(UUID(int=1), "admin", UUID(int=1))
     answer = await client.get("/api/me", headers={"Authorization": f"Bearer {token}"})
     assert_problem(answer, 401, "unauthenticated")
 

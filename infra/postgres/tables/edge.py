@@ -36,8 +36,10 @@ notification_outbox = Table(
     "notification_outbox",
     c.metadata,
     c.serial(),
-    c.uuid("booking_id", "bookings.id"),
+    # None: it tells of the account, not of a booking.
+    c.uuid("booking_id", "bookings.id", nullable=True),
     c.uuid("user_id", "users.id"),
+    c.uuid("token_id", nullable=True),
     c.string("channel"),
     c.string("template"),
     c.integer("revision", default="1"),
@@ -55,6 +57,16 @@ notification_outbox = Table(
         "notification_outbox_due_idx",
         "next_attempt_at",
         postgresql_where=text("state IN ('pending', 'sending')"),
+    ),
+    Index(
+        "notification_outbox_account_idx",
+        "next_attempt_at",
+        postgresql_where=text("booking_id IS NULL AND state = 'pending'"),
+    ),
+    Index(
+        "notification_outbox_user_idx",
+        "user_id",
+        postgresql_where=text("booking_id IS NULL"),
     ),
 )
 

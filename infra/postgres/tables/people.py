@@ -1,42 +1,88 @@
-"""Accounts and the refresh tokens of their sessions."""
+"""Accounts: the one table that holds personal data, and what their owners sign in with."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy import Column, Index, Table
+from sqlalchemy import Column, ForeignKey, Index, Table, text
 from sqlalchemy.dialects import postgresql as pg
 
 from infra.postgres.tables import columns as c
 
+# An erased account keeps its row, for bookings and money point at it, and nothing that is a person.
 users = Table(
     "users",
     c.metadata,
     c.key(),
-    c.string("email"),
-    c.string("email_key"),
+    c.string("email", nullable=True),
+    c.string("email_key", nullable=True),
     c.string("name"),
     c.string("phone", nullable=True),
-    c.string("password_hash"),
+    c.string("password_hash", nullable=True),
     c.string("role", default="user"),
+    c.string("locale", default="en"),
+    c.flag("notify_email", default=True),
+    c.flag("notify_sms", default=True),
+    c.at("email_verified_at", nullable=True),
+    c.at("blocked_at", nullable=True),
+    c.at("erased_at", nullable=True),
     c.at("created_at", now=True),
     c.at("updated_at", now=True),
     c.one_of("role", "user", "admin"),
     sa.UniqueConstraint("email_key"),
 )
 
-refresh_tokens = Table(
-    "refresh_tokens",
+# A session is a chain of refresh tokens, of which only the newest one's hash is kept.
+sessions = Table(
+    "sessions",
     c.metadata,
     c.key(),
-    c.uuid("family_id"),
     c.uuid("user_id", "users.id"),
+    Column("token_hash", pg.BYTEA, nullable=False),
+    c.string("client", nullable=True),
+    c.at("created_at", now=True),
+    c.at("refreshed_at", now=True),
+    c.at("idle_expires_at"),
+    c.at("expires_at"),
+    c.at("second_factor_at", nullable=True),
+    c.at("ended_at", nullable=True),
+    c.string("end_reason", nullable=True),
+    Index(None, "user_id"),
+    Index(None, "expires_at"),
+    Index("sessions_ended_idx", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
+)
+
+# Sent by mail, good for one use. Without a user: asked for an address that has no account.
+account_tokens = Table(
+    "account_tokens",
+    c.metadata,
+    c.key(),
+    c.uuid("user_id", "users.id", nullable=True),
+    c.string("purpose"),
     Column("token_hash", pg.BYTEA, nullable=False),
     c.at("created_at", now=True),
     c.at("expires_at"),
     c.at("used_at", nullable=True),
-    c.at("revoked_at", nullable=True),
+    c.one_of("purpose", "verify_email", "reset_password"),
     sa.UniqueConstraint("token_hash"),
-    Index(None, "family_id"),
     Index(None, "user_id"),
     Index(None, "expires_at"),
+)
+
+# `last_step` is the newest 30 s step whose code was used: each code works once.
+second_factors = Table(
+    "second_factors",
+    c.metadata,
+    Column("user_id", pg.UUID(as_uuid=True), ForeignKey("users.id"), primary_key=True),
+    Column("secret", pg.BYTEA, nullable=False),
+    c.at("created_at", now=True),
+    c.at("confirmed_at", nullable=True),
+    c.big("last_step", default="0"),
+)
+
+recovery_codes = Table(
+    "recovery_codes",
+    c.metadata,
+    Column("user_id", pg.UUID(as_uuid=True), ForeignKey("users.id"), primary_key=True),
+    Column("code_hash", pg.BYTEA, primary_key=True),
+    c.at("used_at", nullable=True),
 )

@@ -49,7 +49,10 @@ BIG = (
     "webhook_inbox",
     "idempotency_keys",
     "users",
-    "refresh_tokens",
+    "sessions",
+    "account_tokens",
+    "second_factors",
+    "recovery_codes",
     "cases",
 )
 # The catalogue does not grow with the bookings; its own questions are asked in
@@ -81,8 +84,14 @@ SELECT gen_random_uuid(), id, id, number, id, now(), now() + interval '1 hour',
 INSERT INTO users (id, email, email_key, name, password_hash)
 SELECT gen_random_uuid(), n || '@example.test', n || '@example.test', 'Ada', ''
 FROM generate_series(1, {rows}) AS n;
-INSERT INTO refresh_tokens (id, family_id, user_id, token_hash, expires_at)
-SELECT gen_random_uuid(), gen_random_uuid(), id, sha256(email::bytea), now() FROM users;
+INSERT INTO sessions (id, user_id, token_hash, idle_expires_at, expires_at, ended_at)
+SELECT gen_random_uuid(), id, sha256(email::bytea), now(), now(),
+       CASE WHEN random() > 0.5 THEN now() - make_interval(mins => (random() * 1e5)::int) END
+FROM users;
+INSERT INTO account_tokens (id, user_id, purpose, token_hash, expires_at)
+SELECT gen_random_uuid(), id, 'verify_email', sha256(email::bytea), now() FROM users;
+INSERT INTO second_factors (user_id, secret) SELECT id, '' FROM users;
+INSERT INTO recovery_codes (user_id, code_hash) SELECT id, sha256(email::bytea) FROM users;
 INSERT INTO idempotency_keys (user_id, route, key_hash, body_hash, lease_until, owner)
 SELECT id, 'POST /api/bookings', sha256(email::bytea), '', now(), id FROM users;
 INSERT INTO bookings (id, user_id, show_id, state, currency, total_amount, seat_count,
@@ -135,7 +144,7 @@ ALTER TABLE seat_claims ALTER show_id SET (n_distinct = -0.005);
 ALTER TABLE ledger_entries ALTER show_id SET (n_distinct = -0.00125),
     ALTER booking_id SET (n_distinct = -0.25);
 ALTER TABLE events ALTER aggregate_id SET (n_distinct = -0.1);
-ALTER TABLE refresh_tokens ALTER family_id SET (n_distinct = -0.1);
+ALTER TABLE sessions ALTER user_id SET (n_distinct = -0.1);
 ALTER TABLE idempotency_keys ALTER user_id SET (n_distinct = -0.1);
 ANALYZE theatres, auditoriums, movies, shows;
 ANALYZE {big};

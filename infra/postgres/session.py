@@ -1,0 +1,160 @@
+"""Sessions: one row each, with the hash of its newest refresh token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from domain.user import Choices, Role, User
+from infra.opaque_tokens import hashed
+from infra.postgres.audit import PostgresAudit
+from infra.postgres.database import Database, Session
+from services.session import NewSession, Renewed
+
+# A password that is changed meanwhile holds the row: who waited for it then has another hash. So
+# no session outlives the change that opens with the old password.
+OPEN = text("""
+INSERT INTO sessions (id, user_id, token_hash, client, second_factor_at, idle_expires_at,
+                      expires_at)
+SELECT :id, id, :token_hash, :client, CASE WHEN :second_factor THEN clock_timestamp() END,
+       clock_timestamp() + make_interval(secs => :idle),
+       clock_timestamp() + make_interval(secs => :lasts)
+FROM users
+WHERE id = :user_id AND password_hash = :password_hash AND blocked_at IS NULL
+FOR SHARE
+""")
+
+ROTATE = text("""
+WITH rotated AS (
+    UPDATE sessions SET token_hash = :successor_hash, refreshed_at = clock_timestamp(),
+        idle_expires_at = least(expires_at, clock_timestamp() + make_interval(secs => :idle))
+    WHERE id = :id AND token_hash = :token_hash AND ended_at IS NULL
+      AND expires_at > clock_timestamp() AND idle_expires_at > clock_timestamp()
+    RETURNING user_id, second_factor_at, expires_at
+)
+SELECT users.*, rotated.second_factor_at IS NOT NULL AS strong,
+       ceil(extract(epoch FROM rotated.expires_at - clock_timestamp()))::int AS seconds_left,
+       EXISTS (SELECT 1 FROM second_factors AS factor
+               WHERE factor.user_id = users.id AND confirmed_at IS NOT NULL) AS second_factor
+FROM rotated JOIN users ON users.id = rotated.user_id
+""")
+
+# Sealed by us and not the newest: it was replaced, and somebody kept it.
+END_REUSED = text("""
+UPDATE sessions SET ended_at = clock_timestamp(), end_reason = 'reuse'
+WHERE id = :id AND ended_at IS NULL AND token_hash <> :token_hash
+RETURNING user_id
+""")
+
+END = text("""
+UPDATE sessions SET ended_at = clock_timestamp(), end_reason = :reason
+WHERE id = :id AND ended_at IS NULL
+  AND (CAST(:user_id AS uuid) IS NULL OR user_id = :user_id)
+RETURNING id
+""")
+
+END_ALL = text("""
+UPDATE sessions SET ended_at = clock_timestamp(), end_reason = :reason
+WHERE user_id = :user_id AND ended_at IS NULL
+  AND (CAST(:but AS uuid) IS NULL OR id <> :but)
+RETURNING id
+""")
+
+# What ended within :seconds, or since shortly before the newest end that is known already: a
+# transaction may take that long from the statement that ends a session to its commit.
+ENDED = text("""
+SELECT id, ended_at FROM sessions
+WHERE ended_at > greatest(now() - make_interval(secs => :seconds),
+                          CAST(:newest AS timestamptz) - make_interval(secs => :overlap))
+ORDER BY ended_at DESC LIMIT :limit
+""")
+
+IS_LIVE = text("SELECT 1 FROM sessions WHERE id = :id AND ended_at IS NULL")
+
+
+class PostgresSessions:
+    """See ``services.session.SessionStore``. Sessions end after ``lasts`` seconds, unused ``idle``."""
+
+    def __init__(self, database: Database, *, idle_seconds: int, seconds: int) -> None:
+        self._database = database
+        self._idle = min(idle_seconds, seconds)
+        self._lasts = seconds
+
+    async def open(self, user_id: UUID, new: NewSession, *, password_hash: str) -> bool:
+        async with self._database.statements() as session:
+            opened = await session.change(
+                OPEN,
+                id=new.id,
+                user_id=user_id,
+                token_hash=hashed(new.refresh_token),
+                client=new.client,
+                second_factor=new.second_factor,
+                password_hash=password_hash,
+                idle=self._idle,
+                lasts=self._lasts,
+            )
+        return opened == 1
+
+    async def rotate(self, session_id: UUID, token: str, successor: str) -> Renewed | None:
+        token_hash = hashed(token)
+        async with self._database.statements() as session:
+            row = await session.one(
+                ROTATE,
+                id=session_id,
+                token_hash=token_hash,
+                successor_hash=hashed(successor),
+                idle=self._idle,
+            )
+            if row is not None:
+                return Renewed(as_user(row), row.strong, row.seconds_left)
+            reused = await session.one(END_REUSED, id=session_id, token_hash=token_hash)
+            if reused is not None:
+                PostgresAudit(session).note(
+                    "session.reuse", target=f"session:{session_id}", actor=str(reused.user_id)
+                )
+        return None
+
+    async def end(
+        self, session_id: UUID, *, reason: str, user_id: UUID | None = None
+    ) -> UUID | None:
+        async with self._database.statements() as session:
+            row = await session.one(END, id=session_id, user_id=user_id, reason=reason)
+        return None if row is None else session_id
+
+    async def end_all(
+        self, user_id: UUID, *, reason: str, but: UUID | None = None
+    ) -> Sequence[UUID]:
+        async with self._database.statements() as session:
+            return await end_all(session, user_id, reason=reason, but=but)
+
+
+async def end_all(
+    session: Session, user_id: UUID, *, reason: str, but: UUID | None = None
+) -> list[UUID]:
+    """End a user's sessions in the caller's transaction, as its last statement.
+
+    After the commit every process refuses them within a second, and at once where the ids are
+    announced. What makes the user another (password, role, block) is to be written before, by a
+    statement of its own that locks the user's row.
+    """
+    rows = await session.all(END_ALL, user_id=user_id, reason=reason, but=but)
+    return [row.id for row in rows]
+
+
+def as_user(row: Any) -> User:
+    """A row of ``users``, with ``second_factor`` beside it."""
+    return User(
+        id=row.id,
+        email=row.email or "",
+        name=row.name,
+        phone=row.phone,
+        role=Role(row.role),
+        created_at=row.created_at,
+        email_verified=row.email_verified_at is not None,
+        locale=row.locale,
+        notifications=Choices(email=row.notify_email, sms=row.notify_sms),
+        second_factor=row.second_factor,
+    )
