@@ -107,7 +107,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         redis = create_redis(settings)
         stack.push_async_callback(redis.aclose)
         gateways = await stack.enter_async_context(open_gateways(settings))
-        client = await connect()
+        client = await connect(settings)
         yield Parts(settings, client, database, RedisSeatPreclaims(redis), gateways)
 
 

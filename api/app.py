@@ -119,7 +119,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
         passwords = Argon2Passwords()
         stack.callback(passwords.close)
         ended_sessions = await stack.enter_async_context(open_ended_sessions(settings, redis))
-        temporal = await connect(lazy=True)
+        temporal = await connect(settings, lazy=True)
 
         begin = PostgresUnitOfWork(database)
         process = TemporalBookingProcess(temporal)

@@ -22,6 +22,7 @@ from bench.buyers import Bare, Crowd, Json
 from bench.cpu import Meter, latency
 from bench.wire import Wire, hammer, post
 from domain.user import Role
+from infra.settings import Settings
 from infra.temporal import connect
 from infra.tokens import TokenSigner
 from seathold.stack import ports
@@ -48,7 +49,7 @@ Unit = Callable[[], Awaitable[float]]
 
 
 async def measure(info: Json, worker_pid: int, least_app: Json, signer: TokenSigner) -> None:
-    client = await connect()
+    client = await connect(Settings())
     crowd, bare = Crowd(info, client), Bare(client)
     await crowd.gather()
     pids = info["processes"]

@@ -137,7 +137,7 @@ async def measure(info: Json) -> None:
         "api_processes": len(apis),
         "runs": runs,
     }
-    report.write("webhooks", ratios, figures, await report.servers(info, await connect()))
+    report.write("webhooks", ratios, figures, await report.servers(info, await connect(Settings())))
 
 
 async def _rates(

@@ -15,6 +15,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from contracts.booking import BOOKING_QUEUE, PAYMENT_QUEUE
+from infra.settings import Settings
 from infra.temporal import connect
 
 QUEUES = (
@@ -42,7 +43,7 @@ async def is_polled(client: Client, queue: str, kind: TaskQueueType.ValueType, o
 
 async def main(owner: str) -> int:
     try:
-        client = await connect()
+        client = await connect(Settings())
         polled = [await is_polled(client, queue, kind, owner) for queue, kind in QUEUES]
     except (RPCError, RuntimeError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - read by `docker inspect`

@@ -1,14 +1,19 @@
-"""How messages travel through Temporal: plain JSON, read into our dataclasses by pydantic."""
+"""How messages travel through Temporal: sealed JSON, read into our dataclasses by pydantic."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
 from temporalio.converter import (
     CompositePayloadConverter,
     DataConverter,
+    DefaultFailureConverterWithEncodedAttributes,
     DefaultPayloadConverter,
     JSONPlainPayloadConverter,
 )
+
+from infra.codec import SealingCodec, parse_keys
 
 _JSON = PydanticJSONPlainPayloadConverter()
 
@@ -27,4 +32,21 @@ class PayloadConverter(CompositePayloadConverter):
         )
 
 
-DATA_CONVERTER = DataConverter(payload_converter_class=PayloadConverter)
+# For what is kept decoded, such as the recorded histories.
+PLAIN = DataConverter(payload_converter_class=PayloadConverter)
+
+
+def sealed_by(keys: str) -> DataConverter:
+    """The converter of every client and worker; ``keys`` as in ``parse_keys``.
+
+    Failures are sealed too: their messages and traces would otherwise stand in the history in
+    plain text (reliability F3).
+
+    Raises:
+        ValueError: ``keys`` is no list of keys.
+    """
+    return replace(
+        PLAIN,
+        payload_codec=SealingCodec(parse_keys(keys)),
+        failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
+    )

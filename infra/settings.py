@@ -10,9 +10,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from domain.limits import OFFER_SECONDS
 from domain.payment_policy import PaymentMode
 from domain.refund import Bracket, parse_brackets
+from infra.codec import parse_keys
 from services.work import HoldLimits, LateLimits
 
 DEV_JWT_SEED = "seathold-development-only-seed-0"
+DEV_PAYLOAD_KEYS = "dev:c2VhdGhvbGQtZGV2ZWxvcG1lbnQtcGF5bG9hZC1rZXk="
 DEV_WEBHOOK_SECRET = "whsec_c2VhdGhvbGQtZGV2ZWxvcG1lbnQtb25seS1zZWNyZXQ="
 
 
@@ -76,6 +78,8 @@ class Settings(BaseSettings):
     jwt_seed: SecretStr = SecretStr(DEV_JWT_SEED)
     # Comma-separated: yesterday's seeds, or tomorrow's, whose signatures are accepted too.
     jwt_verify_seeds: SecretStr = SecretStr("")
+    # What seals our payloads in Temporal: name:base64 of 32 bytes, the newest first.
+    payload_keys: SecretStr = SecretStr(DEV_PAYLOAD_KEYS)
 
     smtp_host: str = "127.0.0.1"
     smtp_port: int = 8026
@@ -93,6 +97,8 @@ class Settings(BaseSettings):
             raise ValueError("SEATHOLD_JWT_SEED is the development seed; set one of your own")
         if self.webhook_secret.get_secret_value() == DEV_WEBHOOK_SECRET:
             raise ValueError("SEATHOLD_WEBHOOK_SECRET is the development secret; set your own")
+        if self.payload_keys.get_secret_value() == DEV_PAYLOAD_KEYS:
+            raise ValueError("SEATHOLD_PAYLOAD_KEYS is the development key; set one of your own")
         return self
 
     @model_validator(mode="after")
@@ -100,6 +106,12 @@ class Settings(BaseSettings):
         if self.stripe_api_key is not None and self.stripe_webhook_secret is None:
             raise ValueError("SEATHOLD_STRIPE_API_KEY needs SEATHOLD_STRIPE_WEBHOOK_SECRET")
         return self
+
+    @field_validator("payload_keys")
+    @classmethod
+    def require_keys(cls, keys: SecretStr) -> SecretStr:
+        parse_keys(keys.get_secret_value())
+        return keys
 
     @field_validator("refund_brackets")
     @classmethod

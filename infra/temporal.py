@@ -53,7 +53,8 @@ from domain.steps import (
     RefundInput,
     StepOutcome,
 )
-from infra.payloads import DATA_CONVERTER
+from infra.payloads import sealed_by
+from infra.settings import Settings
 from services.process import ProcessAway, ProcessOver, ProcessUnknown, ReadBrief
 
 T = TypeVar("T")
@@ -66,7 +67,7 @@ RETRIES = RetryConfig(
 )
 
 
-async def connect(*, lazy: bool = False) -> Client:
+async def connect(settings: Settings, *, lazy: bool = False) -> Client:
     """Connect by Temporal's own standard variables (``TEMPORAL_ADDRESS``, …).
 
     ``lazy`` lets the API start while Temporal is away; a worker needs a live connection.
@@ -76,7 +77,7 @@ async def connect(*, lazy: bool = False) -> Client:
     return await Client.connect(
         **config,
         lazy=lazy,
-        data_converter=DATA_CONVERTER,
+        data_converter=sealed_by(settings.payload_keys.get_secret_value()),
         retry_config=RETRIES,
         grpc_compression=GrpcCompression.NONE,
     )

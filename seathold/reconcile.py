@@ -41,7 +41,7 @@ async def run(
         if provider is not None and provider not in gateways:
             say(f"Error: {provider} is not switched on; there are {', '.join(sorted(gateways))}.")
             return 1
-        client = await connect(lazy=True)
+        client = await connect(settings, lazy=True)
         redis = create_redis(settings)
         stack.push_async_callback(redis.aclose)
         preclaims = RedisSeatPreclaims(redis)

@@ -21,7 +21,7 @@ async def cancel(settings: Settings, show_id: UUID, reason: str, *, dry_run: boo
     """What came of it, or would, as JSON. Raises NotFound for an unknown show."""
     database = Database(settings, application_name="seathold-show")
     rate = settings.refunds_per_second
-    process = TemporalShowProcess(await connect(lazy=True), refunds_per_second=rate)
+    process = TemporalShowProcess(await connect(settings, lazy=True), refunds_per_second=rate)
     desk = ShowDesk(PostgresUnitOfWork(database), process, refunds_per_second=rate)
     try:
         if dry_run:

@@ -94,4 +94,4 @@ async def redis(settings: Settings) -> AsyncIterator[Redis]:
 
 @pytest.fixture(scope="session")
 async def temporal(settings: Settings) -> Client:
-    return await connect()
+    return await connect(settings)

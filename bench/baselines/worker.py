@@ -8,11 +8,12 @@ import uvloop
 from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker
 
 from bench.baselines.workflows import QUEUE, BareTask, BareUpdate
+from infra.settings import Settings
 from infra.temporal import connect
 
 
 async def main() -> None:
-    client = await connect()
+    client = await connect(Settings())
     async with Worker(
         client,
         task_queue=QUEUE,

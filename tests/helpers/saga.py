@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client, WorkflowHandle
+from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import (
     ActivityInboundInterceptor,
@@ -133,6 +134,11 @@ class Saga:
         self.desk = BookingDesk(
             self.begin, self.process, self.work, self.news, self.gateways, LIMITS, self.mode
         )
+
+    def speaking(self, converter: DataConverter) -> Saga:
+        """The same parts on a client with another converter."""
+        service, namespace = self.client.service_client, self.client.namespace
+        return replace(self, client=Client(service, namespace=namespace, data_converter=converter))
 
     @asynccontextmanager
     async def worker(

@@ -29,7 +29,7 @@ from domain.errors import Conflict
 from domain.offer import OfferState
 from domain.show_cancel import OperatorRequest
 from domain.steps import BookingInput, BookingResult, CancelRequest, ExtendRequest
-from infra.payloads import DATA_CONVERTER
+from infra.payloads import PLAIN
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
 from tests.helpers.late import Late, rival_takes, write
@@ -324,6 +324,7 @@ PATHS: list[Path_] = [
 @pytest.mark.skipif(not RECORDING, reason="records only when asked to")
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.__name__)
 async def test_record(path: Path_, saga: Saga, hall: Hall, provider: Sandbox) -> None:
+    saga = saga.speaking(PLAIN)
     workflow_id = await path(saga, hall, provider)
     history = await saga.client.get_workflow_handle(workflow_id).fetch_history()
     HISTORIES.mkdir(exist_ok=True)
@@ -349,7 +350,7 @@ async def test_todays_code_replays_what_ran_before(path: Path_, runner: Workflow
     replayer = Replayer(
         workflows=WORKFLOWS,
         workflow_runner=runner,
-        data_converter=DATA_CONVERTER,
+        data_converter=PLAIN,
     )
     await replayer.replay_workflow(recorded(path.__name__))
 
@@ -367,7 +368,7 @@ async def test_a_worker_that_starts_in_the_middle_goes_on_from_there(path: Path_
     replayer = Replayer(
         workflows=WORKFLOWS,
         workflow_runner=UnsandboxedWorkflowRunner(),
-        data_converter=DATA_CONVERTER,
+        data_converter=PLAIN,
     )
     for cut in cuts:
         await replayer.replay_workflow(WorkflowHistory(whole.workflow_id, whole.events[:cut]))
@@ -391,7 +392,7 @@ async def test_a_changed_order_of_steps_does_not_replay() -> None:
     replayer = Replayer(
         workflows=[Changed],
         workflow_runner=UnsandboxedWorkflowRunner(),
-        data_converter=DATA_CONVERTER,
+        data_converter=PLAIN,
     )
     with pytest.raises(workflow.NondeterminismError):
         await replayer.replay_workflow(recorded("confirmed"))
