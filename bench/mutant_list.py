@@ -11,6 +11,7 @@ TAKEOVER = "tests/race/test_takeover.py"
 GATEWAY = "tests/ports/test_gateway.py"
 KEYS = "tests/ports/test_refund_keys.py"
 DISPUTES = "tests/workflows/test_disputes.py"
+CLOSING = "tests/integration/test_paid_while_closing.py"
 ORDER = "tests/integration/infra/test_payment_order.py"
 
 
@@ -52,6 +53,17 @@ MUTANTS = (
             ),
         ),
         (f"{PATHS}::test_seats_stay_held_until_the_provider_has_closed_the_page",),
+    ),
+    Mutant(
+        "free-seats-over-money-nobody-heard-of",
+        (
+            Edit(
+                "services/booking.py",
+                "        if unjudged is not None:\n",
+                "        if unjudged is not None and unjudged is None:\n",
+            ),
+        ),
+        (f"{CLOSING}::test_a_paid_booking_is_confirmed_by_its_closing",),
     ),
     Mutant(
         "ack-before-inbox-commit",
@@ -192,7 +204,7 @@ MUTANTS = (
                 "                ours = await tx.bookings.lock(UUID(request.booking_id))\n"
                 "                marks = await self._preclaims.taken(show_id, labels)\n"
                 "                if marks == set(labels) and ours.state is BookingState.HELD:\n"
-                "                    outcome = payment._confirm(tx, ours, None, None)\n"
+                "                    outcome = payment.confirm_by(tx, ours, None, None)\n"
                 "                else:\n"
                 "                    outcome = await payment.confirm(tx, request)\n",
             ),

@@ -53,7 +53,8 @@ class StepOutcome:
     ``seconds_left`` is how long to wait before asking again: the hold's rest while ``held``, the
     grace's rest while closing. ``code`` names why a step was refused. ``marks_left``: the seats
     are free, but Redis was away and still says otherwise. ``capture``: the seats are final for
-    this authorised payment; its money is to be taken next.
+    this authorised payment; its money is to be taken next. ``paid``: this payment was written
+    down and nobody was told; it is to be judged before anything else.
     """
 
     state: BookingState
@@ -62,6 +63,7 @@ class StepOutcome:
     detail: str | None = None
     marks_left: bool = False
     capture: str | None = None
+    paid: str | None = None
 
 
 @dataclass(frozen=True)

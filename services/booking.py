@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -182,10 +183,16 @@ async def finish_close(tx: Transaction, step: FinishStep) -> StepOutcome:
 
     Without the provider's word that its page is closed this is refused until the grace has run
     out by the database clock; then the booking ends with ``payment_uncertain`` and is polled on.
+    Money that was written down in time, by somebody who died before telling, is named instead:
+    seen while expiring it is on time, and its booking is confirmed.
     """
     booking = await _locked(tx, step.booking_id)
     if not booking.state.is_closing or booking.closing_since is None:
         return authorise.standing(booking)
+    if booking.state is BookingState.EXPIRING:
+        unjudged = await tx.payments.unjudged(booking.id)
+        if unjudged is not None:
+            return replace(authorise.standing(booking), paid=str(unjudged))
     attempts = await tx.payments.attempts(booking.id)
     uncertain = any(attempt.session_open for attempt in attempts)
     if uncertain:

@@ -207,7 +207,15 @@ class Payments(Protocol):
         """Insert or raise what the provider said; whether anything is new."""
         ...
 
+    def raise_fee(self, receipt_id: UUID, fee: int) -> None:
+        """The provider keeps ``fee`` minor units of this payment; it never lowers what is known."""
+        ...
+
     async def receipt(self, receipt_id: UUID) -> Receipt | None: ...
+
+    async def unjudged(self, booking_id: UUID) -> UUID | None:
+        """The oldest payment of the booking, taken or promised, that has no verdict."""
+        ...
 
     def decide(self, receipt_id: UUID, verdict: Verdict) -> None:
         """Write the verdict if there was none."""

@@ -203,6 +203,8 @@ class BookingWorkflow(BookingContract):
         self._seconds_left = outcome.seconds_left
         self._marks_left = outcome.marks_left
         self._capturing = outcome.capture
+        if outcome.paid is not None:
+            self._payments.append(PaymentSettled(outcome.paid, self._input.request_id))
         self._move_to(outcome.state)
 
     def _move_to(self, state: BookingState) -> None:

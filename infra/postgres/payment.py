@@ -63,26 +63,36 @@ BY_SESSION = text("SELECT * FROM payments WHERE provider = :provider AND session
 IS_LATER = f"{rank_of('known.status')} < {rank_of('excluded.status')}"
 # Each column only grows by itself, so that the facts may come in any order and number.
 RECORD_RECEIPT = text(
-    "WITH before AS (SELECT captured, status, amount FROM provider_payments"  # noqa: S608
+    "WITH before AS (SELECT captured, status, amount, fee FROM provider_payments"  # noqa: S608
     " WHERE provider = :provider AND reference = :reference)"
     " INSERT INTO provider_payments AS known (id, provider, reference, booking_id, payment_id,"
-    " status, amount, currency, captured, refunded)"
+    " status, amount, currency, captured, refunded, fee)"
     " VALUES (:id, :provider, :reference, :booking_id, :payment_id, :status, :amount, :currency,"
-    " :captured, :refunded)"
+    " :captured, :refunded, :fee)"
     " ON CONFLICT (provider, reference) DO UPDATE SET"
     f" status = CASE WHEN {IS_LATER} THEN excluded.status ELSE known.status END,"
     " amount = excluded.amount, currency = excluded.currency,"
     " captured = greatest(known.captured, excluded.captured),"
-    " refunded = greatest(known.refunded, excluded.refunded), updated_at = clock_timestamp()"
+    " refunded = greatest(known.refunded, excluded.refunded),"
+    " fee = greatest(known.fee, excluded.fee), updated_at = clock_timestamp()"
     f" WHERE {IS_LATER} OR known.captured < excluded.captured"
     " OR known.refunded < excluded.refunded"
     " RETURNING *, captured - coalesce((SELECT captured FROM before), 0) AS newly_captured,"
-    " (SELECT amount FROM before WHERE status = 'authorised') AS was_promised"
+    " (SELECT amount FROM before WHERE status = 'authorised') AS was_promised,"
+    " coalesce((SELECT fee FROM before), 0) AS fee_before"
 )
+# By itself it is no news of the payment: nothing but the ledger hears of it.
+RAISE_FEE = text("UPDATE provider_payments SET fee = :fee WHERE id = :id AND fee < :fee")
 RECEIPT = text("SELECT * FROM provider_payments WHERE id = :id")
 RECEIPT_BY_REFERENCE = text(
     "SELECT * FROM provider_payments WHERE provider = :provider AND reference = :reference"
 )
+# Money taken or promised that no verdict was given on: its news was written down, and not told.
+UNJUDGED = text("""
+SELECT id FROM provider_payments
+WHERE booking_id = :booking_id AND decision IS NULL AND status IN ('captured', 'authorised')
+ORDER BY created_at, id LIMIT 1
+""")
 DECIDE = text("""
 UPDATE provider_payments SET decision = :verdict, updated_at = clock_timestamp()
 WHERE id = :id AND decision IS NULL
@@ -184,6 +194,7 @@ class PostgresPayments:
             currency=payment.amount.currency,
             captured=payment.captured,
             refunded=payment.refunded,
+            fee=payment.fee,
         )
         if row is not None:
             return _news(row), True
@@ -193,9 +204,16 @@ class PostgresPayments:
         assert row is not None, "the insert met a row"
         return _receipt(row), False
 
+    def raise_fee(self, receipt_id: UUID, fee: int) -> None:
+        self._session.later(RAISE_FEE, id=receipt_id, fee=fee)
+
     async def receipt(self, receipt_id: UUID) -> Receipt | None:
         row = await self._session.one(RECEIPT, id=receipt_id)
         return _receipt(row) if row else None
+
+    async def unjudged(self, booking_id: UUID) -> UUID | None:
+        row = await self._session.one(UNJUDGED, booking_id=booking_id)
+        return row.id if row else None
 
     def decide(self, receipt_id: UUID, verdict: Verdict) -> None:
         self._session.later(DECIDE, id=receipt_id, verdict=verdict)
@@ -259,6 +277,7 @@ def _news(row: Any) -> Receipt:
         newly_captured=row.newly_captured,
         newly_promised=row.amount if is_promised and row.was_promised is None else 0,
         promise_ended=0 if is_promised else row.was_promised or 0,
+        fee=row.fee_before,
     )
 
 
@@ -275,6 +294,7 @@ def _receipt(row: Any) -> Receipt:
         refunded=row.refunded,
         verdict=Verdict(row.decision) if row.decision else None,
         disputed=row.disputed,
+        fee=row.fee,
     )
 
 

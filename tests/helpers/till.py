@@ -45,11 +45,9 @@ class Till:
             )
         return input
 
-    async def lapse(self, input: BookingInput) -> None:
+    async def lapse(self, input: BookingInput, why: CloseReason = CloseReason.RELEASED) -> None:
         async with self.begin() as tx:
-            await booking.begin_close(
-                tx, CloseStep(input.booking_id, CloseReason.RELEASED, actor="test")
-            )
+            await booking.begin_close(tx, CloseStep(input.booking_id, why, actor="test"))
         async with self.begin() as tx:
             await booking.finish_close(tx, FinishStep(input.booking_id, 0, False))
 
@@ -61,13 +59,14 @@ class Till:
         *,
         status: ProviderPaymentStatus = ProviderPaymentStatus.CAPTURED,
         refunded: int = 0,
+        fee: int = 0,
     ) -> Recorded:
         """The provider says that ``paid`` was captured; late money always goes back here."""
         async with self.begin() as tx:
             attempt = await tx.payments.latest_attempt(UUID(input.booking_id))
             assert attempt is not None
             told = ProviderPayment(
-                reference, "s", input.booking_id, status, paid, paid.amount, refunded
+                reference, "s", input.booking_id, status, paid, paid.amount, refunded, fee=fee
             )
             recorded = await payment.record_payment(tx, attempt, told)
         if recorded.refunds is not None:

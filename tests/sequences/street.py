@@ -77,6 +77,8 @@ class DirectProcess:
                 outcome = await self.steps.confirm_booking(ConfirmRequest(booking_id, paid))
         if outcome.state.is_closing:
             outcome = await self.steps.finish_close(FinishStep(booking_id, 0, page.closed))
+        if outcome.paid is not None:
+            outcome = await self.steps.confirm_booking(ConfirmRequest(booking_id, outcome.paid))
         return outcome
 
     async def payment_settled(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from domain.booking import CloseReason
 from domain.money import Money
 from domain.payment import DisputeStatus, ProviderDispute, ProviderPayment
 from domain.payment import ProviderPaymentStatus as Told
@@ -96,7 +97,8 @@ async def end_of(
     async with engine.connect() as connection:
         [row] = await connection.execute(text(ROWS), {"reference": reference})
     if held:
-        await till.lapse(input)
+        # A lapse would find the money, and the booking would keep its seat.
+        await till.lapse(input, CloseReason.CANCELLED)
     return tuple(row)
 
 

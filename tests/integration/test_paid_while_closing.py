@@ -1,0 +1,116 @@
+"""Money written down by a worker that died before it told: its booking does not lapse."""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from domain.booking import BookingState, CloseReason
+from domain.money import Money
+from domain.payment import ProviderPayment
+from domain.payment import ProviderPaymentStatus as Told
+from domain.steps import BookingInput, CloseStep, ConfirmRequest, FinishStep, StepOutcome
+from infra.postgres.database import Database
+from infra.postgres.payment import PostgresPayments
+from services import booking, payment
+from tests.factories import PRICE, create_hall
+from tests.helpers.till import Till
+
+CLAIMS = text("SELECT state FROM seat_claims WHERE booking_id = :id")
+
+
+@pytest.fixture
+async def till(engine: AsyncEngine, database: Database) -> Till:
+    return Till(database, await create_hall(engine))
+
+
+async def write_down(till: Till, input: BookingInput, status: Told, amount: int = PRICE) -> None:
+    """As the poll does: the payment and its closed page are on record. Nobody was told."""
+    captured = amount if status is Told.CAPTURED else 0
+    fact = ProviderPayment(f"pay_{uuid4()}", "s", "b", status, Money(amount, "EUR"), captured, 0)
+    async with till.begin() as tx:
+        attempt = await tx.payments.latest_attempt(UUID(input.booking_id))
+        assert attempt is not None
+        await payment.record_payment(tx, attempt, fact)
+        tx.payments.close_session(attempt.id)
+
+
+async def close(till: Till, input: BookingInput, why: CloseReason) -> StepOutcome:
+    """The two steps of a hold's end; its pages are closed, so no provider is asked in between."""
+    async with till.begin() as tx:
+        await booking.begin_close(tx, CloseStep(input.booking_id, why, actor="test"))
+    async with till.begin() as tx:
+        return await booking.finish_close(tx, FinishStep(input.booking_id, 0, True))
+
+
+async def go_on(till: Till, input: BookingInput, outcome: StepOutcome) -> StepOutcome:
+    """What the workflow does with an answer that names a payment."""
+    async with till.begin() as tx:
+        return await payment.confirm(tx, ConfirmRequest(input.booking_id, outcome.paid))
+
+
+async def seats(engine: AsyncEngine, input: BookingInput) -> list[str]:
+    async with engine.connect() as connection:
+        return list(await connection.scalars(CLAIMS, {"id": UUID(input.booking_id)}))
+
+
+async def test_a_paid_booking_is_confirmed_by_its_closing(engine: AsyncEngine, till: Till) -> None:
+    input = await till.hold("A1")
+    await write_down(till, input, Told.CAPTURED)
+    outcome = await close(till, input, CloseReason.RELEASED)
+    assert outcome.state is BookingState.EXPIRING
+    assert await seats(engine, input) == ["held"]
+    assert (await go_on(till, input, outcome)).state is BookingState.CONFIRMED
+    assert await seats(engine, input) == ["sold"]
+
+
+async def test_promised_money_makes_the_seats_final(engine: AsyncEngine, till: Till) -> None:
+    input = await till.hold("A2")
+    await write_down(till, input, Told.AUTHORISED)
+    outcome = await go_on(till, input, await close(till, input, CloseReason.RELEASED))
+    assert (outcome.state, outcome.capture is None) == (BookingState.HELD, False)
+    assert await seats(engine, input) == ["held"]
+
+
+@pytest.mark.parametrize(
+    ("status", "amount", "why", "end"),
+    [
+        # Judged at once when it was written down: it goes back.
+        (Told.CAPTURED, PRICE - 1, CloseReason.RELEASED, BookingState.EXPIRED),
+        (Told.PROCESSING, PRICE, CloseReason.RELEASED, BookingState.EXPIRED),
+        # The buyer's wish wins; the reaper sends this money back.
+        (Told.CAPTURED, PRICE, CloseReason.CANCELLED, BookingState.CANCELLED),
+    ],
+    ids=["a wrong sum", "not yet money", "cancelled"],
+)
+async def test_what_confirms_nothing_keeps_no_seat(
+    engine: AsyncEngine,
+    till: Till,
+    status: Told,
+    amount: int,
+    why: CloseReason,
+    end: BookingState,
+) -> None:
+    input = await till.hold("A3")
+    await write_down(till, input, status, amount)
+    outcome = await close(till, input, why)
+    assert (outcome.state, outcome.paid) == (end, None)
+    assert await seats(engine, input) == []
+
+
+async def test_without_the_look_a_paid_booking_lapses(
+    engine: AsyncEngine, till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The negative control."""
+
+    async def sees_nothing(self: PostgresPayments, booking_id: UUID) -> None:
+        return None
+
+    monkeypatch.setattr(PostgresPayments, "unjudged", sees_nothing)
+    input = await till.hold("A4")
+    await write_down(till, input, Told.CAPTURED)
+    assert (await close(till, input, CloseReason.RELEASED)).state is BookingState.EXPIRED
+    assert await seats(engine, input) == []
