@@ -35,6 +35,7 @@ class Brief:
     labels: tuple[str, ...]
     commands: Sequence[Command] = ()
     minutes_ago: float = 60
+    hold_minutes: float = 10
     fence: int = 1
     user: str = "ada"
     show: UUID = SHOW
@@ -103,8 +104,8 @@ def add_show(db: Connection) -> None:
 
 def add_booking(db: Connection, brief: Brief, *, claimed: bool = True) -> None:
     """The row, the seats, the claims and the events of one booking."""
-    since, ends = brief.since, brief.since + timedelta(minutes=10)
-    latest = since + timedelta(minutes=30)
+    since, ends = brief.since, brief.since + timedelta(minutes=brief.hold_minutes)
+    latest = since + timedelta(minutes=3 * brief.hold_minutes)
     seats = [
         {
             "label": label,

@@ -29,6 +29,15 @@ def test_clean_town_breaches_nothing(checker: Checker) -> None:
     assert len(checker.with_status("ok")) == len(checker.verdicts) - len(OUTSIDE)
 
 
+def test_the_clean_town_does_not_age(db: psycopg.Connection[tuple[object, ...]]) -> None:
+    """It is built once and copied by every test: its holds must outlast the slowest of runs."""
+    [[count, soonest]] = db.execute(
+        "SELECT count(*), min(least(hold_expires_at, closing_since)) - now() > interval '1 day'"
+        " FROM bookings WHERE state IN ('held', 'expiring', 'cancelling')"
+    ).fetchall()
+    assert (count, soonest) == (3, True)
+
+
 def test_without_witnesses_their_part_is_not_run_and_never_green(checker: Checker) -> None:
     checker.run(SEATHOLD_SANDBOX_URL="", SEATHOLD_MAIL_URL="")
     assert checker.exit_code == 0

@@ -164,7 +164,8 @@ IN_THE_DATABASE: list[tuple[str, str, Spoil]] = [
         "L1",
         "past its maximum",
         by(
-            "UPDATE bookings SET hold_expires_at = now() + interval '1 day' WHERE id = %(id)s",
+            "UPDATE bookings SET hold_expires_at = hold_max_expires_at + interval '1 second'"
+            " WHERE id = %(id)s",
             id=HELD,
         ),
     ),

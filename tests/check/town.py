@@ -22,6 +22,8 @@ from tests.check.builders import (
 
 PAID, EXTRA, LATE = "pay_one", "pay_extra", "pay_late"
 EUR = "EUR"
+# The town is built once and copied for hours: what is open in it must not run out meanwhile.
+OPEN_MINUTES = 2 * 24 * 60
 SENT_BACK = (
     ("refund_requested", "buyer", "refunds_due"),
     ("refund_settled", "refunds_due", "provider"),
@@ -32,9 +34,9 @@ def queued(template: str) -> tuple[str, dict[str, Any]]:
     return "NotificationQueued", {"template": template}
 
 
-def started(name: str, minutes_ago: float) -> tuple[Command, datetime]:
+def started(name: str, minutes_ago: float, hold_minutes: float = 12) -> tuple[Command, datetime]:
     """A checkout, and the hold's end that it set."""
-    ends = datetime.now(UTC) - timedelta(minutes=minutes_ago - 12)
+    ends = datetime.now(UTC) - timedelta(minutes=minutes_ago - hold_minutes)
     payload = {"payment_id": str(id_of(f"attempt-{name}")), "hold_expires_at": ends.isoformat()}
     return [("PaymentStarted", payload)], ends
 
@@ -121,21 +123,23 @@ def add_ended(db: Connection) -> None:
 
 
 def add_open(db: Connection) -> None:
-    add_booking(db, Brief("held", "held", ("A5",), minutes_ago=1, user="bob"))
+    young: dict[str, Any] = {"minutes_ago": 1, "hold_minutes": OPEN_MINUTES, "user": "bob"}
+    add_booking(db, Brief("held", "held", ("A5",), **young))
     for name, event_type, why in (
         ("expiring", "BookingExpiring", "lapsed"),
         ("cancelling", "BookingCancelling", "cancelled"),
     ):
-        checkout, ends = started(name, 1)
+        checkout, ends = started(name, 1, OPEN_MINUTES)
         commands: list[Command] = [checkout, [(event_type, {"why": why, "note": ""})]]
         row = {
             "lapses": False,
             "hold_expires_at": ends,
-            "closing_since": datetime.now(UTC),
+            # The grace for its page is counted from here.
+            "closing_since": ends,
             "close_reason": why,
         }
         label = {"expiring": "A6", "cancelling": "A7"}[name]
-        add_booking(db, Brief(name, name, (label,), commands, minutes_ago=1, user="bob", row=row))
+        add_booking(db, Brief(name, name, (label,), commands, row=row, **young))
         add_payment(db, name, "open", PRICE)
 
 
