@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 from temporalio.client import Client
 
 from infra.gateways.assembly import Gateways
@@ -15,6 +16,9 @@ from services.payment_news import PaymentNews
 from services.preclaim import SeatPreclaims
 from services.reconcile import Reconciler
 from services.reconcile_refunds import RefundRepair
+
+# A payment that its table or the ledger refuses; everything else is the database's own trouble.
+ABOUT_ONE_ROW = (psycopg.DataError, psycopg.IntegrityError)
 
 
 def make_reconciler(
@@ -31,4 +35,4 @@ def make_reconciler(
     work = PostgresWorkQueue(database, settings.hold_limits)
     news = PaymentNews(begin, gateways, process, work, preclaims)
     repair = RefundRepair(begin, books, process)
-    return Reconciler(begin, gateways, news, books, repair, dry_run=dry_run)
+    return Reconciler(begin, gateways, news, books, repair, dry_run=dry_run, bad_row=ABOUT_ONE_ROW)

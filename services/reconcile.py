@@ -6,10 +6,12 @@ that a webhook goes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 
-from domain.errors import NotFound
+import structlog
+
+from domain.errors import NotFound, SeatholdError, Unavailable
 from domain.payment import ProviderPayment
 from domain.reconcile import Booked, Difference, compare, since_when
 from services import reconcile_cases as cases
@@ -20,9 +22,16 @@ from services.process import ProcessAway, ProcessUnknown
 from services.reconcile_books import Checkpoint, ProviderBooks, Tally
 from services.reconcile_refunds import RefundRepair
 
+log = structlog.get_logger(__name__)
+# So many payments in a row without an answer: the provider is away, and not these payments bad.
+SILENT_IN_A_ROW = 3
+
 
 class Reconciler:
-    """``dry_run`` compares and tells, and changes nothing: what it calls repaired could be."""
+    """``dry_run`` compares and tells, and changes nothing: what it calls repaired could be.
+
+    ``bad_row`` are the database's errors that are about one payment's rows, not about it all.
+    """
 
     def __init__(
         self,
@@ -33,7 +42,9 @@ class Reconciler:
         repair: RefundRepair,
         *,
         dry_run: bool = False,
+        bad_row: tuple[type[Exception], ...] = (),
     ) -> None:
+        self._bad: tuple[type[Exception], ...] = (SeatholdError, LookupError, ValueError, *bad_row)
         self._begin = begin
         self._gateways = gateways
         self._news = news
@@ -51,6 +62,9 @@ class Reconciler:
     ) -> Tally:
         """Compare everything that changed since; ``progress`` hears after each payment.
 
+        A payment that cannot be compared keeps no other from it: it is tried once more at the end,
+        and then it is a case.
+
         Raises:
             Unavailable: the provider did not answer; go on from the last checkpoint.
         """
@@ -62,6 +76,7 @@ class Reconciler:
             at.cursor, at.listed = page.next, page.next is None
             progress(at)
         await self._suspects(gateway, at, progress)
+        await self._once_more(gateway, at)
         return at.tally
 
     async def finish(self, provider: str, at: Checkpoint) -> None:
@@ -82,17 +97,59 @@ class Reconciler:
         references = await self._books.suspects(gateway.name)
         ours = await self._books.booked(gateway.name, references)
         for reference, booked in ours.items():
-            try:
-                theirs = await gateway.read_payment(reference)
-            except NotFound:
-                at.tally.compared += 1
-                at.tally.note(f"payment {reference} is not at {gateway.name}", repaired=False)
-                if not self._dry_run:
-                    async with self._begin() as tx:
-                        await cases.payment_not_there(tx, gateway.name, booked)
-                    await self._books.looked_at(gateway.name, [reference])
+            at.tally.compared += 1
+            await self._alone(at, reference, self._suspect(gateway, booked, at.tally))
+            progress(at)
+
+    async def _suspect(self, gateway: PaymentGateway, booked: Booked, tally: Tally) -> None:
+        try:
+            theirs = await gateway.read_payment(booked.reference)
+        except NotFound:
+            tally.note(f"payment {booked.reference} is not at {gateway.name}", repaired=False)
+            if not self._dry_run:
+                async with self._begin() as tx:
+                    await cases.payment_not_there(tx, gateway.name, booked)
+        else:
+            await self._compare(gateway, theirs, booked, tally)
+        if not self._dry_run:
+            await self._books.looked_at(gateway.name, [booked.reference])
+
+    async def _once_more(self, gateway: PaymentGateway, at: Checkpoint) -> None:
+        """What stood in the way of one payment may be over by now; if not, a person looks."""
+        for reference in list(at.failed):
+            at.failed.remove(reference)
+            if await self._alone(at, reference, self._again(gateway, reference, at.tally)):
                 continue
-            await self._compare_all(gateway, [theirs], at, progress)
+            at.tally.note(f"payment {reference} could not be compared", repaired=False)
+            if not self._dry_run:
+                ours = await self._books.booked(gateway.name, [reference])
+                async with self._begin() as tx:
+                    await cases.not_compared(tx, gateway.name, reference, ours.get(reference))
+
+    async def _again(self, gateway: PaymentGateway, reference: str, tally: Tally) -> None:
+        ours, theirs = await self._fresh(gateway, reference)
+        await self._compare(gateway, theirs, ours, tally)
+        if not self._dry_run:
+            await self._books.looked_at(gateway.name, [reference])
+
+    async def _alone(self, at: Checkpoint, reference: str, work: Awaitable[None]) -> bool:
+        """Whether the work on this payment could be done.
+
+        Raises:
+            Unavailable: nor could that on the ones before: the provider does not answer at all.
+        """
+        try:
+            await work
+        except self._bad as error:
+            log.warning("payment_not_compared", reference=reference, exc_info=True)
+            if reference not in at.failed:
+                at.failed.append(reference)
+            at.silent = at.silent + 1 if isinstance(error, Unavailable) else 0
+            if at.silent >= SILENT_IN_A_ROW:
+                raise
+            return False
+        at.silent = 0
+        return True
 
     async def _compare_all(
         self,
@@ -106,11 +163,22 @@ class Reconciler:
         for theirs in payments:
             booked = ours.get(theirs.reference)
             at.tally.compared += 1
-            if found := compare(theirs, booked):
-                await self._mend(gateway, theirs, booked, found, at.tally)
+            work = self._compare(gateway, theirs, booked, at.tally)
+            await self._alone(at, theirs.reference, work)
             progress(at)
         if not self._dry_run:
-            await self._books.looked_at(gateway.name, references)
+            done = [one for one in references if one not in at.failed]
+            await self._books.looked_at(gateway.name, done)
+
+    async def _compare(
+        self,
+        gateway: PaymentGateway,
+        theirs: ProviderPayment,
+        ours: Booked | None,
+        tally: Tally,
+    ) -> None:
+        if found := compare(theirs, ours):
+            await self._mend(gateway, theirs, ours, found, tally)
 
     async def _mend(
         self,

@@ -31,13 +31,19 @@ class Tally:
 
 @dataclass(slots=True)
 class Checkpoint:
-    """Where a run stands, so that the next worker goes on from there; times are ISO 8601."""
+    """Where a run stands, so that the next worker goes on from there; times are ISO 8601.
+
+    ``failed`` are payments that could not be compared and are tried once more at the end;
+    ``silent`` counts those in a row for which the provider did not answer.
+    """
 
     since: str
     started: str
     cursor: str | None = None
     listed: bool = False
     tally: Tally = field(default_factory=Tally)
+    failed: list[str] = field(default_factory=list)
+    silent: int = 0
 
 
 class ProviderBooks(Protocol):

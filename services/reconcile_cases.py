@@ -48,6 +48,19 @@ async def payment_not_there(tx: Transaction, provider: str, ours: Booked) -> Non
     )
 
 
+async def not_compared(tx: Transaction, provider: str, reference: str, ours: Booked | None) -> None:
+    if ours is not None:
+        await tx.bookings.lock(ours.booking_id)
+    tx.cases.open(
+        CaseKind.DIFFERENCE,
+        dedupe=f"difference:not_compared:{provider}:{reference[:200]}",
+        summary=f"{provider} payment {reference[:200]} could not be compared with our books, twice"
+        " in one run: look at it there. The log says what was wrong.",
+        booking_id=ours.booking_id if ours else None,
+        provider_payment_id=ours.id if ours else None,
+    )
+
+
 async def difference(
     tx: Transaction,
     provider: str,

@@ -40,6 +40,7 @@ from infra.postgres.database import Database
 from infra.postgres.reconcile import PostgresProviderBooks
 from infra.postgres.uow import PostgresUnitOfWork
 from infra.postgres.work import PostgresWorkQueue
+from infra.reconcile import ABOUT_ONE_ROW
 from infra.temporal import TemporalBookingProcess
 from infra.temporal_shows import TemporalShowProcess
 from services.desk import BookingDesk, Caller
@@ -202,7 +203,15 @@ class Saga:
 
     def reconciler(self, *, dry_run: bool = False) -> Reconciler:
         repair = RefundRepair(self.begin, self.books, self.process)
-        return Reconciler(self.begin, self.gateways, self.news, self.books, repair, dry_run=dry_run)
+        return Reconciler(
+            self.begin,
+            self.gateways,
+            self.news,
+            self.books,
+            repair,
+            dry_run=dry_run,
+            bad_row=ABOUT_ONE_ROW,
+        )
 
     async def reserve(self, input: BookingInput) -> str:
         """Reserve as the API does; a ``pending`` (a busy machine's 202) is waited out."""
