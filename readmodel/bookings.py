@@ -25,11 +25,15 @@ SELECT bookings.id, bookings.state, bookings.user_id, bookings.show_id, bookings
                    'ticket_type', ticket_type, 'amount', amount,
                    'released', released_at IS NOT NULL) ORDER BY label)
         FROM booking_seats WHERE booking_id = bookings.id) AS seats,
-       (SELECT row_to_json(latest) FROM (
+       (SELECT row_to_json(shown) FROM (
             SELECT id, provider, session_id, amount, currency, checkout_url, expires_at,
                    CASE WHEN disputed THEN 'disputed' ELSE status END AS status
-            FROM payments WHERE booking_id = bookings.id ORDER BY attempt DESC LIMIT 1
-        ) AS latest) AS payment,
+            FROM payments WHERE booking_id = bookings.id
+            ORDER BY (id = (SELECT payment_id FROM provider_payments WHERE id = coalesce(
+                         bookings.provider_payment_id, bookings.confirming_payment_id))) IS TRUE
+                     DESC, attempt DESC
+            LIMIT 1
+        ) AS shown) AS payment,
        (SELECT json_agg(json_build_object('id', id, 'status', status, 'reason', reason,
                    'number', number, 'seats', seats,
                    'amount', json_build_object('amount', amount, 'currency', currency))
