@@ -59,7 +59,8 @@ class ProviderPayment:
     """One payment by the provider's id. ``amount`` is what was paid, not what was asked.
 
     ``booking_reference`` is the reference given when the session was opened; ``captured`` and
-    ``refunded`` are minor units of ``amount.currency``.
+    ``refunded`` are minor units of ``amount.currency``, as is ``fee``: what the provider kept of it
+    for itself, 0 as long as it has not told.
     """
 
     reference: str
@@ -70,6 +71,7 @@ class ProviderPayment:
     captured: int
     refunded: int
     disputes: tuple[ProviderDispute, ...] = ()
+    fee: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,8 @@ class Booked:
     settled: int
     posted_captured: int
     posted_refunded: int
+    fee: int = 0
+    posted_fee: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +104,8 @@ def compare(theirs: ProviderPayment, ours: Booked | None) -> tuple[Difference, .
         Difference.CAPTURED: ours.captured > theirs.captured,
         Difference.UNDECIDED: ours.captured > 0 and not ours.is_decided,
         Difference.REFUNDS: ours.settled != theirs.refunded,
-        Difference.LEDGER: (ours.posted_captured, ours.posted_refunded)
-        != (ours.captured, ours.settled),
+        Difference.LEDGER: (ours.posted_captured, ours.posted_refunded, ours.posted_fee)
+        != (ours.captured, ours.settled, ours.fee),
     }
     return tuple(difference for difference, holds in found.items() if holds)
 
@@ -116,7 +118,7 @@ def _is_nothing(payment: ProviderPayment) -> bool:
 def _is_behind(theirs: ProviderPayment, ours: Booked) -> bool:
     """A refund of ours that settled is no news, though nobody has read the payment since."""
     gave_back = max(ours.told_refunded, ours.settled)
-    if ours.captured < theirs.captured or gave_back < theirs.refunded:
+    if ours.captured < theirs.captured or gave_back < theirs.refunded or ours.fee < theirs.fee:
         return True
     status = theirs.status
     if status is ProviderPaymentStatus.REFUNDED and gave_back == theirs.refunded:

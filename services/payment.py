@@ -54,6 +54,11 @@ async def record_payment(
         new = Money(receipt.newly_captured, receipt.paid.currency)
         about = subject(booking, receipt)
         tx.ledger.post(ledger.captured(about, new, total=receipt.paid.amount))
+    if payment.fee > receipt.fee:
+        if not is_new:
+            tx.payments.raise_fee(receipt.id, payment.fee)
+        more = Money(payment.fee - receipt.fee, receipt.paid.currency)
+        tx.ledger.post(ledger.fee(subject(booking, receipt), more, key=str(payment.fee)))
     if not payment.disputes:
         return await _take(tx, booking, attempt, payment, receipt, is_new, request_id)
     booking, receipt = await dispute.note(

@@ -63,12 +63,13 @@ class PaymentAnswer(Answer):
     currency: Currency
     captured: Amount
     refunded: Amount
+    fee: Amount = 0
     disputes: list[DisputeAnswer] = Field(default_factory=list, max_length=100)
 
     @model_validator(mode="after")
     def adds_up(self) -> Self:
-        if not self.refunded <= self.captured <= self.amount:
-            raise ValueError("refunded <= captured <= amount does not hold")
+        if not max(self.refunded, self.fee) <= self.captured <= self.amount:
+            raise ValueError("refunded, fee <= captured <= amount does not hold")
         return self
 
     def as_payment(self) -> ProviderPayment:
@@ -81,6 +82,7 @@ class PaymentAnswer(Answer):
             captured=self.captured,
             refunded=self.refunded,
             disputes=tuple(one.as_dispute() for one in self.disputes),
+            fee=self.fee,
         )
 
 

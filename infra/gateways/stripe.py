@@ -63,7 +63,9 @@ SESSION_OUTLIVES_HOLD = timedelta(seconds=2 * MIN_SESSION_SECONDS)
 PAGE_SIZE = 100
 # A payment is created when the page is first tried, and may be paid for as long as the page lives.
 LISTED_EARLIER = timedelta(hours=3)
-EXPAND = ["payment_intent.latest_charge"]
+# With each charge its fee.
+EXPAND_CHARGE = "latest_charge.balance_transaction"
+EXPAND = [f"payment_intent.{EXPAND_CHARGE}"]
 # Hourly tries of the day for which a refusal is repeated, and some by hand.
 MAX_TURNS = 60
 ABILITIES = Abilities(
@@ -205,12 +207,12 @@ class StripeGateway:
         return replace(payment, session_id=session_id, disputes=await self._disputes_of(intent))
 
     async def capture(self, reference: str, *, key: str) -> ProviderPayment:
-        wish: PaymentIntentCaptureParams = {"expand": ["latest_charge"]}
+        wish: PaymentIntentCaptureParams = {"expand": [EXPAND_CHARGE]}
         call = self._intents.capture_async(checked_id(reference), wish, {"idempotency_key": key})
         return await self._end(reference, "capture", call)
 
     async def void(self, reference: str, *, key: str) -> ProviderPayment:
-        wish: PaymentIntentCancelParams = {"expand": ["latest_charge"]}
+        wish: PaymentIntentCancelParams = {"expand": [EXPAND_CHARGE]}
         call = self._intents.cancel_async(checked_id(reference), wish, {"idempotency_key": key})
         return await self._end(reference, "void", call)
 
@@ -269,7 +271,7 @@ class StripeGateway:
         wish: PaymentIntentListParams = {
             "created": {"gte": int((since - LISTED_EARLIER).timestamp())},
             "limit": PAGE_SIZE,
-            "expand": ["data.latest_charge"],
+            "expand": [f"data.{EXPAND_CHARGE}"],
         }
         if cursor is not None:
             wish["starting_after"] = checked_id(cursor)
@@ -307,7 +309,7 @@ class StripeGateway:
         return await self.read_payment(reference)
 
     async def _intent(self, reference: str) -> IntentAnswer:
-        call = self._intents.retrieve_async(checked_id(reference), {"expand": ["latest_charge"]})
+        call = self._intents.retrieve_async(checked_id(reference), {"expand": [EXPAND_CHARGE]})
         intent, _ = await self._ask(IntentAnswer, call)
         if intent.id != reference:
             raise unusable("the payment is not the one that was asked for")

@@ -68,12 +68,32 @@ def _shift(currency: str) -> int:
     return DIGITS_AT_STRIPE.get(currency, ours) - ours
 
 
+class TransactionAnswer(Answer):
+    """What a charge did to our balance; there as soon as the money is."""
+
+    fee: Annotated[int, Field(ge=-(10**12), le=10**12)]
+    currency: Currency
+
+
 class ChargeAnswer(Answer):
     id: Id
     status: Literal["succeeded", "pending", "failed"]
     amount_captured: Amount
     amount_refunded: Amount
     disputed: bool = False
+    balance_transaction: TransactionAnswer | Id | None = None
+
+    def fee(self, currency: str) -> int:
+        """Our minor units, a started one counts whole; 0 where it is not told in ``currency``.
+
+        A balance in another currency has its fee in that one, which this payment's books have not.
+        """
+        told = self.balance_transaction
+        if not isinstance(told, TransactionAnswer) or told.currency != currency:
+            return 0
+        shift = _shift(currency.upper())
+        fee = -(-told.fee // 10**shift) if shift >= 0 else told.fee * 10**-shift
+        return max(0, int(fee))
 
 
 # Stripe's own words for an inquiry begin with `warning_`; `prevented` never withdrew anything.
@@ -143,7 +163,7 @@ class IntentAnswer(Answer):
         status = self._status()
         if status is None:
             return None
-        captured = refunded = 0
+        captured = refunded = fee = 0
         amount = from_stripe(self.amount, self.currency)
         if self.status == "succeeded":
             charge = self._captured_charge()
@@ -151,6 +171,7 @@ class IntentAnswer(Answer):
             amount = from_stripe(charge.amount_captured, self.currency)
             captured = amount.amount
             refunded = from_stripe(charge.amount_refunded, self.currency).amount
+            fee = charge.fee(self.currency)
         return ProviderPayment(
             reference=self.id,
             session_id=session_id,
@@ -159,6 +180,7 @@ class IntentAnswer(Answer):
             amount=amount,
             captured=captured,
             refunded=refunded,
+            fee=fee,
         )
 
     @property

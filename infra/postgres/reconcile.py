@@ -20,14 +20,16 @@ SELECT clock_timestamp() AS now,
 
 BOOKED = text("""
 SELECT paid.id, paid.booking_id, paid.payment_id, paid.reference, paid.status, paid.currency,
-       paid.captured, paid.refunded AS told_refunded, paid.decision IS NOT NULL AS is_decided,
+       paid.captured, paid.fee, paid.refunded AS told_refunded, paid.decision IS NOT NULL AS is_decided,
        (SELECT coalesce(sum(amount), 0)::bigint FROM refunds
         WHERE provider_payment_id = paid.id AND status = 'succeeded') AS settled,
-       posted.captured AS posted_captured, posted.refunded AS posted_refunded
+       posted.captured AS posted_captured, posted.refunded AS posted_refunded,
+       posted.fee AS posted_fee
 FROM provider_payments AS paid, LATERAL (
     SELECT coalesce(sum(debit - credit) FILTER (WHERE kind = 'captured'), 0)::bigint AS captured,
            coalesce(sum(credit - debit) FILTER (
-               WHERE kind IN ('refund_settled', 'refund_failed')), 0)::bigint AS refunded
+               WHERE kind IN ('refund_settled', 'refund_failed')), 0)::bigint AS refunded,
+           coalesce(sum(credit - debit) FILTER (WHERE kind = 'fee'), 0)::bigint AS fee
     FROM ledger_entries
     WHERE booking_id = paid.booking_id AND provider_payment_id = paid.id AND account = 'provider'
       AND currency = paid.currency

@@ -40,7 +40,9 @@ WITH posted AS (
            coalesce(sum(debit - credit) FILTER (WHERE account = 'authorised'), 0) AS promised,
            coalesce(sum(credit - debit) FILTER (
                WHERE account = 'provider' AND kind IN ('refund_settled', 'refund_failed')), 0)
-               AS refunded
+               AS refunded,
+           coalesce(sum(credit - debit) FILTER (
+               WHERE account = 'provider' AND kind = 'fee'), 0) AS fee
     FROM ledger_entries WHERE account IN ('provider', 'authorised') GROUP BY provider_payment_id, currency
 ), back AS (
     SELECT provider_payment_id AS id,
@@ -52,6 +54,7 @@ WITH posted AS (
            CASE paid.status WHEN 'authorised' THEN paid.amount ELSE 0 END AS promised,
            coalesce(posted.promised, 0) AS posted_promised, coalesce(settled, 0) AS settled,
            coalesce(posted.refunded, 0) AS posted_refunded,
+           paid.fee, coalesce(posted.fee, 0) AS posted_fee,
            coalesce(under_way, 0) AS under_way, paid.refunded AS told, case_id, paid.updated_at
     FROM provider_payments AS paid
     JOIN bookings ON bookings.id = paid.booking_id
@@ -60,6 +63,7 @@ WITH posted AS (
 )
 SELECT * FROM compared
 WHERE captured <> posted_captured OR promised <> posted_promised OR settled <> posted_refunded
+   OR fee <> posted_fee
    OR (told > posted_refunded + under_way AND case_id IS NULL AND updated_at < %(settled_by)s)
 """
 UNSETTLED = """
@@ -98,7 +102,7 @@ def m7(world: World) -> Iterator[str]:
 
 
 def m9(world: World) -> Iterator[str]:
-    """M9 The ledger has each payment's promised, captured and refunded units, to the unit, as its rows do."""
+    """M9 The ledger has each payment's promised, captured and refunded units and its fee as its rows do."""
     yield from world.found(
         OF_NOTHING,
         "posting {posting_id} ({kind}) of booking {booking_id}, payment {provider_payment_id},"
@@ -108,7 +112,8 @@ def m9(world: World) -> Iterator[str]:
         BY_PAYMENT,
         "payment {id} in {currency}: {captured} captured, the ledger has {posted_captured};"
         " {promised} promised, the ledger has {posted_promised};"
-        " {settled} refunded ({told} by the provider), the ledger has {posted_refunded}",
+        " {settled} refunded ({told} by the provider), the ledger has {posted_refunded};"
+        " a fee of {fee}, the ledger has {posted_fee}",
         settled_by=world.began - SETTLE,
     )
 

@@ -80,12 +80,21 @@ class StripeTown(httpx2.AsyncBaseTransport):
             "latest_charge": charge,
             "last_payment_error": {"type": "card_error"} if outcome == "failed" else None,
         }
+        self._book(intent)
         self.intents[intent["id"]] = intent
         page["payment_intent"] = intent["id"]
         if outcome != "failed":
             page |= {"status": "complete", "url": None}
             page["payment_status"] = "paid" if outcome == "captured" else "unpaid"
         return str(intent["id"])
+
+    def _book(self, intent: Json) -> None:
+        """A captured charge is booked on our balance, with what Stripe keeps of it."""
+        charge = intent["latest_charge"]
+        if taken := charge["amount_captured"]:
+            fee = min(taken, taken * 15 // 1000 + 25)
+            booked = {"id": f"txn_{uuid4().hex}", "fee": fee, "currency": intent["currency"]}
+            charge["balance_transaction"] = booked
 
     def dispute(self, payment: str, outcome: str = "opened", *, amount: int | None = None) -> None:
         """The buyer's bank calls the money back; ``outcome`` may be any status of Stripe's too."""
@@ -161,7 +170,7 @@ class StripeTown(httpx2.AsyncBaseTransport):
 
     def _act(self, request: httpx2.Request) -> Json:
         wish = dict(parse_qsl(request.content.decode() or request.url.query.decode()))
-        expand = "payment_intent.latest_charge" in wish.values()
+        expand = "payment_intent.latest_charge.balance_transaction" in wish.values()
         match (request.method, *request.url.path.split("/")[2:]):
             case ("POST", "checkout", "sessions"):
                 return self._open(wish)
@@ -223,6 +232,7 @@ class StripeTown(httpx2.AsyncBaseTransport):
             raise Refused(402, "Your card was declined.", type="card_error", code="card_declined")
         intent["status"] = "succeeded"
         intent["latest_charge"]["amount_captured"] = intent["amount"]
+        self._book(intent)
         return intent
 
     def _cancel(self, intent: Json) -> Json:

@@ -59,21 +59,21 @@ async def settled(till: Till, input: BookingInput) -> bool:
         return await is_settled(tx, UUID(input.booking_id))
 
 
-async def paid_twice(till: Till) -> BookingInput:
+async def paid_twice(till: Till, *, fee: int = 0) -> BookingInput:
     ada = await till.hold("A1", "A2")
-    first = await till.learn(ada, f"pay_{uuid4()}", TWO)
+    first = await till.learn(ada, f"pay_{uuid4()}", TWO, fee=fee)
     assert await till.confirm(ada, first) == "confirmed"
-    await till.settle(await till.learn(ada, f"pay_{uuid4()}", TWO))
+    await till.settle(await till.learn(ada, f"pay_{uuid4()}", TWO, fee=fee))
     return ada
 
 
 async def test_the_worked_example_of_the_documentation(
     till: Till, engine: AsyncEngine, database: Database
 ) -> None:
-    ada = await paid_twice(till)
+    ada = await paid_twice(till, fee=61)
     bob = await till.hold("A3")
     await till.lapse(bob)
-    await till.learn(bob, f"pay_{uuid4()}", ONE)
+    await till.learn(bob, f"pay_{uuid4()}", ONE, fee=43)
 
     told = table_with("booking", "fact", "debit", "credit", "amount")
     found = [

@@ -283,6 +283,26 @@ async def test_part_of_an_authorised_amount_is_what_was_paid() -> None:
     assert [one.amount for one in found.payments] == [Money(1000, "EUR")]
 
 
+@pytest.mark.parametrize(
+    ("booked", "fee"),
+    [
+        (None, 0),
+        ("txn_1", 0),
+        ({"id": "txn_1", "fee": 61, "currency": "eur"}, 61),
+        # Of a balance in another currency: these books cannot say it.
+        ({"id": "txn_1", "fee": 70, "currency": "usd"}, 0),
+        ({"id": "txn_1", "fee": -5, "currency": "eur"}, 0),
+    ],
+    ids=["not yet", "not asked for", "told", "another currency", "a rebate"],
+)
+async def test_the_fee_is_that_of_the_balance_transaction(booked: object, fee: int) -> None:
+    intent = {**INTENT, "latest_charge": {**CHARGE, "balance_transaction": booked}}
+    found = await always(orjson.dumps({**SESSION, "payment_intent": intent})).read_session(
+        "cs_test_1"
+    )
+    assert [one.fee for one in found.payments] == [fee]
+
+
 async def test_nothing_paid_yet_is_no_payment() -> None:
     untouched = {**INTENT, "status": "requires_payment_method", "latest_charge": None}
     with pytest.raises(NotFound):

@@ -184,12 +184,14 @@ class Street:
         # One that had its effect may not be needed again.
         assert gateway.failed, "the call was never made"
         theirs = await gateway.look(f"/v1/payments/{payment_id}")
-        [[captured, refunded]] = await self.saga.rows(
-            "SELECT coalesce(sum(debit), 0), coalesce(sum(credit), 0) FROM ledger_entries"
+        [[captured, refunded, fee]] = await self.saga.rows(
+            "SELECT coalesce(sum(debit), 0), coalesce(sum(credit) FILTER (WHERE kind <> 'fee'), 0),"
+            " coalesce(sum(credit) FILTER (WHERE kind = 'fee'), 0) FROM ledger_entries"
             " WHERE booking_id = :id AND account = 'provider'",
             id=UUID(input.booking_id),
         )
         assert (captured, refunded) == (theirs["captured"], theirs["refunded"]) == (1200, 1200)
+        assert fee == theirs["fee"] > 0
         assert [one["amount"] for one in await self._refunds(payment_id)] == [1200]
         async with self.saga.begin.alone() as tx:
             assert await is_settled(tx, UUID(input.booking_id))

@@ -77,6 +77,8 @@ provider_payments = Table(
     c.string("currency"),
     c.big("captured", default="0"),
     c.big("refunded", default="0"),
+    # What the provider keeps of it for itself, as far as it has told.
+    c.big("fee", default="0"),
     # NULL until decided: `confirms`, or why the money goes back.
     c.string("decision", nullable=True),
     # Follows from its disputes: one is open or lost.

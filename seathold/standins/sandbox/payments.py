@@ -21,7 +21,7 @@ VALUES (?, ?, ?, 'processing', ?, ?,
 """
 
 UPDATE_PAYMENT = """
-UPDATE payments SET status = ?, amount = ?, currency = ?, captured = ?,
+UPDATE payments SET status = ?, amount = ?, currency = ?, captured = ?, fee = ?,
                     change = (SELECT max(change) + 1 FROM payments), updated_at_us = ?
 WHERE id = ?
 """
@@ -59,7 +59,8 @@ def pay(conn: Connection, session: Row, act: ScriptedPay, now: int) -> str:
     amount = act.amount or payment["amount"]
     captured = amount if act.outcome == "captured" else 0
     currency = act.currency or payment["currency"]
-    conn.execute(UPDATE_PAYMENT, (act.outcome, amount, currency, captured, now, payment_id))
+    fee = fee_of(captured)
+    conn.execute(UPDATE_PAYMENT, (act.outcome, amount, currency, captured, fee, now, payment_id))
     move_session(conn, session, act.outcome, now)
     data = event_data(payment_row(conn, payment_id))
     events = []
@@ -139,9 +140,14 @@ def void(conn: Connection, payment: Row, now: int) -> None:
 
 
 def change_status(conn: Connection, payment: Row, status: str, captured: int, now: int) -> None:
-    values = (status, payment["amount"], payment["currency"], captured, now, payment["id"])
-    conn.execute(UPDATE_PAYMENT, values)
+    told = (status, payment["amount"], payment["currency"], captured, fee_of(captured))
+    conn.execute(UPDATE_PAYMENT, (*told, now, payment["id"]))
     announce(conn, f"payment.{status}", event_data(payment_row(conn, payment["id"])), now)
+
+
+def fee_of(captured: int) -> int:
+    """What the provider keeps for itself, also when the money goes back: 1.5 % and 25 units."""
+    return min(captured, captured * 15 // 1000 + 25) if captured else 0
 
 
 def payments_of(conn: Connection, session_id: str) -> list[dict[str, Any]]:
@@ -171,6 +177,7 @@ def payment_view(row: Row) -> dict[str, Any]:
         "currency": row["currency"],
         "captured": row["captured"],
         "refunded": row["refunded"],
+        "fee": row["fee"],
         "charged_back": row["charged_back"],
         "dispute": row["dispute"],
         "disputes": disputes_of(row),

@@ -34,6 +34,7 @@ CREATE TABLE IF NOT EXISTS payments (
   captured INTEGER NOT NULL DEFAULT 0 CHECK (captured BETWEEN 0 AND amount),
   refunded INTEGER NOT NULL DEFAULT 0 CHECK (refunded >= 0),
   refund_pending INTEGER NOT NULL DEFAULT 0 CHECK (refund_pending >= 0),
+  fee INTEGER NOT NULL DEFAULT 0 CHECK (fee BETWEEN 0 AND captured),
   charged_back INTEGER NOT NULL DEFAULT 0 CHECK (charged_back >= 0),
   dispute TEXT CHECK (dispute IN ('open', 'won', 'lost')),
   disputed INTEGER NOT NULL DEFAULT 0 CHECK (disputed BETWEEN 0 AND captured),
