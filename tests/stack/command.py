@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from seathold.stack import temporal
+
 ROOT = Path(__file__).resolve().parents[2]
 # Of the tests' own servers and of this shell nothing may reach a stack.
 CLEAN = {
@@ -73,6 +75,8 @@ def running(
     run_dir: Path, *options: str, env: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[Dev]:
     """``seathold dev`` under ``run_dir``, ready when yielded; whatever a test left is ended."""
+    # The first on a machine builds the server, which takes longer than any start may.
+    temporal.find(lambda _: None)
     log = run_dir.with_suffix(".out")
     command = [sys.executable, "-m", "seathold", "dev", "--run-dir", str(run_dir), *options]
     with log.open("w") as output:
