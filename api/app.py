@@ -9,12 +9,15 @@ from typing import Any
 import structlog
 from fastapi import FastAPI
 from redis.asyncio import Redis
+from starlette.types import Receive, Scope, Send
 
 from api import errors, openapi
 from api.commands import auth, bookings, cases, offers, shows, webhooks
 from api.commands import me as me_commands
 from api.commands import refunds as refund_commands
 from api.deps.state import AppState
+from api.hot.front import Front
+from api.hot.shelf import Shelf
 from api.middleware.body import BodyRules
 from api.middleware.frame import RequestFrame
 from api.middleware.metrics import Metrics
@@ -38,7 +41,9 @@ from infra.postgres.uow import PostgresUnitOfWork
 from infra.postgres.users import PostgresAccounts
 from infra.postgres.work import PostgresWorkQueue
 from infra.redis.client import create_redis
+from infra.redis.news import NewsFeed, Newsroom
 from infra.redis.seat_claims import RedisSeatPreclaims
+from infra.redis.shared_copies import SharedCopies
 from infra.settings import Settings
 from infra.temporal import TemporalBookingProcess, connect
 from infra.temporal_shows import TemporalShowProcess
@@ -76,8 +81,17 @@ log = structlog.get_logger("api")
 
 
 class SeatholdApi(FastAPI):
+    """``front`` is asked before the framework: what crowds read is ready there."""
+
+    front: Front
+
     def openapi(self) -> dict[str, Any]:
         return openapi.document(self)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and await self.front.answer(scope, send):
+            return
+        await super().__call__(scope, receive, send)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -88,9 +102,10 @@ def create_app(settings: Settings) -> FastAPI:
     """
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with open_parts(settings) as parts:
             app.state.parts = parts
+            app.front.shelf = parts.shelf
             log.info("api_ready")
             yield
 
@@ -98,6 +113,7 @@ def create_app(settings: Settings) -> FastAPI:
         title=openapi.TITLE, redoc_url=None, redirect_slashes=False, lifespan=lifespan
     )
     app.state.metrics = Metrics()
+    app.front = Front(app.state.metrics)
     app.add_middleware(BodyRules)
     app.add_middleware(RequestFrame, metrics=app.state.metrics)
     errors.install(app)
@@ -115,6 +131,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
         await require_guards(database)
         redis = create_redis(settings)
         stack.push_async_callback(redis.aclose)
+        feed = await stack.enter_async_context(NewsFeed(redis).listening())
         gateways = await stack.enter_async_context(open_gateways(settings))
         passwords = Argon2Passwords()
         stack.callback(passwords.close)
@@ -167,6 +184,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
                 refunds_per_second=settings.refunds_per_second,
             ),
             offers=OfferDesk(begin, process),
+            shelf=Shelf(database, SharedCopies(redis), feed),
+            news=Newsroom(redis),
         )
 
 

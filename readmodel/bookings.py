@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from domain.payment_status import shown
 from infra.postgres.database import Session
 
 Json = dict[str, Any]
+EPOCH = datetime.fromtimestamp(0, UTC)
 
 SELECT_BOOKING = """
 SELECT bookings.id, bookings.state, bookings.user_id, bookings.show_id, bookings.version,
@@ -89,11 +90,22 @@ WHERE aggregate_id = :id ORDER BY sequence
 
 async def read(session: Session, booking_id: UUID) -> Json | None:
     """The booking in the contract's shape, or its request as ``pending`` or ``rejected``."""
+    found = await read_with_moment(session, booking_id)
+    return found[0] if found is not None else None
+
+
+async def read_with_moment(session: Session, booking_id: UUID) -> tuple[Json, datetime] | None:
+    """The same, and when it was by the database clock."""
     row = await session.one(BY_ID, id=booking_id)
     if row is not None:
-        return _booking(row)
+        return _booking(row), row.now
     row = await session.one(REQUEST, id=booking_id)
-    return _request(row) if row is not None else None
+    return (_request(row), row.now) if row is not None else None
+
+
+def microseconds(at: datetime) -> int:
+    """Since 1970."""
+    return (at - EPOCH) // timedelta(microseconds=1)
 
 
 async def of_user(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import date
+import math
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
 from sqlalchemy import text
 
+from domain.limits import EXTENSIONS_PER_HOLD
 from infra.postgres.database import Session
-from readmodel.bookings import Json, money, stamp
+from readmodel.bookings import Json, microseconds, money, stamp
 
 # Without these marks no two words are one ("Face/Off", "Catch-22"); titles and questions are
 # taken apart by the same rule, so that what was typed as it is written is found.
@@ -59,7 +63,7 @@ ORDER BY city, name LIMIT :limit
 SELECT_SHOW = """
 SELECT shows.id, shows.movie_id, shows.starts_at, shows.ends_at, shows.format, shows.language,
        shows.status, shows.currency, shows.sales_open_at, shows.sales_close_at,
-       clock_timestamp() AS now, seat_maps.version, seat_maps.capacity,
+       statement_timestamp() AS now, seat_maps.version, seat_maps.capacity,
        theatres.id AS theatre_id, theatres.name AS theatre, theatres.city, theatres.address,
        theatres.timezone, auditoriums.id AS auditorium_id, auditoriums.name AS auditorium,
        (SELECT json_object_agg(price_class, amount) FROM prices
@@ -75,16 +79,30 @@ JOIN auditoriums ON auditoriums.id = shows.auditorium_id
 JOIN theatres ON theatres.id = auditoriums.theatre_id
 """
 SHOW = text(SELECT_SHOW + "WHERE shows.id = :id")
+# One statement, so that a crowd that finds no copy costs one: the film, with its shows if any.
+FILM_AND = """
+SELECT film.*, listed.* FROM (
+    SELECT row_to_json(movie)::text AS movie, statement_timestamp() AS read_at
+    FROM (
+        SELECT id, title, year, runtime_minutes, rating, genres, director, synopsis
+        FROM movies WHERE id = :movie_id
+    ) AS movie
+) AS film LEFT JOIN LATERAL (
+"""
 SHOWS_OF_MOVIE = text(
-    SELECT_SHOW
+    FILM_AND
+    + SELECT_SHOW
     + """
 WHERE shows.movie_id = :movie_id AND shows.status <> 'cancelled'
   AND (CAST(:city AS text) IS NULL OR theatres.city = :city)
   AND CASE WHEN CAST(:day AS date) IS NULL THEN shows.starts_at > now()
       ELSE (shows.starts_at AT TIME ZONE theatres.timezone)::date = :day END
-ORDER BY theatres.city, theatres.name, shows.starts_at
+) AS listed ON true
+ORDER BY city, theatre, starts_at
 """
 )
+
+MOVIE_OF_SHOW = text("SELECT movie_id FROM shows WHERE id = :id")
 
 MAP_VERSIONS = text("""
 SELECT current.version AS current, asked.id
@@ -98,17 +116,46 @@ SELECT label, section, row, number, x, y, price_class, attributes FROM seats
 WHERE seat_map_id = :id ORDER BY position
 """)
 
-# Fences only rise, and twice a fence leaves room for the sale of its holder: their sum is a
-# version that never goes back and survives a lost Redis.
+# What `version` is made of: a seat's fence rises with every new holder, and what can become of one
+# holder's claim comes in one order: held, extended, run out, kept by a pay page, sold. So every
+# change of a seat raises the sum, none lowers it, and it survives a lost Redis.
+# The time is taken before the snapshot: what was committed by then is in it.
 AVAILABILITY = text("""
-SELECT claim.label, claim.fence,
-       CASE WHEN claim.state = 'held' AND bookings.lapses
-                 AND bookings.hold_expires_at <= clock_timestamp() THEN 'free'
-            ELSE claim.state END AS state
-FROM seat_claims AS claim LEFT JOIN bookings ON bookings.id = claim.booking_id
-WHERE claim.show_id = :id ORDER BY claim.label
+SELECT EXISTS (SELECT FROM shows WHERE id = :id) AS is_there,
+       (extract(epoch FROM statement_timestamp()) * 1000000)::bigint AS read_at,
+       coalesce(sum(fence * 16 + CASE
+           WHEN state = 'sold' THEN 15 WHEN state <> 'held' THEN 0 WHEN NOT lapses THEN 14
+           ELSE 2 * least(greatest(:extensions - extensions_left, 0), 6) + has_run_out::int
+       END), 0)::bigint AS version,
+       json_object_agg(label, state) FILTER (WHERE state <> 'free' AND NOT has_run_out)::text
+           AS seats
+FROM (
+    SELECT claim.label, claim.fence, claim.state, lapses, extensions_left,
+           coalesce(claim.state = 'held' AND lapses AND hold_expires_at <= clock_timestamp(),
+                    false) AS has_run_out
+    FROM seat_claims AS claim LEFT JOIN bookings ON bookings.id = claim.booking_id
+    WHERE claim.show_id = :id ORDER BY claim.label
+) AS claim
 """)
-EXISTS = text("SELECT 1 FROM shows WHERE id = :id")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read, and how long it is true.
+
+    Args:
+        read_at: microseconds since 1970 by the database clock; all that was committed by then is
+            in it.
+        seconds: until the clock alone makes it another.
+        about: the ids of the film and the shows whose news make it another.
+        tag: names this state of it; empty where only its bytes can tell.
+    """
+
+    content: Json
+    read_at: int
+    seconds: float = math.inf
+    about: tuple[str, ...] = ()
+    tag: str = ""
 
 
 async def movies(
@@ -155,22 +202,31 @@ async def theatres(
     return [{**row._asdict(), "id": str(row.id)} for row in found]
 
 
-async def show(session: Session, show_id: UUID) -> Json | None:
+async def show(session: Session, show_id: UUID) -> Reading | None:
     row = await session.one(SHOW, id=show_id)
-    return _show(row) if row is not None else None
+    return _reading(_show(row), row.now, [row]) if row is not None else None
 
 
-async def shows_by_theatre(
+async def movie_of_show(session: Session, show_id: UUID) -> UUID | None:
+    row = await session.one(MOVIE_OF_SHOW, id=show_id)
+    return row.movie_id if row is not None else None
+
+
+async def shows_of_movie(
     session: Session, movie_id: UUID, *, city: str | None, day: date | None
-) -> list[Json]:
-    """``[{theatre, shows}]``: from now on, or those of one local day."""
+) -> Reading | None:
+    """``{movie, theatres: [{theatre, shows}]}``: from now on, or those of one local day."""
     found = await session.all(SHOWS_OF_MOVIE, movie_id=movie_id, city=city, day=day)
+    if not found:
+        return None
+    rows = [row for row in found if row.id is not None]
     groups: dict[UUID, Json] = {}
-    for row in found:
+    for row in rows:
         theatre = {**_theatre(row), "address": row.address}
         group = groups.setdefault(row.theatre_id, {"theatre": theatre, "shows": []})
         group["shows"].append(_show(row))
-    return list(groups.values())
+    content = {"movie": orjson.loads(found[0].movie), "theatres": list(groups.values())}
+    return _reading(content, found[0].read_at, rows, str(movie_id))
 
 
 async def map_version(
@@ -181,12 +237,12 @@ async def map_version(
     return (row.current, row.id) if row is not None else None
 
 
-async def seat_map(session: Session, seat_map_id: UUID, version: int) -> Json:
+async def seat_map(session: Session, seat_map_id: UUID, version: int) -> Reading:
     seats = [row._asdict() for row in await session.all(SEATS, id=seat_map_id)]
     rows: dict[tuple[str, str], list[str]] = {}
     for seat in seats:
         rows.setdefault((seat["section"], seat["row"]), []).append(seat["label"])
-    return {
+    content = {
         "version": version,
         "seats": seats,
         "rows": [
@@ -194,18 +250,37 @@ async def seat_map(session: Session, seat_map_id: UUID, version: int) -> Json:
             for (section, row), labels in rows.items()
         ],
     }
+    return Reading(content, read_at=0, tag=str(seat_map_id))
 
 
-async def availability(session: Session, show_id: UUID) -> Json | None:
-    """Only the seats that are not available; ``version`` never goes back."""
-    found = await session.all(AVAILABILITY, id=show_id)
-    if not found and await session.one(EXISTS, id=show_id) is None:
+async def availability(session: Session, show_id: UUID) -> Reading | None:
+    """``{show_id, version, seats}``: only the seats that are not available.
+
+    The same version is the same seats, and a later one is never lower.
+    """
+    row = await session.one(AVAILABILITY, id=show_id, extensions=EXTENSIONS_PER_HOLD)
+    assert row is not None, "an aggregate always has one row"
+    if not row.is_there:
         return None
-    return {
-        "show_id": str(show_id),
-        "version": sum(2 * row.fence + (row.state == "sold") for row in found),
-        "seats": {row.label: row.state for row in found if row.state != "free"},
-    }
+    seats = orjson.loads(row.seats) if row.seats else {}
+    content = {"show_id": str(show_id), "version": row.version, "seats": seats}
+    return Reading(content, row.read_at, about=(str(show_id),), tag=str(row.version))
+
+
+def _reading(content: Json, at: datetime, rows: list[Any], *about: str) -> Reading:
+    """True until the next sale opens or closes or the next show begins."""
+    turns = [
+        turn
+        for row in rows
+        for turn in (row.sales_open_at, row.sales_close_at, row.starts_at)
+        if turn > at
+    ]
+    return Reading(
+        content,
+        read_at=microseconds(at),
+        seconds=(min(turns) - at).total_seconds() if turns else math.inf,
+        about=(*about, *(str(row.id) for row in rows)),
+    )
 
 
 def _movie(row: Any) -> Json:

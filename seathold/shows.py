@@ -9,10 +9,12 @@ from uuid import UUID
 
 from infra.postgres.database import Database
 from infra.postgres.uow import PostgresUnitOfWork
+from infra.redis.client import create_redis
+from infra.redis.news import Newsroom
 from infra.settings import Settings
 from infra.temporal import connect
 from infra.temporal_shows import TemporalShowProcess
-from readmodel import show_cancel
+from readmodel import catalogue, show_cancel
 from services.show_cancel import ShowDesk
 from services.show_ports import CancelShow
 
@@ -27,6 +29,7 @@ async def cancel(settings: Settings, show_id: UUID, reason: str, *, dry_run: boo
         if dry_run:
             return _shown((await desk.plan(show_id)).as_json())
         await desk.cancel(CancelShow(show_id, reason, f"operator:{getpass.getuser()}", None))
+        await _tell_readers(settings, database, show_id)
         return _shown(await _read(database, show_id))
     finally:
         await database.close()
@@ -40,6 +43,14 @@ async def cancellation(settings: Settings, show_id: UUID) -> str | None:
     finally:
         await database.close()
     return _shown(found) if found is not None else None
+
+
+async def _tell_readers(settings: Settings, database: Database, show_id: UUID) -> None:
+    async with database.statements() as session:
+        movie_id = await catalogue.movie_of_show(session, show_id)
+    async with create_redis(settings) as redis:
+        if movie_id is not None:
+            await Newsroom(redis).show_changed(show_id, movie_id)
 
 
 async def _read(database: Database, show_id: UUID) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Annotated
 from uuid import UUID, uuid4
 
@@ -241,14 +242,20 @@ def _payment(attempt: Attempt) -> readmodel.Json:
 
 
 async def as_it_stands(state: AppState, booking_id: UUID, status: int) -> Response:
-    """The booking as its commands last wrote it; with 202, when to look again."""
+    """The booking as its commands last wrote it; with 202, when to look again.
+
+    ``Read-After`` is a moment after the commit: who sends it along reads nothing older.
+    """
     async with state.database.statements() as session:
-        booking = await readmodel.read(session, booking_id)
-    if booking is None:
+        found = await readmodel.read_with_moment(session, booking_id)
+    if found is None:
         raise NotFound("There is no such booking.")
-    return _json(booking, status)
+    booking, at = found
+    return _json(booking, status, {"Read-After": str(readmodel.microseconds(at))})
 
 
-def _json(content: readmodel.Json, status: int) -> Response:
-    headers = {"Retry-After": str(PENDING_RETRY_SECONDS)} if status == 202 else None
-    return Response(orjson.dumps(content), status, headers, "application/json")
+def _json(
+    content: readmodel.Json, status: int, headers: Mapping[str, str] | None = None
+) -> Response:
+    more = {"Retry-After": str(PENDING_RETRY_SECONDS)} if status == 202 else {}
+    return Response(orjson.dumps(content), status, {**(headers or {}), **more}, "application/json")

@@ -9,7 +9,7 @@ from api.commands.idempotency import idempotent
 from api.deps.read import PathId
 from api.deps.staff import StaffCommand
 from api.schemas.shows import CancelShowBody, ShowCancelOut, ShowCancelPlanOut
-from readmodel import show_cancel
+from readmodel import catalogue, show_cancel
 from services.show_ports import CancelShow
 
 router = APIRouter(prefix="/api/admin/shows", tags=["shows"])
@@ -36,6 +36,9 @@ async def cancel(
         state.shows.forget(show_id)
         async with state.database.statements() as session:
             found = await show_cancel.read(session, show_id)
+            movie_id = await catalogue.movie_of_show(session, show_id)
+        if movie_id is not None:
+            await state.news.show_changed(show_id, movie_id)
         return Response(orjson.dumps(found), 202, media_type="application/json")
 
     route = f"POST /api/admin/shows/{show_id}/cancel"

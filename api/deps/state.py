@@ -11,12 +11,14 @@ from redis.asyncio import Redis
 from starlette.requests import Request
 from temporalio.client import Client
 
+from api.hot.shelf import Shelf
 from infra.ended_sessions import EndedSessions
 from infra.gateways.events import WebhookVerifier
 from infra.postgres.database import Database
 from infra.postgres.idempotency import PostgresIdempotency
 from infra.postgres.inbox import InboxWriter
 from infra.postgres.show import ShowCache
+from infra.redis.news import Newsroom
 from infra.settings import Settings
 from infra.tokens import TokenSigner
 from services.desk import BookingDesk
@@ -51,6 +53,8 @@ class AppState:
     refunds: RefundDesk
     show_desk: ShowDesk
     offers: OfferDesk
+    shelf: Shelf
+    news: Newsroom
 
 
 async def app_state(request: Request) -> AppState:

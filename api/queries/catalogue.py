@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from datetime import date
-from hashlib import blake2b
 from typing import Annotated
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from api.deps.read import PathId, ReadConnection
+from api.deps.shelf import FromShelf, ReadAfter
+from api.hot import sources
+from api.hot.document import Document
 from api.queries import page
-from api.queries.etag import IfNoneMatch, is_kept
+from api.queries.etag import IfNoneMatch
 from api.schemas.catalogue import (
     AvailabilityOut,
     MovieList,
@@ -36,10 +38,12 @@ Genre = Annotated[str | None, Query(max_length=200, examples=["Drama"])]
 City = Annotated[str | None, Query(max_length=200, examples=["Berlin"])]
 Day = Annotated[date | None, Query(examples=["2026-12-04"])]
 NO_SHOW = "There is no such show."
+NO_MOVIE = "There is no such film."
 
 
 @router.get("/movies", response_model=MovieList)
 async def movies(
+    request: Request,
     connection: ReadConnection,
     q: Words = None,
     genre: Genre = None,
@@ -61,18 +65,25 @@ async def movies(
     )
     last = items[limit - 1] if len(items) > limit else None
     more = page.cursor(last["title"], last["id"]) if last else None
-    return _json({"items": items[:limit], "next": more})
+    return _cached(request, {"items": items[:limit], "next": more})
 
 
 @router.get("/movies/{movie_id}", response_model=MovieOut)
-async def movie(movie_id: PathId, connection: ReadConnection) -> Response:
+async def movie(movie_id: PathId, request: Request, connection: ReadConnection) -> Response:
     """One film."""
-    return _json(await _movie(connection, movie_id))
+    found = await readmodel.movie(connection, movie_id)
+    if found is None:
+        raise NotFound(NO_MOVIE)
+    return _cached(request, found)
 
 
 @router.get("/theatres", response_model=TheatreList)
 async def theatres(
-    connection: ReadConnection, city: City = None, limit: Limit = PAGE_MAX, cursor: Cursor = None
+    request: Request,
+    connection: ReadConnection,
+    city: City = None,
+    limit: Limit = PAGE_MAX,
+    cursor: Cursor = None,
 ) -> Response:
     """Theatres by city and name."""
     after = page.place(cursor, 2)
@@ -84,32 +95,28 @@ async def theatres(
     )
     last = items[limit - 1] if len(items) > limit else None
     more = page.cursor(last["city"], last["name"]) if last else None
-    return _json({"items": items[:limit], "next": more})
+    return _cached(request, {"items": items[:limit], "next": more})
 
 
 @router.get("/shows/{movie_id}", response_model=ShowsOfMovie)
 async def shows(
-    movie_id: PathId, connection: ReadConnection, city: City = None, date: Day = None
+    movie_id: PathId, shelf: FromShelf, city: City = None, date: Day = None
 ) -> Response:
     """A film's shows by theatre: from now on, or those of one local day."""
-    found = await _movie(connection, movie_id)
-    groups = await readmodel.shows_by_theatre(connection, movie_id, city=city or None, day=date)
-    return _json({"movie": found, "theatres": groups})
+    return await shelf(sources.shows_of_movie(movie_id, city or None, date), NO_MOVIE)
 
 
 @router.get("/show/{show_id}", response_model=ShowOut)
-async def show(show_id: PathId, connection: ReadConnection) -> Response:
+async def show(show_id: PathId, shelf: FromShelf) -> Response:
     """One show."""
-    found = await readmodel.show(connection, show_id)
-    if found is None:
-        raise NotFound(NO_SHOW)
-    return _json(found)
+    return await shelf(sources.show(show_id), NO_SHOW)
 
 
 @router.get("/show/{show_id}/seatmap", response_model=SeatMapOut)
 async def seat_map(
     show_id: PathId,
     connection: ReadConnection,
+    shelf: FromShelf,
     if_none_match: IfNoneMatch,
     v: Annotated[int | None, Query(ge=1, le=2**31 - 1, examples=[1])] = None,
 ) -> Response:
@@ -123,35 +130,15 @@ async def seat_map(
         return Response(status_code=302, headers={"Location": url, "Cache-Control": "max-age=60"})
     if asked is None:
         raise NotFound("The seat map has no such version.")
-    headers = {"ETag": f'"{asked}"', "Cache-Control": "public, max-age=31536000, immutable"}
-    if is_kept(headers["ETag"], if_none_match):
-        return Response(status_code=304, headers=headers)
-    return _json(await readmodel.seat_map(connection, asked, v), headers)
+    return await shelf(sources.seat_map(asked, v), NO_SHOW)
 
 
 @router.get("/show/{show_id}/availability", response_model=AvailabilityOut)
 async def availability(
-    show_id: PathId,
-    connection: ReadConnection,
-    if_none_match: IfNoneMatch,
+    show_id: PathId, shelf: FromShelf, if_none_match: IfNoneMatch, read_after: ReadAfter = None
 ) -> Response:
     """The seats that are not available."""
-    found = await readmodel.availability(connection, show_id)
-    if found is None:
-        raise NotFound(NO_SHOW)
-    # A hold can lapse or be sold without a new version, so the tag speaks for the seats as well.
-    seats = blake2b(orjson.dumps(found["seats"]), digest_size=8).hexdigest()
-    headers = {"ETag": f'"{found["version"]}-{seats}"', "Cache-Control": "no-cache"}
-    if is_kept(headers["ETag"], if_none_match):
-        return Response(status_code=304, headers=headers)
-    return _json(found, headers)
-
-
-async def _movie(connection: ReadConnection, movie_id: UUID) -> Json:
-    found = await readmodel.movie(connection, movie_id)
-    if found is None:
-        raise NotFound("There is no such film.")
-    return found
+    return await shelf(sources.availability(show_id), NO_SHOW)
 
 
 def _uuid(part: str) -> UUID:
@@ -161,5 +148,6 @@ def _uuid(part: str) -> UUID:
         raise page.foreign() from error
 
 
-def _json(content: Json, headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(content), headers=headers, media_type="application/json")
+def _cached(request: Request, content: Json) -> Response:
+    """What changes by the staff's hand only, for everybody's caches."""
+    return Document(orjson.dumps(content), sources.CATALOGUE_CACHED).answer(request)

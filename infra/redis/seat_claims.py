@@ -17,6 +17,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from domain.limits import PRECLAIM_LEASE_SECONDS
 from infra.redis.client import Breaker
+from infra.redis.news import STAMP_SECONDS, seats_stamp
 from services.preclaim import (
     ActiveClaim,
     Lost,
@@ -47,7 +48,8 @@ class RedisSeatPreclaims(SeatPreclaims):
 
     ``{show:<id>}:seat:<LABEL>`` holds ``<booking id>``, ``sold:<booking id>`` or ``blocked``;
     ``{show:<id>}:loaded`` says that absent keys mean free seats; ``{show:<id>}:epoch`` changes
-    with every release, so that a load which read PostgreSQL before it leaves no ghost.
+    with every release, so that a load which read PostgreSQL before it leaves no ghost. The scripts
+    that follow a commit also tell the readers, see ``infra.redis.news``, without a trip of its own.
     """
 
     def __init__(self, redis: Redis, *, breaker: Breaker | None = None) -> None:
@@ -86,19 +88,27 @@ class RedisSeatPreclaims(SeatPreclaims):
     async def promote(
         self, show_id: UUID, labels: Sequence[str], token: UUID, ttl_seconds: int
     ) -> None:
-        with self._reaching():
-            await self._mark(
-                _seat_keys(show_id, labels), (str(token), str(token), ttl_seconds * 1000)
-            )
+        await self._put(show_id, labels, (str(token), str(token), ttl_seconds * 1000))
 
     async def sell(self, show_id: UUID, labels: Sequence[str], token: UUID) -> None:
-        with self._reaching():
-            await self._mark(_seat_keys(show_id, labels), (str(token), f"sold:{token}", FOR_EVER))
+        await self._put(show_id, labels, (str(token), f"sold:{token}", FOR_EVER))
 
     async def release(self, show_id: UUID, labels: Sequence[str], token: UUID) -> None:
         _, epoch = _state_keys(show_id)
         with self._reaching():
-            await self._release([epoch, *_seat_keys(show_id, labels)], (str(token),))
+            await self._release(
+                [seats_stamp(show_id), epoch, *_seat_keys(show_id, labels)],
+                (str(token), str(show_id), STAMP_SECONDS),
+            )
+
+    async def _put(
+        self, show_id: UUID, labels: Sequence[str], mark: tuple[str, str, str | int]
+    ) -> None:
+        with self._reaching():
+            await self._mark(
+                [seats_stamp(show_id), *_seat_keys(show_id, labels)],
+                (*mark, str(show_id), STAMP_SECONDS),
+            )
 
     async def write_back(self, show_id: UUID, won: Won, taken: Sequence[ActiveClaim]) -> None:
         marks = {claim.label: _mark_of(claim) for claim in taken if _lives(claim)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from uuid import uuid4
 
 import httpx2
@@ -9,6 +10,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 ADD_MOVIE = "INSERT INTO movies (id, source_key, title, director, genres, year)"
+
+
+def nothing_older() -> dict[str, str]:
+    """The header of who has just written something; the servers' clock is this machine's."""
+    return {"Read-After": str(time.time_ns() // 1000)}
 
 
 async def run(engine: AsyncEngine, statement: str, **values: object) -> None:

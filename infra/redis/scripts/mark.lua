@@ -1,6 +1,6 @@
--- Mark a token's seats, where they are its own or nobody's.
--- KEYS: seats...   ARGV: token, mark, ttl in ms ('' for ever)
-for i = 1, #KEYS do
+-- Mark a token's seats, where they are its own or nobody's, and tell the readers.
+-- KEYS: the show's stamp, seats...   ARGV: token, mark, ttl in ms ('' for ever), show, stamp's s
+for i = 2, #KEYS do
   local holder = redis.call('GET', KEYS[i])
   if not holder or holder == ARGV[1] then
     if ARGV[3] == '' then
@@ -10,4 +10,7 @@ for i = 1, #KEYS do
     end
   end
 end
+local now = redis.call('TIME')
+redis.call('SET', KEYS[1], now[1] .. '.' .. now[2], 'EX', ARGV[5])
+redis.call('PUBLISH', 'seathold:news', 'seats:' .. ARGV[4])
 return 1

@@ -1,0 +1,262 @@
+"""This process's copies of what crowds read, by the address they are asked under.
+
+In front of Redis, which is in front of PostgreSQL. News makes a copy untrue at once, or only late
+with its counts; the next reader then fetches it anew, one for all (``infra.redis.shared_copies``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import orjson
+import structlog
+
+from api.hot.document import Document
+from infra.postgres.database import Database, Session
+from infra.redis.news import News, NewsFeed
+from infra.redis.shared_copies import Copy, Place, SharedCopies
+from readmodel.bookings import Json
+from readmodel.catalogue import Reading
+
+MOST_BYTES = 128 * 1024 * 1024
+MOST_URLS_OF_ONE = 8
+# How far the counts in a list of shows may lag behind the seats.
+COUNTS_SECONDS = 2.0
+# How long a copy is trusted while no news comes in.
+DEAF_SECONDS = 2.0
+# Reading may take at most a tenth of the time, however fast the seats go.
+REST = 10.0
+TRIES = 3
+
+log = structlog.get_logger(__name__)
+
+ReadFunction = Callable[[Session], Awaitable[Reading | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a document comes from and how long it lives.
+
+    Args:
+        route: the template, for the metrics.
+        seconds: how long a copy lives at most.
+        of_seats: whether news about seats makes it untrue, not only its counts late.
+    """
+
+    name: str
+    route: str
+    place: Place
+    read: ReadFunction
+    seconds: float
+    cache_control: bytes
+    of_seats: bool = False
+
+
+@dataclass(slots=True)
+class Kept:
+    """A document on the shelf; the times are by the process's own clock.
+
+    Args:
+        cost: the seconds that reading it from PostgreSQL took.
+        told_at: when last there was news about seats that its counts may lack.
+    """
+
+    source: Source
+    document: Document
+    about: frozenset[str]
+    read_at: float
+    cost: float
+    until: float
+    refresh_at: float = math.inf
+    told_at: float = 0
+    urls: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Flight:
+    """A read under way; ``news`` came in meanwhile, so what it brings may lack it."""
+
+    task: asyncio.Task[Kept | None]
+    news: set[News] = field(default_factory=set)
+    is_deaf: bool = False
+
+
+class Shelf:
+    def __init__(
+        self,
+        database: Database,
+        shared: SharedCopies,
+        feed: NewsFeed,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._shared = shared
+        self.feed = feed
+        self._clock = clock
+        self._kept: OrderedDict[str, Kept] = OrderedDict()
+        self._by_url: dict[str, Kept] = {}
+        self._flights: dict[str, Flight] = {}
+        self._size = 0
+        feed.hear(self._on_news, self._on_gap)
+
+    def ready(self, url: str, read_after: int) -> Kept | None:
+        """What may be sent at once for this address; late counts are renewed on the side."""
+        kept = self._by_url.get(url)
+        if kept is None or not self._is_good(kept, read_after):
+            return None
+        if kept.refresh_at <= self._clock():
+            kept.refresh_at = math.inf
+            self._fly(kept.source, COUNTS_SECONDS, 0)
+        return kept
+
+    async def get(self, source: Source, *, read_after: int = 0, url: str = "") -> Document | None:
+        """The document, not older than ``read_after``; None when there is no such thing.
+
+        ``url`` is where ``ready`` will find it from now on.
+        """
+        kept = self._kept.get(source.name)
+        if kept is None or not self._is_good(kept, read_after):
+            kept = await self._fetch(source, read_after)
+        if kept is None:
+            return None
+        if url and url not in self._by_url and len(kept.urls) < MOST_URLS_OF_ONE:
+            kept.urls.append(url)
+            self._by_url[url] = kept
+        return kept.document
+
+    async def _fetch(self, source: Source, read_after: int) -> Kept | None:
+        if read_after and (old := self._kept.get(source.name)) is not None:
+            # Whoever names a moment may wait for a read of his own, not have one at will.
+            await asyncio.sleep(max(0.0, old.read_at + REST * old.cost - self._clock()))
+        for _ in range(TRIES):
+            kept = await asyncio.shield(self._fly(source, source.seconds, read_after).task)
+            if kept is None or kept.document.read_at >= read_after:
+                break
+        return kept
+
+    def _is_good(self, kept: Kept, read_after: int) -> bool:
+        now = self._clock()
+        if kept.document.read_at < read_after or now >= kept.until:
+            return False
+        return self.feed.is_live or now < kept.read_at + DEAF_SECONDS
+
+    def _fly(self, source: Source, most_age: float, read_after: int) -> Flight:
+        """The read under way for all who wait, or a new one."""
+        flight = self._flights.get(source.name)
+        if flight is None:
+            if not self.feed.is_live:
+                most_age = min(most_age, DEAF_SECONDS)
+            task = asyncio.create_task(self._read(source, most_age, read_after))
+            flight = self._flights[source.name] = Flight(task)
+            task.add_done_callback(lambda done: self._landed(source.name, done))
+        return flight
+
+    def _landed(self, name: str, task: asyncio.Task[Kept | None]) -> None:
+        del self._flights[name]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("copy_not_read", name=name, error=type(error).__name__)
+
+    async def _read(self, source: Source, most_age: float, read_after: int) -> Kept | None:
+        async def read() -> tuple[bytes, float]:
+            began = self._clock()
+            async with self._database.statements() as session:
+                reading = await source.read(session)
+            if reading is None:
+                return b"", 0
+            content = _packed(reading, cost=self._clock() - began)
+            return content, min(source.seconds, reading.seconds)
+
+        def is_good(copy: Copy) -> bool:
+            return copy.age <= most_age and _head(copy)["read_at"] >= read_after
+
+        copy = await self._shared.fetch(source.place, read, is_good)
+        if not copy.content:
+            self._drop(source.name)
+            return None
+        kept, flight = self._put(source, copy), self._flights[source.name]
+        if flight.is_deaf:
+            kept.until = 0
+        for news in flight.news:
+            self._apply(news, kept)
+        return kept
+
+    def _put(self, source: Source, copy: Copy) -> Kept:
+        about, body = _head(copy), copy.content.partition(b"\n")[2]
+        document = Document(body, source.cache_control, about["read_at"], about["tag"])
+        old = self._kept.get(source.name)
+        if old is not None and old.document.read_at > document.read_at:
+            return old
+        now = self._clock()
+        kept = Kept(
+            source,
+            document,
+            frozenset(about["about"]),
+            read_at=now - copy.age,
+            cost=about["cost"],
+            until=now + copy.seconds,
+        )
+        self._drop(source.name)
+        if old is not None:
+            kept.urls = old.urls
+            if old.told_at > kept.read_at:
+                kept.told_at = old.told_at
+                kept.refresh_at = kept.read_at + COUNTS_SECONDS
+        self._kept[source.name] = kept
+        self._by_url.update(dict.fromkeys(kept.urls, kept))
+        self._size += document.size
+        while self._size > MOST_BYTES and len(self._kept) > 1:
+            self._drop(next(iter(self._kept)))
+        return kept
+
+    def _drop(self, name: str) -> None:
+        kept = self._kept.pop(name, None)
+        if kept is not None:
+            self._size -= kept.document.size
+            for url in kept.urls:
+                self._by_url.pop(url, None)
+
+    def _on_news(self, news: News) -> None:
+        for kept in self._kept.values():
+            self._apply(news, kept)
+        for flight in self._flights.values():
+            flight.news.add(news)
+
+    def _apply(self, news: News, kept: Kept) -> None:
+        """What the news makes of a copy that was read before it came."""
+        if news.ids.isdisjoint(kept.about):
+            return
+        if news.kind == "show":
+            kept.until = 0
+        elif kept.source.of_seats:
+            kept.until = min(kept.until, kept.read_at + REST * kept.cost)
+        else:
+            kept.told_at = self._clock()
+            kept.refresh_at = min(kept.refresh_at, kept.read_at + COUNTS_SECONDS)
+
+    def _on_gap(self) -> None:
+        for kept in self._kept.values():
+            kept.until = 0
+        for flight in self._flights.values():
+            flight.is_deaf = True
+
+
+def _packed(reading: Reading, *, cost: float) -> bytes:
+    """A line about it, then its bytes as they are sent."""
+    about = {
+        "read_at": reading.read_at,
+        "tag": reading.tag,
+        "about": reading.about,
+        "cost": cost,
+    }
+    return orjson.dumps(about) + b"\n" + orjson.dumps(reading.content)
+
+
+def _head(copy: Copy) -> Json:
+    about: Json = orjson.loads(copy.content.partition(b"\n")[0])
+    return about

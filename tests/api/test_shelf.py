@@ -1,0 +1,269 @@
+"""What crowds read is read from PostgreSQL once, and is never older than what its reader wrote."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from redis.asyncio import Redis
+from sqlalchemy import TextClause
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from api.app import create_app
+from api.deps.state import AppState
+from infra.postgres.database import Session
+from infra.redis.news import Newsroom
+from infra.redis.seat_claims import RedisSeatPreclaims
+from infra.redis.shared_copies import Copy, SharedCopies
+from infra.settings import Settings
+from readmodel import catalogue
+from tests.factories import Hall, create_hall
+from tests.helpers.accounts import client_of
+from tests.helpers.catalogue import nothing_older, run
+from tests.helpers.eventually import eventually
+
+CROWD = 1000
+
+
+@pytest.fixture(scope="session")
+async def twin(settings: Settings, engine: AsyncEngine, redis: Redis) -> AsyncIterator[FastAPI]:
+    """A second API process, but for the process: nothing is shared but the servers."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def both(app: FastAPI, twin: FastAPI) -> AsyncIterator[list[httpx2.AsyncClient]]:
+    async with client_of(app) as one, client_of(twin) as other:
+        for each in (app, twin):
+            await eventually(lambda each=each: is_live(each))  # type: ignore[misc]
+        yield [one, other]
+
+
+async def is_live(app: FastAPI) -> bool:
+    parts: AppState = app.state.parts
+    return parts.shelf.feed.is_live
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each catalogue statement is run, by its show's or film's id."""
+    counts: Counter[str] = Counter()
+    real = Session._run
+
+    async def counted(self: Session, statement: TextClause, values: dict[str, Any]) -> Any:
+        counts[str(values.get("id") or values.get("movie_id"))] += 1
+        return await real(self, statement, values)
+
+    monkeypatch.setattr(Session, "_run", counted)
+    return counts
+
+
+async def movie_of(engine: AsyncEngine, hall: Hall) -> UUID:
+    async with engine.connect() as connection:
+        found = await connection.scalar(catalogue.MOVIE_OF_SHOW, {"id": hall.show_id})
+    assert isinstance(found, UUID)
+    return found
+
+
+async def crowd(both: list[httpx2.AsyncClient], path: str) -> set[bytes]:
+    answers = await asyncio.gather(*(both[n % 2].get(path) for n in range(CROWD)))
+    assert {answer.status_code for answer in answers} == {200}
+    return {answer.content for answer in answers}
+
+
+async def test_a_crowd_that_finds_nothing_kept_asks_postgresql_once(
+    both: list[httpx2.AsyncClient], engine: AsyncEngine, asked: Counter[str]
+) -> None:
+    hall = await create_hall(engine)
+    movie_id = await movie_of(engine, hall)
+    asked.clear()
+    assert len(await crowd(both, f"/api/shows/{movie_id}")) == 1
+    assert asked[str(movie_id)] == 1
+    assert len(await crowd(both, f"/api/show/{hall.show_id}")) == 1
+    assert asked[str(hall.show_id)] == 1
+
+
+async def test_without_the_shared_copies_every_process_asks(
+    both: list[httpx2.AsyncClient],
+    engine: AsyncEngine,
+    asked: Counter[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Negative control of the test above."""
+
+    async def alone(self: SharedCopies, place: object, read: Any, is_good: object) -> Copy:
+        content, seconds = await read()
+        return Copy(content, seconds, 0)
+
+    monkeypatch.setattr(SharedCopies, "fetch", alone)
+    hall = await create_hall(engine)
+    movie_id = await movie_of(engine, hall)
+    asked.clear()
+    await crowd(both, f"/api/shows/{movie_id}")
+    assert asked[str(movie_id)] == 2
+
+
+async def test_what_the_staff_changes_is_seen_at_once_everywhere(
+    both: list[httpx2.AsyncClient], engine: AsyncEngine, redis: Redis, asked: Counter[str]
+) -> None:
+    hall = await create_hall(engine, price=1200)
+    movie_id = await movie_of(engine, hall)
+    paths = (f"/api/shows/{movie_id}", f"/api/show/{hall.show_id}")
+
+    async def prices() -> set[int]:
+        found = set()
+        for client in both:
+            of_movie, show = [(await client.get(path)).json() for path in paths]
+            [listed] = of_movie["theatres"][0]["shows"]
+            found |= {one["prices"]["standard"]["amount"] for one in (listed, show)}
+        return found
+
+    assert await prices() == {1200}
+    await run(engine, "UPDATE prices SET amount = 900 WHERE show_id = :id", id=hall.show_id)
+    assert await prices() == {1200}, "kept for five minutes"
+    await Newsroom(redis).show_changed(hall.show_id, movie_id)
+
+    async def is_new() -> bool:
+        return await prices() == {900}
+
+    await eventually(is_new, message="the old price is still told")
+
+
+async def test_seats_that_change_hands_change_the_counts(
+    both: list[httpx2.AsyncClient], engine: AsyncEngine, redis: Redis
+) -> None:
+    hall = await create_hall(engine, seats=10)
+    path = f"/api/show/{hall.show_id}"
+    preclaims, booking_id = RedisSeatPreclaims(redis), uuid4()
+
+    async def counts() -> set[int]:
+        return {(await client.get(path)).json()["availability"]["available"] for client in both}
+
+    assert await counts() == {10}
+    await run(
+        engine,
+        "INSERT INTO seat_claims (show_id, label, state) VALUES (:show, 'A1', 'sold')",
+        show=hall.show_id,
+    )
+    await preclaims.sell(hall.show_id, ["A1"], booking_id)
+
+    async def is_counted() -> bool:
+        return await counts() == {9}
+
+    await eventually(is_counted, message="the seat is still counted as available")
+
+
+async def test_availability_is_read_anew_when_a_seat_is_marked(
+    both: list[httpx2.AsyncClient], engine: AsyncEngine, redis: Redis
+) -> None:
+    hall = await create_hall(engine, seats=4)
+    path = f"/api/show/{hall.show_id}/availability"
+    preclaims = RedisSeatPreclaims(redis)
+    for label in hall.labels:
+        await run(
+            engine,
+            "INSERT INTO seat_claims (show_id, label, state) VALUES (:show, :label, 'sold')",
+            show=hall.show_id,
+            label=label,
+        )
+        await preclaims.sell(hall.show_id, [label], uuid4())
+
+        async def is_seen(label: str = label) -> bool:
+            answers = [(await client.get(path)).json() for client in both]
+            return all(label in answer["seats"] for answer in answers)
+
+        await eventually(is_seen)
+
+
+@pytest.mark.parametrize("tells", [True, False])
+async def test_who_wrote_reads_what_he_wrote_in_every_process(
+    both: list[httpx2.AsyncClient],
+    engine: AsyncEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    tells: bool,
+) -> None:
+    """No news comes in; without the header the copy of before is sent: the negative control."""
+    hall = await create_hall(engine, seats=20)
+    paths = [f"/api/show/{hall.show_id}", f"/api/show/{hall.show_id}/availability"]
+    monkeypatch.setattr("api.hot.sources.SEATS_SECONDS", 60.0)
+    stale = 0
+    for number, label in enumerate(hall.labels[:6], start=1):
+        for client in both:
+            for path in paths:
+                await client.get(path)
+        await run(
+            engine,
+            "INSERT INTO seat_claims (show_id, label, state) VALUES (:show, :label, 'sold')",
+            show=hall.show_id,
+            label=label,
+        )
+        headers = nothing_older() if tells else {}
+        for client in both:
+            show, seats = [(await client.get(path, headers=headers)).json() for path in paths]
+            stale += show["availability"]["available"] != 20 - number
+            stale += label not in seats["seats"]
+    assert (stale == 0) is tells
+
+
+async def test_with_redis_away_reads_go_on_and_are_seconds_old(
+    settings: Settings, engine: AsyncEngine
+) -> None:
+    app = create_app(settings.model_copy(update={"redis_url": _nowhere(settings)}))
+    hall = await create_hall(engine, seats=10)
+    path = f"/api/show/{hall.show_id}"
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        assert (await client.get(path)).json()["availability"]["available"] == 10
+        await run(
+            engine,
+            "INSERT INTO seat_claims (show_id, label, state) VALUES (:show, 'A1', 'sold')",
+            show=hall.show_id,
+        )
+
+        async def is_seen() -> bool:
+            return bool((await client.get(path)).json()["availability"]["available"] == 9)
+
+        await eventually(is_seen)
+
+
+def _nowhere(settings: Settings) -> Any:
+    return type(settings.redis_url)("redis://127.0.0.1:1/0")
+
+
+@pytest.mark.parametrize("path", ["/api/show/{id}", "/api/show/{id}/availability"])
+async def test_the_ready_answer_is_the_one_that_the_framework_gives(
+    both: list[httpx2.AsyncClient], engine: AsyncEngine, asked: Counter[str], path: str
+) -> None:
+    hall = await create_hall(engine, seats=300)
+    await run(
+        engine,
+        "INSERT INTO seat_claims (show_id, label, state)"
+        " SELECT :show, label, 'sold' FROM unnest(CAST(:labels AS text[])) AS label",
+        show=hall.show_id,
+        labels=list(hall.labels),
+    )
+    url = path.format(id=hall.show_id)
+    sent = {"X-Request-Id": "mine", "Accept-Encoding": "gzip"}
+    first = await both[0].get(url, headers=sent)
+    asked.clear()
+    again = await both[0].get(url, headers=sent)
+    assert asked[str(hall.show_id)] == 0
+    assert (again.status_code, again.content) == (200, first.content)
+    assert sorted(again.headers.items()) == sorted(first.headers.items())
+    assert again.headers["x-request-id"] == "mine"
+    assert again.headers["x-content-type-options"] == "nosniff"
+    assert again.headers["cache-control"].startswith("public, ")
+    plain = await both[0].get(url, headers={"Accept-Encoding": "identity"})
+    assert plain.json() == first.json()
+    for tag in (plain.headers["etag"], first.headers["etag"]):
+        packed = "gzip" if tag == first.headers["etag"] else "identity"
+        kept = await both[0].get(url, headers={"If-None-Match": tag, "Accept-Encoding": packed})
+        assert (kept.status_code, kept.content) == (304, b"")
+        assert kept.headers["vary"] == "Accept-Encoding, Read-After"
