@@ -15,12 +15,15 @@ from api import errors, openapi
 from api.commands import auth, bookings, cases, offers, shows, webhooks
 from api.commands import me as me_commands
 from api.commands import refunds as refund_commands
+from api.deps.read import authenticate
 from api.deps.state import AppState
 from api.hot.front import Front
 from api.hot.shelf import Shelf
 from api.middleware.body import BodyRules
 from api.middleware.frame import RequestFrame
+from api.middleware.guard import Access, Guard
 from api.middleware.metrics import Metrics
+from api.policy import POLICY
 from api.queries import bookings as booking_queries
 from api.queries import cases as case_queries
 from api.queries import catalogue, health, me, not_yet
@@ -98,7 +101,8 @@ def create_app(settings: Settings) -> FastAPI:
     """The application; its connections are opened when a server starts it.
 
     Raises:
-        RuntimeError: at start-up, when the index that guards the seats is missing or invalid.
+        RuntimeError: the policy and the routes do not fit; at start-up, when the index that
+            guards the seats is missing or invalid.
     """
 
     @asynccontextmanager
@@ -114,11 +118,12 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.metrics = Metrics()
     app.front = Front(app.state.metrics)
-    app.add_middleware(BodyRules)
-    app.add_middleware(RequestFrame, metrics=app.state.metrics)
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
+    app.add_middleware(BodyRules)
+    app.add_middleware(Guard, access=Access(app.routes, POLICY), authenticate=authenticate)
+    app.add_middleware(RequestFrame, metrics=app.state.metrics)
     return app
 
 

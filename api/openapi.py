@@ -8,8 +8,10 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from api.policy import POLICY, Who
 from api.problems import MEDIA_TYPE
 from api.schemas.common import Problem
+from domain.user import Role
 
 TITLE = "Seathold"
 VERSION = "1"
@@ -35,6 +37,7 @@ IDEMPOTENCY_KEY = {
 }
 # Answers with credentials are never stored, and providers have ids of their own.
 WITHOUT_KEY = ("/api/auth/", "/api/me/", "/api/webhooks/")
+SECURITY_SCHEMES = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -47,6 +50,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         found = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(found.pop("$defs", {}))
         schemas["Problem"] = found
+        made["components"]["securitySchemes"] = SECURITY_SCHEMES
         for path, operations in made["paths"].items():
             for method, operation in operations.items():
                 _complete(path, method, operation)
@@ -65,5 +69,12 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     answers["default"] = PROBLEM_ANSWER
     if "501" in answers:
         answers["501"] = PROBLEM_ANSWER
-    elif method == "post" and not path.startswith(WITHOUT_KEY):
+    rule = POLICY[f"{method.upper()} {path}"]
+    operation["x-policy"] = {
+        "who": rule.who,
+        "roles": [role for role in Role if role in rule.roles],
+    }
+    if rule.who is not Who.PUBLIC:
+        operation["security"] = [{"bearer": []}]
+    if method == "post" and "501" not in answers and not path.startswith(WITHOUT_KEY):
         operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)

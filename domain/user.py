@@ -18,8 +18,14 @@ RESET_TOKEN_SECONDS = 30 * 60
 
 
 class Role(StrEnum):
+    """Everybody but ``USER`` is staff; what each may do is in ``api/policy.py``."""
+
+    OWNER = "owner"
+    MANAGER = "manager"
+    BOX_OFFICE = "box_office"
+    SCANNER = "scanner"
+    AUDITOR = "auditor"
     USER = "user"
-    ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)

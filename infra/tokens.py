@@ -39,16 +39,14 @@ class Principal:
     """Who a request speaks for, and in which session.
 
     ``second_factor``: the session was opened, or has since been strengthened, with a code.
+    ``sees_all``: on this route also for what belongs to others.
     """
 
     user_id: UUID
     role: str
     session_id: UUID
     second_factor: bool = False
-
-    @property
-    def is_staff(self) -> bool:
-        return self.role == Role.ADMIN
+    sees_all: bool = False
 
 
 class TokenSigner:

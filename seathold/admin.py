@@ -1,4 +1,4 @@
-"""Make an admin from the command line; there is no default account."""
+"""Make an owner from the command line; there is no default account."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from infra.settings import Settings
 
 CREATE = text("""
 INSERT INTO users (id, email, email_key, name, password_hash, role)
-VALUES (:id, :email, :key, 'Administrator', :hash, 'admin')
+VALUES (:id, :email, :key, 'Owner', :hash, 'owner')
 ON CONFLICT (email_key) DO NOTHING
 """)
 

@@ -228,11 +228,19 @@ def openapi() -> None:
     typer.echo(document.render(create_app(Settings())), nl=False)
 
 
+@app.command()
+def policy() -> None:
+    """Print who may call what."""
+    from api import policy as access
+
+    typer.echo(access.table(), nl=False)
+
+
 @admin.command("create")
 def admin_create(
     email: Annotated[str, typer.Option(help="The account's address.")],
 ) -> None:
-    """Create an admin; the password comes from SEATHOLD_ADMIN_PASSWORD or a prompt."""
+    """Create an owner; the password comes from SEATHOLD_ADMIN_PASSWORD or a prompt."""
     from infra.settings import Settings
     from seathold.admin import create_admin
 

@@ -10,8 +10,7 @@ from fastapi import APIRouter, Request, Response
 from api.commands.idempotency import idempotent
 from api.deps.if_match import IfMatch, versions
 from api.deps.read import PathId
-from api.deps.staff import StaffCommand
-from api.deps.write import Call
+from api.deps.write import Call, Command
 from api.schemas.cases import AssignBody, CaseOut, ResolveBody
 from domain.errors import NotFound
 from readmodel import cases as readmodel
@@ -25,7 +24,7 @@ router = APIRouter(prefix="/api/admin/cases", tags=["cases"])
 async def assign(
     case_id: PathId,
     request: Request,
-    call: StaffCommand,
+    call: Command,
     if_match: IfMatch,
     body: AssignBody | None = None,
 ) -> Response:
@@ -44,7 +43,7 @@ async def assign(
 
 @router.post("/{case_id}/resolve", response_model=CaseOut)
 async def resolve(
-    case_id: PathId, body: ResolveBody, request: Request, call: StaffCommand, if_match: IfMatch
+    case_id: PathId, body: ResolveBody, request: Request, call: Command, if_match: IfMatch
 ) -> Response:
     """Close the case for good and say why; the reason is kept in the audit log."""
     change = _change(call, case_id, if_match)

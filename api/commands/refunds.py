@@ -32,7 +32,7 @@ async def refund(
 
     async def run() -> Response:
         await call.state.refunds.refund(
-            booking_id, wish, user_id=call.user.user_id, is_staff=call.user.is_staff
+            booking_id, wish, user_id=call.user.user_id, is_staff=call.user.sees_all
         )
         return await as_it_stands(call.state, booking_id, 202)
 

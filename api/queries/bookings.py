@@ -79,7 +79,7 @@ async def of_user(
     cursor: Annotated[str | None, Query(max_length=200, examples=[CURSOR_EXAMPLE])] = None,
 ) -> Response:
     """The user's bookings, newest first."""
-    if user_id != user.user_id and not user.is_staff:
+    if user_id != user.user_id and not user.sees_all:
         raise NotFound("There is no such user.")
     items, place = await readmodel.of_user(
         connection, user_id, state=state, before=page.moment(cursor), limit=limit
@@ -93,9 +93,9 @@ async def of_user(
 
 
 async def visible(connection: ReadConnection, booking_id: UUID, user: Principal) -> readmodel.Json:
-    """The booking, if it is the user's own or the user is of the staff; else ``NotFound``."""
+    """The booking, if it is the user's own or the user sees all; else ``NotFound``."""
     booking = await readmodel.read(connection, booking_id)
-    if booking is None or (booking["user_id"] != str(user.user_id) and not user.is_staff):
+    if booking is None or (booking["user_id"] != str(user.user_id) and not user.sees_all):
         raise NotFound("There is no such booking.")
     return booking
 

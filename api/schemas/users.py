@@ -11,7 +11,7 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from api.schemas.common import ApiModel, NextPage
-from domain.user import NAME_MAX, PASSWORD_MAX, PASSWORD_MIN
+from domain.user import NAME_MAX, PASSWORD_MAX, PASSWORD_MIN, Role
 
 EMAIL_MAX = 254
 # Separators that people write into a telephone number.
@@ -122,7 +122,7 @@ class UserOut(BaseModel):
     locale: str
     notifications: ChoicesOut
     second_factor: bool
-    role: Literal["user", "admin"]
+    role: Role
     created_at: str
 
 

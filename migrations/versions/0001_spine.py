@@ -199,7 +199,10 @@ def upgrade() -> None:
             server_default=sa.text("clock_timestamp()"),
             nullable=False,
         ),
-        sa.CheckConstraint("role IN ('user', 'admin')", name=op.f("users_role_check")),
+        sa.CheckConstraint(
+            "role IN ('owner', 'manager', 'box_office', 'scanner', 'auditor', 'user')",
+            name=op.f("users_role_check"),
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("users_pkey")),
         sa.UniqueConstraint("email_key", name=op.f("users_email_key_key")),
     )

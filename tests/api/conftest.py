@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.app import create_app
 from infra.settings import Settings
-from tests.helpers.accounts import RegisterUser, bearer, client_of, open_account
+from tests.helpers.accounts import RegisterUser, bearer, client_of, open_account, open_staff
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +28,13 @@ async def app(settings: Settings, engine: AsyncEngine, redis: Redis) -> AsyncIte
 async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     async with client_of(app) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+async def owner(app: FastAPI, engine: AsyncEngine) -> dict[str, str]:
+    """The bearer of an account of the staff that may do whatever staff may."""
+    async with client_of(app) as client:
+        return bearer(await open_staff(client, engine))
 
 
 @pytest.fixture

@@ -54,9 +54,9 @@ async def make_staff(app: FastAPI, client: httpx2.AsyncClient, engine: AsyncEngi
     id_ = await create_user(engine)
     async with engine.begin() as connection:
         await connection.execute(
-            text("UPDATE users SET role = 'admin' WHERE id = :id"), {"id": id_}
+            text("UPDATE users SET role = 'owner' WHERE id = :id"), {"id": id_}
         )
-    return Staff(client, id_, app.state.parts.signer.issue(id_, "admin", uuid4()))
+    return Staff(client, id_, app.state.parts.signer.issue(id_, "owner", uuid4()))
 
 
 @pytest.fixture

@@ -77,8 +77,8 @@ def encoded(value: object) -> str:
 
 
 def test_a_token_says_who_it_was_issued_to(signer: TokenSigner) -> None:
-    token = signer.issue(USER, "admin", SESSION, second_factor=True)
-    assert signer.verify(token) == Principal(USER, "admin", SESSION, second_factor=True)
+    token = signer.issue(USER, "owner", SESSION, second_factor=True)
+    assert signer.verify(token) == Principal(USER, "owner", SESSION, second_factor=True)
     forgery = signer.verify(forged(signer))
     assert forgery == Principal(USER, "user", SESSION), "the forger forges well"
 
@@ -213,7 +213,7 @@ def test_an_unsigned_token_is_refused(signer: TokenSigner, algorithm: str, signa
 
 def test_a_payload_of_another_token_is_refused(signer: TokenSigner) -> None:
     head, _, signature = forged(signer).split(".")
-    _, payload, _ = forged(signer, role="admin").split(".")
+    _, payload, _ = forged(signer, role="owner").split(".")
     with pytest.raises(Unauthenticated):
         signer.verify(f"{head}.{payload}.{signature}")
 
@@ -252,7 +252,7 @@ async def test_the_api_refuses_a_token_signed_by_somebody_else(
     app: FastAPI, client: httpx2.AsyncClient
 ) -> None:
     stranger = TokenSigner("another seed", access_seconds=600)
-    token = stranger.issue(UUID(int=1), "admin", UUID(int=1))
+    token = stranger.issue(UUID(int=1), "owner", UUID(int=1))
     answer = await client.get("/api/me", headers={"Authorization": f"Bearer {token}"})
     assert_problem(answer, 401, "unauthenticated")
 

@@ -10,9 +10,14 @@ from uuid import uuid4
 
 import httpx2
 from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from domain.user import Role, email_key
 
 RegisterUser: TypeAlias = Callable[[], Awaitable[tuple[dict[str, Any], dict[str, str]]]]
 
+GIVE_ROLE = text("UPDATE users SET role = :role WHERE email_key = :key")
 PASSWORD = "three words make a password"
 
 
@@ -28,6 +33,19 @@ async def open_account(client: httpx2.AsyncClient, **changes: object) -> dict[st
     body = {"email": new_email(), "password": PASSWORD, "name": "Ada Lovelace", **changes}
     answer = await client.post("/api/auth/register", json=body)
     assert answer.status_code == 201, answer.text
+    session: dict[str, Any] = answer.json()
+    return session
+
+
+async def open_staff(
+    client: httpx2.AsyncClient, engine: AsyncEngine, role: Role = Role.OWNER
+) -> dict[str, Any]:
+    """What ``login`` answers to a new account that was given the role."""
+    email = (await open_account(client))["user"]["email"]
+    async with engine.begin() as connection:
+        await connection.execute(GIVE_ROLE, {"role": role, "key": email_key(email)})
+    answer = await client.post("/api/auth/login", json={"email": email, "password": PASSWORD})
+    assert answer.status_code == 200, answer.text
     session: dict[str, Any] = answer.json()
     return session
 

@@ -22,7 +22,7 @@ async def test_an_admin_is_made_once_under_any_spelling(
     await create_admin(settings, key, "another password")
     async with engine.connect() as connection:
         ((email, role, stored),) = (await connection.execute(ACCOUNTS, {"key": key})).all()
-    assert (email, role) == (key.upper(), "admin")
+    assert (email, role) == (key.upper(), "owner")
     passwords = Argon2Passwords(workers=1)
     assert await passwords.matches(stored, "the first password")
     assert not await passwords.matches(stored, "another password")

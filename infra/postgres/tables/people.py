@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKey, Index, Table, text
 from sqlalchemy.dialects import postgresql as pg
 
+from domain.user import Role
 from infra.postgres.tables import columns as c
 
 # An erased account keeps its row, for bookings and money point at it, and nothing that is a person.
@@ -27,7 +28,7 @@ users = Table(
     c.at("erased_at", nullable=True),
     c.at("created_at", now=True),
     c.at("updated_at", now=True),
-    c.one_of("role", "user", "admin"),
+    c.one_of("role", *Role),
     sa.UniqueConstraint("email_key"),
 )
 

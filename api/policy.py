@@ -1,0 +1,160 @@
+"""Who may call what: one table, which the guard reads and ``seathold policy`` prints.
+
+A route without a line here does not start, nor a line without a route. To add a route:
+
+1. write ``"METHOD /its/path"`` below, as the route has it, with one of
+
+   =====================  =========================================================================
+   ``public()``           everybody, logged in or not
+   ``account()``          whoever is logged in; the route knows only what is the caller's own
+   ``own(*roles)``        the account a thing belongs to, and these roles for anybody's
+   ``staff(*roles)``      these roles
+   =====================  =========================================================================
+
+   with ``scope=`` where a partner's API key may call it too. Without a scope no key may;
+2. in an ``own`` route, answer 404 for another's thing exactly as for none, unless
+   ``principal.sees_all`` (the guard sets it for the roles named);
+3. give the operation a row in ``tests/api/access/rows.py``: the matrix calls it as everybody.
+
+Least privilege: an auditor only reads, a scanner only checks tickets in, the box office serves
+buyers, a manager runs shows and decides about money, an owner gives and takes these powers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from domain.access import Scope
+from domain.user import Role
+
+READS = Scope.BOOKINGS_READ
+WRITES = Scope.BOOKINGS_WRITE
+STAFF = frozenset(Role) - {Role.USER}
+
+
+class Who(StrEnum):
+    PUBLIC = "everybody"
+    ACCOUNT = "any account"
+    OWN = "its own account"
+    STAFF = "staff"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """``roles``: of staff, beside what ``who`` says. ``scope``: what an API key needs."""
+
+    who: Who
+    roles: frozenset[Role] = frozenset()
+    scope: Scope | None = None
+
+
+def public(*, scope: Scope | None = None) -> Rule:
+    return Rule(Who.PUBLIC, scope=scope)
+
+
+def account(*, scope: Scope | None = None) -> Rule:
+    return Rule(Who.ACCOUNT, scope=scope)
+
+
+def own(*roles: Role, scope: Scope | None = None) -> Rule:
+    return Rule(Who.OWN, frozenset(roles), scope)
+
+
+def staff(*roles: Role) -> Rule:
+    return Rule(Who.STAFF, frozenset(roles))
+
+
+CATALOGUE = public(scope=Scope.CATALOGUE_READ)
+BUYER = own(scope=WRITES)
+SERVES = (Role.OWNER, Role.MANAGER, Role.BOX_OFFICE)
+RUNS = (Role.OWNER, Role.MANAGER)
+
+POLICY: Mapping[str, Rule] = MappingProxyType(
+    {
+        # Accounts and sessions
+        "POST /api/auth/register": public(),
+        "POST /api/auth/login": public(),
+        "POST /api/auth/refresh": public(),
+        "POST /api/auth/logout": public(),
+        "GET /api/me": account(),
+        "PATCH /api/me": account(),
+        "DELETE /api/me": account(),
+        "GET /api/me/sessions": account(),
+        "DELETE /api/me/sessions": account(),
+        "DELETE /api/me/sessions/{session_id}": own(),
+        "POST /api/me/password": account(),
+        "GET /api/me/export": account(),
+        # Catalogue
+        "GET /api/movies": CATALOGUE,
+        "GET /api/movies/{movie_id}": CATALOGUE,
+        "GET /api/theatres": CATALOGUE,
+        "GET /api/shows/{movie_id}": CATALOGUE,
+        "GET /api/show/{show_id}": CATALOGUE,
+        "GET /api/show/{show_id}/seatmap": CATALOGUE,
+        "GET /api/show/{show_id}/availability": CATALOGUE,
+        "GET /api/show/{show_id}/availability/stream": CATALOGUE,
+        # The waiting room: its ticket is the credential
+        "POST /api/show/{show_id}/queue": account(),
+        "GET /api/queue/{ticket}": public(),
+        "GET /api/queue/{ticket}/stream": public(),
+        # Bookings
+        "POST /api/booking/reserve": account(scope=WRITES),
+        "POST /api/booking/confirm": BUYER,
+        "POST /api/booking/{booking_id}/extend": BUYER,
+        "POST /api/booking/{booking_id}/cancel": BUYER,
+        "POST /api/booking/{booking_id}/checkout": BUYER,
+        "POST /api/booking/{booking_id}/offer/accept": BUYER,
+        "POST /api/booking/{booking_id}/offer/decline": BUYER,
+        "GET /api/booking/{booking_id}": own(*SERVES, Role.AUDITOR, scope=READS),
+        "GET /api/booking/{booking_id}/timeline": own(*SERVES, Role.AUDITOR, scope=READS),
+        "GET /api/booking/user/{user_id}": own(*SERVES, Role.AUDITOR, scope=READS),
+        "GET /api/booking/{booking_id}/refund-quote": own(*SERVES, Role.AUDITOR, scope=READS),
+        # A ticket lets its bearer in: reading one is more than reading
+        "GET /api/booking/{booking_id}/tickets": own(*SERVES, scope=READS),
+        "GET /api/booking/{booking_id}/tickets.pdf": own(*SERVES, scope=READS),
+        "POST /api/booking/{booking_id}/refund": own(*SERVES, scope=WRITES),
+        # Staff
+        "GET /api/admin/cases": staff(*RUNS, Role.AUDITOR),
+        "GET /api/admin/cases/{case_id}": staff(*RUNS, Role.AUDITOR),
+        "POST /api/admin/cases/{case_id}/assign": staff(*RUNS),
+        "POST /api/admin/cases/{case_id}/resolve": staff(*RUNS),
+        "POST /api/admin/shows/{show_id}/cancel": staff(*RUNS),
+        "GET /api/admin/shows/{show_id}/cancel": staff(*SERVES, Role.AUDITOR),
+        # What is not built yet says so to the staff, and to nobody else
+        "GET /api/admin/{rest:path}": staff(*STAFF),
+        "POST /api/admin/{rest:path}": staff(*STAFF),
+        "PUT /api/admin/{rest:path}": staff(*STAFF),
+        "PATCH /api/admin/{rest:path}": staff(*STAFF),
+        "DELETE /api/admin/{rest:path}": staff(*STAFF),
+        # Machines: a provider proves itself by its signature, operations by where they ask from
+        "POST /api/webhooks/{provider}": public(),
+        "GET /healthz": public(),
+        "GET /readyz": public(),
+        "GET /metrics": public(),
+        "GET /docs": public(),
+        "GET /docs/oauth2-redirect": public(),
+        "GET /openapi.json": public(),
+    }
+)
+# Served only where the settings say so, so that their lines may have no route.
+OPTIONAL = frozenset({"GET /docs", "GET /docs/oauth2-redirect", "GET /openapi.json"})
+
+
+def table(policy: Mapping[str, Rule] = POLICY) -> str:
+    """The policy as a table in Markdown that reads well in a terminal too."""
+    head = ("method", "path", "who", "roles", "API key")
+    rows = [(*key.split(" ", 1), *_cells(rule)) for key, rule in policy.items()]
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    lines = [head, tuple("-" * width for width in widths), *rows]
+    return "".join(
+        f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |\n"
+        for line in lines
+    )
+
+
+def _cells(rule: Rule) -> tuple[str, str, str]:
+    roles = ", ".join(role for role in Role if role in rule.roles)
+    return rule.who.value, roles, rule.scope or ""

@@ -1,0 +1,14 @@
+"""What an API key may be for. Roles are in ``domain/user.py``, who may do what in the API's policy."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    """Each names things and what is done with them; a key can do nothing beside its scopes."""
+
+    CATALOGUE_READ = "catalogue:read"
+    BOOKINGS_READ = "bookings:read"
+    BOOKINGS_WRITE = "bookings:write"
+    EVENTS_READ = "events:read"
