@@ -29,24 +29,31 @@ from infra.memory import settle_memory
 from infra.notify.render import render
 from infra.notify.sms import HttpSmsSender
 from infra.notify.smtp import SmtpMailer
+from infra.outbound import Outbound
+from infra.partner_sender import SignedSender
 from infra.postgres.case import PostgresWaitingCases
 from infra.postgres.database import Database
 from infra.postgres.guards import require_guards
 from infra.postgres.outbox import PostgresOutboxQueue
+from infra.postgres.partner_delivery import PostgresDeliveryQueue
+from infra.postgres.partner_feed import PostgresPartnerFeed
 from infra.postgres.uow import PostgresUnitOfWork
 from infra.postgres.work import PostgresWorkQueue
 from infra.reconcile import make_reconciler
 from infra.redis.client import create_redis
 from infra.redis.seat_claims import RedisSeatPreclaims
 from infra.schedules import schedule_reconciliation
+from infra.sealing import SealRing
 from infra.settings import Settings
 from infra.temporal import TemporalBookingProcess, connect, register_search_attributes
 from infra.temporal_shows import TemporalShowProcess
-from loops import case_alert, inbox, outbox, payment_poll, reaper, sweep
+from loops import case_alert, inbox, outbox, partner_feed, payment_poll, reaper, sweep
 from loops.case_alert import CaseAlertLoop
 from loops.edge import Loop, repeat
 from loops.inbox import InboxLoop
 from loops.outbox import OutboxLoop
+from loops.partner_delivery import PartnerDeliveryLoop
+from loops.partner_feed import PartnerFeedLoop, PartnerSweepLoop
 from loops.payment_poll import PaymentPollLoop
 from loops.reaper import ReaperLoop
 from loops.show_cancel import ShowCancelLoop
@@ -183,6 +190,10 @@ async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
     mailer, sms = SmtpMailer(settings), HttpSmsSender(settings)
     queue = PostgresOutboxQueue(parts.database)
     waiting = PostgresWaitingCases(parts.database)
+    feed = PostgresPartnerFeed(parts.database)
+    ring = SealRing(settings.partner_secret_keys.get_secret_value())
+    partners = SignedSender(ring, Outbound(settings.partner_policy))
+    deliveries = PartnerDeliveryLoop(PostgresDeliveryQueue(parts.database), partners)
     passes: dict[str, tuple[Loop, int, float]] = {
         "inbox": (InboxLoop(work, news), inbox.BATCH, 0.1),
         "payment_poll": (PaymentPollLoop(work, news), payment_poll.BATCH, 1.0),
@@ -191,10 +202,15 @@ async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
         "sweep": (SweepLoop(work), sweep.BATCH, 60.0),
         "outbox": (OutboxLoop(queue, mailer, sms, render), outbox.BATCH, 0.5),
         "case_alert": (CaseAlertLoop(waiting), 1, case_alert.REST_SECONDS),
+        "partner_feed": (PartnerFeedLoop(feed), partner_feed.BATCH, 0.5),
+        "partner_delivery": (deliveries, 1, 0.5),
+        "partner_sweep": (PartnerSweepLoop(feed), 1, 60.0),
     }
     async with asyncio.TaskGroup() as group:
         for name, (loop, full, rest_seconds) in passes.items():
             group.create_task(repeat(name, loop, full=full, rest_seconds=rest_seconds, stop=stop))
+    await deliveries.drain()
+    await partners.aclose()
     await mailer.aclose()
     await sms.aclose()
 

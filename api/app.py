@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from starlette.types import Receive, Scope, Send
 
 from api import errors, openapi
-from api.commands import auth, bookings, cases, offers, shows, webhooks
+from api.commands import auth, bookings, cases, offers, partners, shows, webhooks
 from api.commands import me as me_commands
 from api.commands import refunds as refund_commands
 from api.deps.read import authenticate
@@ -27,6 +27,7 @@ from api.policy import POLICY
 from api.queries import bookings as booking_queries
 from api.queries import cases as case_queries
 from api.queries import catalogue, health, me, not_yet
+from api.queries import partners as partner_queries
 from api.queries import refunds as refund_queries
 from api.queries import shows as show_queries
 from infra.ended_sessions import EndedSessions
@@ -38,6 +39,7 @@ from infra.postgres.database import Database
 from infra.postgres.guards import require_guards
 from infra.postgres.idempotency import PostgresIdempotency
 from infra.postgres.inbox import InboxWriter
+from infra.postgres.partner_endpoint import PostgresEndpoints
 from infra.postgres.session import PostgresSessions
 from infra.postgres.show import ShowCache
 from infra.postgres.uow import PostgresUnitOfWork
@@ -47,12 +49,14 @@ from infra.redis.client import create_redis
 from infra.redis.news import NewsFeed, Newsroom
 from infra.redis.seat_claims import RedisSeatPreclaims
 from infra.redis.shared_copies import SharedCopies
+from infra.sealing import SealRing
 from infra.settings import Settings
 from infra.temporal import TemporalBookingProcess, connect
 from infra.temporal_shows import TemporalShowProcess
 from infra.tokens import TokenSigner
 from services.desk import BookingDesk
 from services.offer_desk import OfferDesk
+from services.partner import PartnerDesk
 from services.payment_news import PaymentNews
 from services.refund_desk import RefundDesk
 from services.reserve import Reserver
@@ -77,6 +81,8 @@ ROUTERS = (
     case_queries.router,
     shows.router,
     show_queries.router,
+    partners.router,
+    partner_queries.router,
     not_yet.router,
 )
 
@@ -191,6 +197,11 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
             offers=OfferDesk(begin, process),
             shelf=Shelf(database, SharedCopies(redis), feed),
             news=Newsroom(redis),
+            partners=PartnerDesk(
+                PostgresEndpoints(database),
+                SealRing(settings.partner_secret_keys.get_secret_value()),
+                settings.partner_policy,
+            ),
         )
 
 

@@ -38,6 +38,7 @@ IDEMPOTENCY_KEY = {
 # Answers with credentials are never stored, and providers have ids of their own.
 WITHOUT_KEY = ("/api/auth/", "/api/me/", "/api/webhooks/")
 SECURITY_SCHEMES = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+WITHOUT_KEY_AT = ("/api/partner/endpoints", "/api/partner/endpoints/{endpoint_id}/rotate")
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -76,5 +77,6 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     }
     if rule.who is not Who.PUBLIC:
         operation["security"] = [{"bearer": []}]
-    if method == "post" and "501" not in answers and not path.startswith(WITHOUT_KEY):
+    takes_key = not path.startswith(WITHOUT_KEY) and path not in WITHOUT_KEY_AT
+    if method == "post" and "501" not in answers and takes_key:
         operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)

@@ -9,6 +9,7 @@ A route without a line here does not start, nor a line without a route. To add a
    ``account()``          whoever is logged in; the route knows only what is the caller's own
    ``own(*roles)``        the account a thing belongs to, and these roles for anybody's
    ``staff(*roles)``      these roles
+   ``partner(*roles)``    these roles, and API keys that may read what partners are told
    =====================  =========================================================================
 
    with ``scope=`` where a partner's API key may call it too. Without a scope no key may;
@@ -67,6 +68,10 @@ def staff(*roles: Role) -> Rule:
     return Rule(Who.STAFF, frozenset(roles))
 
 
+def partner(*roles: Role) -> Rule:
+    return Rule(Who.STAFF, frozenset(roles), Scope.EVENTS_READ)
+
+
 CATALOGUE = public(scope=Scope.CATALOGUE_READ)
 BUYER = own(scope=WRITES)
 SERVES = (Role.OWNER, Role.MANAGER, Role.BOX_OFFICE)
@@ -123,6 +128,19 @@ POLICY: Mapping[str, Rule] = MappingProxyType(
         "POST /api/admin/cases/{case_id}/resolve": staff(*RUNS),
         "POST /api/admin/shows/{show_id}/cancel": staff(*RUNS),
         "GET /api/admin/shows/{show_id}/cancel": staff(*SERVES, Role.AUDITOR),
+        # Partners: each account sees its own endpoints and deliveries
+        "GET /api/partner/endpoints": partner(*RUNS),
+        "POST /api/partner/endpoints": partner(*RUNS),
+        "GET /api/partner/endpoints/{endpoint_id}": partner(*RUNS),
+        "PATCH /api/partner/endpoints/{endpoint_id}": partner(*RUNS),
+        "DELETE /api/partner/endpoints/{endpoint_id}": partner(*RUNS),
+        "POST /api/partner/endpoints/{endpoint_id}/rotate": partner(*RUNS),
+        "POST /api/partner/endpoints/{endpoint_id}/test": partner(*RUNS),
+        "POST /api/partner/endpoints/{endpoint_id}/replay": partner(*RUNS),
+        "GET /api/partner/deliveries": partner(*RUNS),
+        "GET /api/partner/deliveries/{delivery_id}": partner(*RUNS),
+        "POST /api/partner/deliveries/{delivery_id}/replay": partner(*RUNS),
+        "GET /api/partner/events": partner(*RUNS),
         # What is not built yet says so to the staff, and to nobody else
         "GET /api/admin/{rest:path}": staff(*STAFF),
         "POST /api/admin/{rest:path}": staff(*STAFF),

@@ -22,6 +22,7 @@ class CaseKind(StrEnum):
     DISPUTE = "dispute"
     EVIDENCE = "evidence"
     PROVIDER_DISAGREES = "provider_disagrees"
+    PARTNER_ENDPOINT = "partner_endpoint"
 
 
 class CaseStatus(StrEnum):

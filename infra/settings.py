@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.limits import OFFER_SECONDS
+from domain.outbound import OutboundPolicy
 from domain.payment_policy import PaymentMode
 from domain.refund import Bracket, parse_brackets
 from infra.codec import parse_keys
+from infra.sealing import SealRing
 from services.work import HoldLimits, LateLimits
 
 DEV_JWT_SEED = "seathold-development-only-seed-0"
 DEV_PAYLOAD_KEYS = "dev:c2VhdGhvbGQtZGV2ZWxvcG1lbnQtcGF5bG9hZC1rZXk="
 DEV_WEBHOOK_SECRET = "whsec_c2VhdGhvbGQtZGV2ZWxvcG1lbnQtb25seS1zZWNyZXQ="
+
+LOOPBACK = "127.0.0.0/8,::1/128"
+DEV_PARTNER_KEYS = "dev:c2VhdGhvbGQtZGV2ZWxvcG1lbnQtcGFydG5lci1rZXk="
 
 
 # Set but empty is not set: compose files pass every variable on.
@@ -81,6 +87,10 @@ class Settings(BaseSettings):
     # What seals our payloads in Temporal: name:base64 of 32 bytes, the newest first.
     payload_keys: SecretStr = SecretStr(DEV_PAYLOAD_KEYS)
 
+    partner_secret_keys: SecretStr = SecretStr(DEV_PARTNER_KEYS)
+    partner_ports: str = "443,8443"
+    partner_private_networks: str | None = None
+
     smtp_host: str = "127.0.0.1"
     smtp_port: int = 8026
     mail_from: str = "Seathold <tickets@seathold.test>"
@@ -99,6 +109,10 @@ class Settings(BaseSettings):
             raise ValueError("SEATHOLD_WEBHOOK_SECRET is the development secret; set your own")
         if self.payload_keys.get_secret_value() == DEV_PAYLOAD_KEYS:
             raise ValueError("SEATHOLD_PAYLOAD_KEYS is the development key; set one of your own")
+        if self.partner_secret_keys.get_secret_value() == DEV_PARTNER_KEYS:
+            raise ValueError("SEATHOLD_PARTNER_SECRET_KEYS is the development ring; set your own")
+        if self.partner_private_networks:
+            raise ValueError("SEATHOLD_PARTNER_PRIVATE_NETWORKS is for development only")
         return self
 
     @model_validator(mode="after")
@@ -118,6 +132,23 @@ class Settings(BaseSettings):
     def require_sound_brackets(cls, text: str) -> str:
         parse_brackets(text)
         return text
+
+    @model_validator(mode="after")
+    def require_sound_partner_settings(self) -> Self:
+        SealRing(self.partner_secret_keys.get_secret_value())
+        _ = self.partner_policy
+        return self
+
+    @property
+    def partner_policy(self) -> OutboundPolicy:
+        """Where partners' webhooks may go. In development also to this machine, in plain HTTP."""
+        if self.env == "production":
+            ports = frozenset(int(port) for port in self.partner_ports.split(","))
+            return OutboundPolicy(https_only=True, ports=ports)
+        written = self.partner_private_networks
+        networks = (LOOPBACK if written is None else written).split(",")
+        exempt = tuple(ip_network(one.strip()) for one in networks if one.strip())
+        return OutboundPolicy(https_only=False, ports=None, exempt=exempt)
 
     @property
     def accepted_seeds(self) -> tuple[str, ...]:

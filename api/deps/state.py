@@ -24,6 +24,7 @@ from infra.tokens import TokenSigner
 from services.desk import BookingDesk
 from services.gateway import PaymentGateway
 from services.offer_desk import OfferDesk
+from services.partner import PartnerDesk
 from services.ports import UnitOfWork
 from services.refund_desk import RefundDesk
 from services.reserve import Reserver
@@ -55,6 +56,7 @@ class AppState:
     offers: OfferDesk
     shelf: Shelf
     news: Newsroom
+    partners: PartnerDesk
 
 
 async def app_state(request: Request) -> AppState:

@@ -40,6 +40,12 @@ LEDGER_GUARDS = (
     """,
 )
 
+# What partners are told.
+PARTNER_EVENTS = (
+    "event_type IN ('BookingConfirmed', 'BookingExpired', 'BookingCancelled', 'RefundSettled',"
+    " 'BookingRefunded', 'BookingDisputed', 'BookingChargedBack', 'ShowCancelled')"
+)
+
 
 class Xid8(sa.types.UserDefinedType[str]):
     cache_ok = True
@@ -99,6 +105,13 @@ def upgrade() -> None:
     )
     op.create_index("events_aggregate_idx", "events", ["aggregate_id", "created_at"], unique=False)
     op.create_index("events_type_idx", "events", ["event_type", "created_at"], unique=False)
+    op.create_index(
+        "events_partner_idx",
+        "events",
+        ["xid", "id"],
+        unique=False,
+        postgresql_where=sa.text(PARTNER_EVENTS),
+    )
     op.create_table(
         "idempotency_keys",
         sa.Column("user_id", sa.UUID(), nullable=False),
@@ -1141,9 +1154,259 @@ def upgrade() -> None:
         postgresql_where=sa.text("status <> 'finished'"),
     )
 
+    create_partner_tables()
+
+
+def create_partner_tables() -> None:
+    op.create_table(
+        "partner_endpoints",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("owner_id", sa.UUID(), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("event_types", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column(
+            "types_since",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column("secret", postgresql.BYTEA(), nullable=False),
+        sa.Column("previous_secret", postgresql.BYTEA(), nullable=True),
+        sa.Column(
+            "previous_until",
+            postgresql.TIMESTAMP(timezone=True),
+            nullable=True,
+        ),
+        sa.Column("state", sa.Text(), server_default="active", nullable=False),
+        sa.Column("disabled_reason", sa.Text(), nullable=True),
+        sa.Column(
+            "disabled_at",
+            postgresql.TIMESTAMP(timezone=True),
+            nullable=True,
+        ),
+        sa.Column(
+            "failing_since",
+            postgresql.TIMESTAMP(timezone=True),
+            nullable=True,
+        ),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column(
+            "created_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column(
+            "updated_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.CheckConstraint(
+            "state IN ('active', 'disabled')", name=op.f("partner_endpoints_state_check")
+        ),
+        sa.CheckConstraint(
+            "(state = 'disabled') = (disabled_at IS NOT NULL AND disabled_reason IS NOT NULL)",
+            name=op.f("partner_endpoints_disabled_check"),
+        ),
+        sa.CheckConstraint(
+            "(previous_secret IS NULL) = (previous_until IS NULL)",
+            name=op.f("partner_endpoints_previous_check"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["owner_id"],
+            ["users.id"],
+            name=op.f("partner_endpoints_owner_id_fkey"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("partner_endpoints_pkey")),
+    )
+    op.create_index(
+        op.f("partner_endpoints_owner_id_created_at_id_idx"),
+        "partner_endpoints",
+        ["owner_id", "created_at", "id"],
+        unique=False,
+    )
+    op.create_table(
+        "partner_feed",
+        sa.Column("single", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("xid", Xid8(), server_default=sa.text("'0'"), nullable=False),
+        sa.Column("event_id", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column(
+            "moved_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.CheckConstraint("single", name=op.f("partner_feed_single_check")),
+        sa.PrimaryKeyConstraint("single", name=op.f("partner_feed_pkey")),
+    )
+    op.execute("INSERT INTO partner_feed DEFAULT VALUES")
+    op.create_table(
+        "partner_events",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("event_id", sa.BigInteger(), nullable=True),
+        sa.Column("only_for", sa.UUID(), nullable=True),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column(
+            "projected_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.CheckConstraint(
+            "(event_id IS NULL) = (only_for IS NOT NULL)",
+            name=op.f("partner_events_only_for_check"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["only_for"],
+            ["partner_endpoints.id"],
+            name=op.f("partner_events_only_for_fkey"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("partner_events_pkey")),
+        sa.UniqueConstraint("event_id", name=op.f("partner_events_event_id_key")),
+    )
+    op.create_index(
+        op.f("partner_events_projected_at_idx"), "partner_events", ["projected_at"], unique=False
+    )
+    op.create_index(
+        "partner_events_only_for_idx",
+        "partner_events",
+        ["only_for"],
+        unique=False,
+        postgresql_where=sa.text("only_for IS NOT NULL"),
+    )
+    op.create_table(
+        "partner_deliveries",
+        sa.Column("id", sa.UUID(), server_default=sa.text("gen_random_uuid()"), nullable=False),
+        sa.Column("endpoint_id", sa.UUID(), nullable=False),
+        sa.Column("partner_event_id", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.Text(), server_default="pending", nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("total_attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("sending", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column(
+            "due_since",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column(
+            "next_attempt_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=True,
+        ),
+        sa.Column(
+            "created_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column(
+            "delivered_at",
+            postgresql.TIMESTAMP(timezone=True),
+            nullable=True,
+        ),
+        sa.CheckConstraint(
+            "state IN ('pending', 'delivered', 'failed', 'skipped')",
+            name=op.f("partner_deliveries_state_check"),
+        ),
+        sa.CheckConstraint(
+            "(state = 'pending') = (next_attempt_at IS NOT NULL)",
+            name=op.f("partner_deliveries_next_attempt_check"),
+        ),
+        sa.CheckConstraint(
+            "state <> 'skipped' OR reason IS NOT NULL", name=op.f("partner_deliveries_reason_check")
+        ),
+        sa.ForeignKeyConstraint(
+            ["endpoint_id"],
+            ["partner_endpoints.id"],
+            name=op.f("partner_deliveries_endpoint_id_fkey"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["partner_event_id"],
+            ["partner_events.id"],
+            name=op.f("partner_deliveries_partner_event_id_fkey"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("partner_deliveries_pkey")),
+        sa.UniqueConstraint(
+            "endpoint_id",
+            "partner_event_id",
+            name=op.f("partner_deliveries_endpoint_id_partner_event_id_key"),
+        ),
+    )
+    op.create_index(
+        op.f("partner_deliveries_partner_event_id_idx"),
+        "partner_deliveries",
+        ["partner_event_id"],
+        unique=False,
+    )
+    op.create_index(
+        "partner_deliveries_state_idx",
+        "partner_deliveries",
+        ["endpoint_id", "state", "created_at", "id"],
+        unique=False,
+    )
+    op.create_index(
+        "partner_deliveries_due_idx",
+        "partner_deliveries",
+        ["endpoint_id", "next_attempt_at"],
+        unique=False,
+        postgresql_where=sa.text("state = 'pending'"),
+    )
+    op.create_table(
+        "partner_attempts",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("delivery_id", sa.UUID(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column(
+            "started_at",
+            postgresql.TIMESTAMP(timezone=True),
+            nullable=False,
+        ),
+        sa.Column(
+            "ended_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("body_hash", postgresql.BYTEA(), nullable=False),
+        sa.CheckConstraint(
+            "(status IS NULL) = (error IS NOT NULL)", name=op.f("partner_attempts_outcome_check")
+        ),
+        sa.ForeignKeyConstraint(
+            ["delivery_id"],
+            ["partner_deliveries.id"],
+            name=op.f("partner_attempts_delivery_id_fkey"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("partner_attempts_pkey")),
+        sa.UniqueConstraint(
+            "delivery_id", "number", name=op.f("partner_attempts_delivery_id_number_key")
+        ),
+    )
+
+
+def drop_partner_tables() -> None:
+    op.drop_table("partner_attempts")
+    op.drop_table("partner_deliveries")
+    op.drop_table("partner_events")
+    op.drop_table("partner_feed")
+    op.drop_table("partner_endpoints")
+
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
+    drop_partner_tables()
     op.drop_index(
         "show_cancellations_running_idx",
         table_name="show_cancellations",
@@ -1296,6 +1559,9 @@ def downgrade() -> None:
     op.drop_table("movies")
     op.drop_index(op.f("idempotency_keys_created_at_idx"), table_name="idempotency_keys")
     op.drop_table("idempotency_keys")
+    op.drop_index(
+        "events_partner_idx", table_name="events", postgresql_where=sa.text(PARTNER_EVENTS)
+    )
     op.drop_index("events_type_idx", table_name="events")
     op.drop_index("events_aggregate_idx", table_name="events")
     op.drop_table("events")

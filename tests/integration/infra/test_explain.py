@@ -26,7 +26,7 @@ from infra.postgres import payment, seat, users
 from infra.postgres.database import BEGIN, COMMIT
 from infra.postgres.tables import NOW as CLOCK
 from infra.settings import Settings
-from readmodel import bookings, cases
+from readmodel import bookings, cases, partners
 from tests.fixtures import servers
 
 ROWS = 3000
@@ -54,6 +54,9 @@ BIG = (
     "second_factors",
     "recovery_codes",
     "cases",
+    "partner_events",
+    "partner_deliveries",
+    "partner_attempts",
 )
 # The catalogue does not grow with the bookings; its own questions are asked in
 # tests/integration/readmodel/.
@@ -62,6 +65,8 @@ SMALL = {
     "audit_log",  # written only
     "auditoriums",
     "movies",
+    "partner_endpoints",  # ten an account that has any
+    "partner_feed",
     "prices",
     "reconciliations",  # one row a provider
     "seat_maps",
@@ -138,6 +143,16 @@ INSERT INTO webhook_inbox (provider, event_id, event_type, body, status)
 SELECT 'sandbox', id::text, 'x', '', 'done' FROM bookings;
 INSERT INTO cases (id, kind, dedupe, booking_id, summary, status, resolution, resolved_at)
 SELECT id, 'wrong_amount', id::text, id, 'x', 'resolved', 'x', created_at FROM bookings;
+INSERT INTO partner_endpoints (id, owner_id, url, description, event_types, secret)
+SELECT id, id, '', '', '{{booking.confirmed}}', '' FROM users LIMIT 50;
+INSERT INTO partner_events (event_id, type, body)
+SELECT row_number() OVER (), 'booking.confirmed', '{{}}' FROM bookings;
+INSERT INTO partner_deliveries (endpoint_id, partner_event_id, state, next_attempt_at)
+SELECT endpoint.id, event.id, 'delivered', NULL
+FROM (SELECT id, row_number() OVER () AS n FROM partner_endpoints) AS endpoint
+JOIN partner_events AS event ON event.id % 50 + 1 = endpoint.n;
+INSERT INTO partner_attempts (delivery_id, number, started_at, status, body_hash)
+SELECT id, 1, now(), 200, '' FROM partner_deliveries;
 SET session_replication_role = origin;
 ALTER TABLE bookings ALTER show_id SET (n_distinct = -0.005), ALTER user_id SET (n_distinct = -0.2);
 ALTER TABLE seat_claims ALTER show_id SET (n_distinct = -0.005);
@@ -146,7 +161,7 @@ ALTER TABLE ledger_entries ALTER show_id SET (n_distinct = -0.00125),
 ALTER TABLE events ALTER aggregate_id SET (n_distinct = -0.1);
 ALTER TABLE sessions ALTER user_id SET (n_distinct = -0.1);
 ALTER TABLE idempotency_keys ALTER user_id SET (n_distinct = -0.1);
-ANALYZE theatres, auditoriums, movies, shows;
+ANALYZE theatres, auditoriums, movies, shows, partner_endpoints;
 ANALYZE {big};
 UPDATE pg_class SET reltuples = {believed}
 WHERE oid = ANY(CAST(string_to_array('{big}', ',') AS regclass[]));
@@ -172,6 +187,7 @@ SAMPLES = {
     "jsonb": "{}",
     "date": "2026-01-01",
     "timestamp with time zone": "2026-01-01T00:00:00Z",
+    "timestamp with time zone[]": "{2026-01-01T00:00:00Z}",
     "uuid[]": "{00000000-0000-4000-8000-000000000001}",
     "text[]": "{A1,x}",
     "integer[]": "{1}",
@@ -285,6 +301,7 @@ def test_no_big_table_is_read_whole(connection: psycopg.Connection, name: str, m
         (cases.LIST, {"status"}),
         (cases.LIST, {"status", "before_at", "before_id"}),
         (cases.LIST_OF_KIND, {"status", "before_at", "before_id"}),
+        (partners.DELIVERIES, {"endpoint_id", "state", "before_at", "before_id"}),
     ],
 )
 def test_nor_where_a_question_is_left_open(
