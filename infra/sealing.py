@@ -20,7 +20,7 @@ class Unopenable(Exception):
     """It was sealed with a key that the ring has not, for another place, or it was changed."""
 
 
-class KeyRing:
+class SealRing:
     """Keys as ``infra.codec.parse_keys`` reads them: the first seals, all of them open.
 
     Raises:

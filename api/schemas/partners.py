@@ -104,10 +104,10 @@ class EndpointOut(BaseModel):
     description: str
     event_types: list[PartnerEventType]
     state: EndpointState
-    disabled_reason: DisabledReason | None
-    disabled_at: str | None
-    failing_since: str | None
-    previous_secret_until: str | None
+    disabled_reason: DisabledReason | None = None
+    disabled_at: str | None = None
+    failing_since: str | None = None
+    previous_secret_until: str | None = None
     version: int
     created_at: str
     updated_at: str
@@ -146,11 +146,11 @@ class DeliveryOut(BaseModel):
     event_id: str
     type: str
     state: DeliveryState
-    reason: str | None
+    reason: str | None = None
     attempts: int
-    next_attempt_at: str | None
+    next_attempt_at: str | None = None
     created_at: str
-    delivered_at: str | None
+    delivered_at: str | None = None
 
 
 class DeliveryLogOut(DeliveryOut):
@@ -172,7 +172,7 @@ class ReplayOut(BaseModel):
     model_config = example(count=12, more_from=None)
 
     count: int
-    more_from: datetime | None
+    more_from: datetime | None = None
 
 
 class PartnerEventOut(BaseModel):
