@@ -35,7 +35,7 @@ async def new_staff(client: httpx2.AsyncClient, engine: AsyncEngine) -> tuple[He
     session = await open_account(client)
     async with engine.begin() as connection:
         await connection.execute(
-            text("UPDATE users SET role = 'admin' WHERE id = :id"), {"id": session["user"]["id"]}
+            text("UPDATE users SET role = 'manager' WHERE id = :id"), {"id": session["user"]["id"]}
         )
     body = {"email": session["user"]["email"], "password": "three words make a password"}
     again = await client.post("/api/auth/login", json=body)
