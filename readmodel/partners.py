@@ -74,6 +74,18 @@ SELECT count(*) FILTER (WHERE state = 'disabled') AS disabled,
 FROM partner_endpoints
 """)
 
+# The types as in the index of the feed.
+BEHIND = text("""
+SELECT coalesce(extract(epoch FROM now() - (
+    SELECT created_at FROM events
+    WHERE event_type IN ('BookingConfirmed', 'BookingExpired', 'BookingCancelled', 'RefundSettled',
+                         'BookingRefunded', 'BookingDisputed', 'BookingChargedBack',
+                         'ShowCancelled')
+      AND (xid, id) > (SELECT xid, event_id FROM partner_feed)
+    ORDER BY xid, id LIMIT 1
+)), 0)::float8 AS seconds
+""")
+
 
 async def endpoints(session: Session, owner_id: UUID) -> list[Json]:
     return [_endpoint(row) for row in await session.all(ENDPOINTS, owner_id=owner_id)]
@@ -128,6 +140,8 @@ async def events(session: Session, after: int, limit: int) -> tuple[list[Json], 
 async def backlog(session: Session) -> dict[str, float]:
     """What waits to be told, since when the oldest of it, and endpoints that take nothing."""
     waiting, stuck = await session.one(BACKLOG), await session.one(DISABLED)
+    behind = await session.one(BEHIND)
+    assert behind is not None, "an expression has a row"
     assert waiting is not None, "an aggregate has a row"
     assert stuck is not None, "an aggregate has a row"
     return {
@@ -135,6 +149,7 @@ async def backlog(session: Session) -> dict[str, float]:
         "oldest_delivery_seconds": waiting.oldest_seconds,
         "endpoints_disabled": stuck.disabled,
         "endpoints_failing": stuck.failing,
+        "feed_behind_seconds": behind.seconds,
     }
 
 

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import generate_latest
 
 BUCKETS_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+PARTNER_GAUGES = {
+    "deliveries_pending": "Deliveries to partners that are due or wait for another try.",
+    "oldest_delivery_seconds": "Since when the oldest of them is due.",
+    "endpoints_disabled": "Endpoints of partners that are disabled.",
+    "endpoints_failing": "Active endpoints whose last try failed.",
+    "feed_behind_seconds": "Age of the oldest event that is not in the partners' feed yet.",
+}
 
 
 class Metrics:
@@ -25,6 +35,7 @@ class Metrics:
             registry=self.registry,
             buckets=BUCKETS_SECONDS,
         )
+        self._partners: dict[str, Gauge] = {}
         # Looking a labelled child up costs more than counting, so each is looked up once.
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
@@ -39,6 +50,15 @@ class Metrics:
             self._children[method, route, status] = known
         known[0].inc()
         known[1].observe(seconds)
+
+    def show_partners(self, told: Mapping[str, float]) -> None:
+        """What waits to be told to partners, as the database has it at this moment."""
+        for name, value in told.items():
+            if name not in self._partners:
+                self._partners[name] = Gauge(
+                    f"seathold_partner_{name}", PARTNER_GAUGES[name], registry=self.registry
+                )
+            self._partners[name].set(value)
 
     def exposition(self) -> bytes:
         return generate_latest(self.registry)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable
 from typing import cast
 
 import orjson
+import psycopg
 import structlog
 from fastapi import APIRouter, Request, Response
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -14,6 +16,7 @@ from sqlalchemy import text
 
 from api.deps.state import AppState, State
 from api.middleware.metrics import Metrics
+from readmodel import partners
 
 router = APIRouter(tags=["operations"])
 
@@ -49,9 +52,12 @@ async def readyz(state: State) -> Response:
 
 
 @router.get("/metrics")
-async def metrics(request: Request) -> Response:
+async def metrics(request: Request, state: State) -> Response:
     """Counts and times of this process, as Prometheus reads them."""
     counted = cast(Metrics, request.app.state.metrics)
+    with contextlib.suppress(psycopg.Error, TimeoutError):
+        async with asyncio.timeout(CHECK_SECONDS), state.database.statements() as session:
+            counted.show_partners(await partners.backlog(session))
     return Response(counted.exposition(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 

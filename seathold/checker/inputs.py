@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Self
 
@@ -23,7 +23,10 @@ ENVIRONMENT = {
     "max_live_holds_per_user": "SEATHOLD_MAX_LIVE_HOLDS_PER_USER",
     "hold_grace_seconds": "SEATHOLD_CHECK_GRACE_SECONDS",
     "settle_seconds": "SEATHOLD_CHECK_SETTLE_SECONDS",
+    "partner_secret_keys": "SEATHOLD_PARTNER_SECRET_KEYS",
 }
+# The development ring, as the settings have it.
+PARTNER_KEYS = "dev:c2VhdGhvbGQtZGV2ZWxvcG1lbnQtcGFydG5lci1rZXk="
 
 
 class NoDatabase(Exception):
@@ -50,6 +53,7 @@ class Inputs:
     max_live_holds_per_user: int = 3
     hold_grace_seconds: int = 30
     settle_seconds: float = 10.0
+    partner_secret_keys: str = field(default=PARTNER_KEYS, repr=False)
 
     @classmethod
     def read(cls, run_dir: Path | None = None, environ: Mapping[str, str] | None = None) -> Self:

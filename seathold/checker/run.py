@@ -15,6 +15,7 @@ from seathold.checker import (
     money,
     notices,
     offers,
+    partners,
     prices,
     promises,
     seats,
@@ -46,7 +47,7 @@ def run(inputs: Inputs) -> list[Verdict]:
                 ),
                 *_judge_streams(world, events.STREAM_CHECKS),
                 *_judge(world, (*events.CHECKS, *marks.CHECKS)),
-                *_judge(world, (*notices.CHECKS, *shows.CHECKS)),
+                *_judge(world, (*notices.CHECKS, *shows.CHECKS, *partners.CHECKS)),
             ]
     except psycopg.errors.UndefinedTable as error:
         raise NoDatabase(f"The database is not migrated (`seathold migrate`): {error}") from error

@@ -249,3 +249,17 @@ async def test_what_is_done_is_in_the_audit_log_without_url_or_secret(
     ]
     assert "canary" not in str(rows)
     assert "whsec" not in str(rows)
+
+
+async def test_the_gauges_tell_what_waits(client: httpx2.AsyncClient, staff: Headers) -> None:
+    made = await make(client, staff)
+    await client.post(f"{ENDPOINTS}/{made.json()['id']}/test", headers=staff)
+    exposed = (await client.get("/metrics")).text
+    gauges = dict(
+        line.split(" ") for line in exposed.splitlines() if line.startswith("seathold_partner_")
+    )
+    assert float(gauges["seathold_partner_deliveries_pending"]) >= 1
+    assert float(gauges["seathold_partner_oldest_delivery_seconds"]) >= 0
+    assert "seathold_partner_endpoints_disabled" in gauges
+    assert "seathold_partner_endpoints_failing" in gauges
+    assert "seathold_partner_feed_behind_seconds" in gauges
