@@ -141,6 +141,24 @@ def mail(
 
 
 @app.command()
+def codec(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8088,
+    ui_origin: Annotated[
+        list[str] | None, typer.Option(help="Where Temporal's UI is served; may be repeated.")
+    ] = None,
+    secure: Annotated[bool, typer.Option(help="Cookies for HTTPS only.")] = False,
+) -> None:
+    """Run the codec server, which opens sealed payloads in Temporal's UI for staff."""
+    from infra.settings import Settings
+    from seathold.codec.main import run
+
+    settings = Settings()
+    origins = ui_origin or ["http://127.0.0.1:8233", "http://localhost:8233"]
+    run(settings, host, port, origins, secure=secure or settings.env == "production")
+
+
+@app.command()
 def migrate(
     revision: Annotated[str, typer.Option(help="Where to go; `base` drops everything.")] = "head",
     down: Annotated[bool, typer.Option(help="Go down instead of up.")] = False,

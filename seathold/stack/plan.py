@@ -27,6 +27,7 @@ USUAL_PORTS = {
     "temporal_ui": 8233,
     "sandbox": 8090,
     "mail": 8025,
+    "codec": 8088,
     "smtp": 8026,
     "api": 8081,
 }
@@ -36,7 +37,8 @@ REPLACED_BY = {
     "redis": "SEATHOLD_REDIS_URL",
     "temporal": "TEMPORAL_ADDRESS",
 }
-STAND_INS = ("sandbox", "mail")
+# What needs no server of ours to start.
+STAND_INS = ("sandbox", "mail", "codec")
 
 
 class Plan:
@@ -155,6 +157,7 @@ class Plan:
             "redis_url": self.redis_url,
             "sandbox_url": self.url("sandbox"),
             "mail_url": self.url("mail"),
+            "codec_url": self.url("codec"),
             "webhook_secret": self.environment["SEATHOLD_WEBHOOK_SECRET"],
             "admin": {"email": ADMIN_EMAIL, "password": self.secrets.admin_password},
             "processes": processes,
@@ -183,6 +186,7 @@ class Plan:
             self.dir / "temporal",
             port=self.ports["temporal"],
             ui_port=self.ports["temporal_ui"],
+            codec_url=self.url("codec"),
             log=self.log("temporal"),
             namespaces=[self._given.get("TEMPORAL_NAMESPACE", "default")],
             pass_fds=[self._lock],
@@ -210,11 +214,17 @@ class Plan:
                 *("--port", port, "--db", database),
                 *("--webhook-url", self.url("api") + "/api/webhooks/sandbox"),
             ],
+            "codec": ["--port", port, *self._ui_origins()],
             "mail": ["--port", port, "--smtp-port", str(self.ports["smtp"]), "--db", database],
             "api": ["--fd", str(self.listener.fileno())],
             "worker": [],
         }
-        path = {"sandbox": "/healthz", "mail": "/healthz", "api": "/readyz"}.get(role)
+        path = {
+            "sandbox": "/healthz",
+            "mail": "/healthz",
+            "codec": "/healthz",
+            "api": "/readyz",
+        }.get(role)
         fds = [self._lock, self.listener.fileno()] if role == "api" else [self._lock]
         return Child(
             name,
@@ -226,6 +236,10 @@ class Plan:
             death_signal=signal.SIGKILL,
             pass_fds=fds,
         )
+
+    def _ui_origins(self) -> list[str]:
+        port = self.ports["temporal_ui"]
+        return [f"--ui-origin=http://{host}:{port}" for host in (LOOPBACK, "localhost")]
 
 
 def _is_healthy(url: str) -> bool:

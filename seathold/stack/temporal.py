@@ -34,6 +34,7 @@ def launch(
     *,
     port: int,
     ui_port: int | None,
+    codec_url: str | None = None,
     log: Path,
     namespaces: Sequence[str] = ("default",),
     pass_fds: Sequence[int] = (),
@@ -45,6 +46,7 @@ def launch(
         *("--db-filename", str(folder / "temporal.sqlite"), "--log-level", "error"),
         *("--dynamic-config-value", "system.forceSearchAttributesCacheRefreshOnRead=true"),
         *(("--ui-port", str(ui_port)) if ui_port else ("--headless",)),
+        *(("--ui-codec-endpoint", codec_url) if codec_url else ()),
     ]
     for namespace in namespaces:
         command += ["--namespace", namespace]

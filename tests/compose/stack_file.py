@@ -11,7 +11,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "docker-compose.yml"
-OURS = ("migrate", "seed", "mail", "sandbox", "worker", "api")
+OURS = ("migrate", "seed", "mail", "sandbox", "codec", "worker", "api")
 VARIABLE = re.compile(r"\$\{(?P<name>[A-Z_]+):-(?P<default>[^}]*)\}")
 
 Service = dict[str, Any]

@@ -24,6 +24,7 @@ PUBLISHED = {
     "api": 8081,
     "sandbox": 8090,
     "mail": 8025,
+    "codec": 8088,
 }
 ONCE = ("temporal-schema", "temporal-namespace", "migrate", "seed")
 

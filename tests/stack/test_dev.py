@@ -22,11 +22,12 @@ FIELDS = {
     "redis_url",
     "sandbox_url",
     "mail_url",
+    "codec_url",
     "webhook_secret",
     "admin",
     "processes",
 }
-PARTS = {"api", "worker", "postgres", "redis", "temporal", "sandbox", "mail"}
+PARTS = {"api", "worker", "postgres", "redis", "temporal", "sandbox", "mail", "codec"}
 
 
 def test_two_stacks_run_side_by_side_and_end_on_ctrl_c_and_sigterm(tmp_path: Path) -> None:

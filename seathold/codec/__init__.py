@@ -1,0 +1,1 @@
+"""The codec server: opens sealed payloads for Temporal's UI, for staff who have logged in."""

@@ -1,0 +1,123 @@
+"""Who may read: staff who logged in at the API, asked about again while they read."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+# Who answers for bookings as a whole. Others see what they need in the API.
+ROLES = frozenset({"owner", "manager", "auditor"})
+SESSION_SECONDS = 8 * 3600
+# A session that was ended at the API is refused here this much later at most.
+ASK_AGAIN_SECONDS = 30
+MAX_READERS = 1000
+
+
+class Refused(Exception):
+    """Nobody is let in on this: ``reason`` is a sentence for the person."""
+
+    def __init__(self, reason: str, status: int = 401) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+
+
+@dataclass
+class Reader:
+    """One log-in here. Both tokens stay in this process; the browser has only its key."""
+
+    user_id: str
+    access_token: str
+    refresh_token: str
+    ends_at: float
+    ask_at: float
+
+
+class Readers:
+    """Log-ins, kept in memory: a restart asks everybody to log in again."""
+
+    def __init__(
+        self, api: httpx2.AsyncClient, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._api = api
+        self._clock = clock
+        self._readers: OrderedDict[str, Reader] = OrderedDict()
+
+    async def log_in(self, email: str, password: str, code: str) -> str:
+        """The key of a new log-in.
+
+        Raises:
+            Refused: wrong, not staff that may read, or the API does not answer.
+        """
+        body = {"email": email, "password": password}
+        signed_in = await self._post("/api/auth/login", body | ({"code": code} if code else {}))
+        if signed_in["user"]["role"] not in ROLES:
+            await self._end(signed_in["refresh_token"])
+            raise Refused("Your role does not read workflows.", 403)
+        now, key = self._clock(), secrets.token_urlsafe(32)
+        self._readers[key] = Reader(
+            user_id=signed_in["user"]["id"],
+            access_token=signed_in["access_token"],
+            refresh_token=signed_in["refresh_token"],
+            ends_at=now + SESSION_SECONDS,
+            ask_at=now + ASK_AGAIN_SECONDS,
+        )
+        while len(self._readers) > MAX_READERS:
+            self._readers.popitem(last=False)
+        return key
+
+    async def reader(self, key: str) -> str:
+        """The id of the account behind ``key``.
+
+        Raises:
+            Refused: not logged in, or no longer; or the API does not answer.
+        """
+        reader, now = self._readers.get(key), self._clock()
+        if reader is None or now >= reader.ends_at:
+            self._readers.pop(key, None)
+            raise Refused("Log in first.")
+        if now >= reader.ask_at:
+            await self._ask_again(key, reader)
+            reader.ask_at = now + ASK_AGAIN_SECONDS
+        return reader.user_id
+
+    async def log_out(self, key: str) -> None:
+        """End the log-in, here and at the API; unknown keys are nobody's."""
+        reader = self._readers.pop(key, None)
+        if reader is not None:
+            await self._end(reader.refresh_token)
+
+    async def _ask_again(self, key: str, reader: Reader) -> None:
+        try:
+            pair = await self._post("/api/auth/refresh", {"refresh_token": reader.refresh_token})
+            if pair["user"]["role"] not in ROLES:
+                raise Refused("Your role does not read workflows.", 403)
+        except Refused as error:
+            if error.status != 503:
+                self._readers.pop(key, None)
+            raise
+        reader.access_token, reader.refresh_token = pair["access_token"], pair["refresh_token"]
+
+    async def _end(self, refresh_token: str) -> None:
+        try:
+            await self._api.post("/api/auth/logout", json={"refresh_token": refresh_token})
+        except httpx2.HTTPError:
+            return  # it ends by itself
+
+    async def _post(self, path: str, body: dict[str, str]) -> dict[str, Any]:
+        try:
+            answer = await self._api.post(path, json=body)
+        except httpx2.HTTPError as error:
+            raise Refused("The API does not answer; try again.", 503) from error
+        if answer.status_code == 200:
+            found: dict[str, Any] = answer.json()
+            return found
+        if answer.status_code in (429, 503):
+            raise Refused("The API has no time now; try again in a moment.", 503)
+        raise Refused("Address, password or code is wrong.")
