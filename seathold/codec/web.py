@@ -42,6 +42,8 @@ class CodecServer:
         self._readers = readers
         self._ui_origins = ui_origins
         self._secure = secure
+        # Over HTTPS a browser takes it from this very host alone (ASVS 3.3.3).
+        self._cookie = f"__Host-{COOKIE}" if secure else COOKIE
 
     def routes(self) -> list[Route]:
         return [
@@ -69,7 +71,7 @@ class CodecServer:
             return self._page(status=error.status, refusal=error.reason)
         answer = RedirectResponse(".", 303)
         answer.set_cookie(
-            COOKIE,
+            self._cookie,
             key,
             max_age=SESSION_SECONDS,
             secure=self._secure,
@@ -79,9 +81,9 @@ class CodecServer:
         return answer
 
     async def log_out(self, request: Request) -> Response:
-        await self._readers.log_out(request.cookies.get(COOKIE, ""))
+        await self._readers.log_out(request.cookies.get(self._cookie, ""))
         answer = RedirectResponse(".", 303)
-        answer.delete_cookie(COOKIE)
+        answer.delete_cookie(self._cookie, secure=self._secure, httponly=True, samesite="strict")
         return answer
 
     async def decode(self, request: Request) -> Response:
@@ -95,7 +97,7 @@ class CodecServer:
             return Response(status_code=204, headers=self._cors(request))
         try:
             self._require_ui(request)
-            user_id = await self._readers.reader(request.cookies.get(COOKIE, ""))
+            user_id = await self._readers.reader(request.cookies.get(self._cookie, ""))
             answer = await self._run(await _body(request, MAX_BODY_BYTES), way)
         except Refused as error:
             return self._refusal(request, error)
@@ -116,7 +118,7 @@ class CodecServer:
 
     async def _is_reader(self, request: Request) -> bool:
         try:
-            await self._readers.reader(request.cookies.get(COOKIE, ""))
+            await self._readers.reader(request.cookies.get(self._cookie, ""))
         except Refused:
             return False
         return True
