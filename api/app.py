@@ -30,6 +30,8 @@ from api.queries import catalogue, health, me, not_yet
 from api.queries import partners as partner_queries
 from api.queries import refunds as refund_queries
 from api.queries import shows as show_queries
+from api.streams.availability import AvailabilityStreams, Crowds
+from domain.limits import STREAMS_PER_ADDRESS
 from infra.ended_sessions import EndedSessions
 from infra.gateways.assembly import open_gateways, webhook_verifiers
 from infra.keys import KeyRing
@@ -98,7 +100,7 @@ class SeatholdApi(FastAPI):
         return openapi.document(self)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and await self.front.answer(scope, send):
+        if scope["type"] == "http" and await self.front.answer(scope, receive, send):
             return
         await super().__call__(scope, receive, send)
 
@@ -116,6 +118,7 @@ def create_app(settings: Settings) -> FastAPI:
         async with open_parts(settings) as parts:
             app.state.parts = parts
             app.front.shelf = parts.shelf
+            app.front.streams = parts.streams
             log.info("api_ready")
             yield
 
@@ -143,6 +146,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
         redis = create_redis(settings)
         stack.push_async_callback(redis.aclose)
         feed = await stack.enter_async_context(NewsFeed(redis).listening())
+        shelf = Shelf(database, SharedCopies(redis), feed)
         gateways = await stack.enter_async_context(open_gateways(settings))
         passwords = Argon2Passwords()
         stack.callback(passwords.close)
@@ -195,7 +199,10 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
                 refunds_per_second=settings.refunds_per_second,
             ),
             offers=OfferDesk(begin, process),
-            shelf=Shelf(database, SharedCopies(redis), feed),
+            shelf=shelf,
+            streams=AvailabilityStreams(
+                shelf, Crowds(STREAMS_PER_ADDRESS if settings.rate_limit_per_minute else 0)
+            ),
             news=Newsroom(redis),
             partners=PartnerDesk(
                 PostgresEndpoints(database),

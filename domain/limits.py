@@ -26,3 +26,5 @@ CASE_SECONDS = 24 * 3600
 CASE_ALERT_EVERY_SECONDS = 3600
 
 assert PRECLAIM_LEASE_SECONDS >= REQUEST_TTL_SECONDS, "a live request must still own its seats"
+# Of one process: an office behind one address may watch a sale, a machine may not fill the server.
+STREAMS_PER_ADDRESS = 200

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from temporalio.client import Client
 
 from api.hot.shelf import Shelf
+from api.streams.availability import AvailabilityStreams
 from infra.ended_sessions import EndedSessions
 from infra.gateways.events import WebhookVerifier
 from infra.postgres.database import Database
@@ -55,6 +56,7 @@ class AppState:
     show_desk: ShowDesk
     offers: OfferDesk
     shelf: Shelf
+    streams: AvailabilityStreams
     news: Newsroom
     partners: PartnerDesk
 

@@ -11,13 +11,14 @@ from itertools import count
 from uuid import uuid4
 
 import structlog
-from starlette.types import Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from api.hot.document import READ_AFTER, read_after, url_of
-from api.hot.shelf import Kept, Shelf
+from api.hot.shelf import Shelf
 from api.middleware.frame import NOSNIFF, REQUEST_ID
 from api.middleware.metrics import Metrics
 from api.queries.etag import is_kept
+from api.streams.availability import AvailabilityStreams
 
 LOGGED_ONE_IN = 100
 
@@ -25,28 +26,33 @@ log = structlog.get_logger("api.access")
 
 
 class Front:
-    """``shelf`` is there once the app has started."""
+    """``shelf`` and ``streams`` are there once the app has started."""
 
     def __init__(self, metrics: Metrics) -> None:
         self.shelf: Shelf | None = None
+        self.streams: AvailabilityStreams | None = None
         self._metrics = metrics
-        self._sent = count()
+        self._answered = count()
 
-    async def answer(self, scope: Scope, send: Send) -> bool:
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> bool:
         """Whether the request was answered; nothing was done with it if not."""
-        if self.shelf is None or scope["method"] != "GET":
+        if self.shelf is None or self.streams is None or scope["method"] != "GET":
             return False
         started = time.perf_counter()
-        after, encodings, request_id, tags = 0, b"", b"", None
+        after, encodings, request_id, tags = 0, b"", b"", []
         for name, value in scope["headers"]:
             if name == b"if-none-match":
-                tags = [*(tags or ()), value.decode("latin-1")]
+                tags.append(value.decode("latin-1"))
             elif name == b"accept-encoding":
                 encodings = value
             elif name == b"x-request-id" and REQUEST_ID.fullmatch(value):
                 request_id = value
             elif name == READ_AFTER:
                 after = read_after(value)
+        own = [(b"x-request-id", request_id or str(uuid4()).encode()), NOSNIFF]
+        if scope["path"].endswith("/stream"):
+            address = str((scope.get("client") or [""])[0])
+            return await self.streams.answer(scope, receive, send, address=address, own=own)
         kept = self.shelf.ready(url_of(scope), after)
         if kept is None:
             return False
@@ -54,16 +60,14 @@ class Front:
         status, headers, body = 200, form.headers, form.body
         if tags and is_kept(form.tag, tags):
             status, headers, body = 304, form.kept, b""
-        own = [(b"x-request-id", request_id or str(uuid4()).encode()), NOSNIFF]
         await send({"type": "http.response.start", "status": status, "headers": headers + own})
         await send({"type": "http.response.body", "body": body})
-        self._finish(kept, own[0][1], status, time.perf_counter() - started)
+        self._finish(kept.source.route, own[0][1], status, time.perf_counter() - started)
         return True
 
-    def _finish(self, kept: Kept, request_id: bytes, status: int, seconds: float) -> None:
-        route = kept.source.route
+    def _finish(self, route: str, request_id: bytes, status: int, seconds: float) -> None:
         self._metrics.observe("GET", route, status, seconds)
-        if next(self._sent) % LOGGED_ONE_IN == 0:
+        if next(self._answered) % LOGGED_ONE_IN == 0:
             log.info(
                 "request",
                 method="GET",

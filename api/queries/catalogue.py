@@ -13,6 +13,7 @@ from api.deps.read import PathId, ReadConnection
 from api.deps.shelf import FromShelf, ReadAfter
 from api.hot import sources
 from api.hot.document import Document
+from api.problems import problem
 from api.queries import page
 from api.queries.etag import IfNoneMatch
 from api.schemas.catalogue import (
@@ -29,6 +30,13 @@ from domain.errors import NotFound
 from domain.limits import PAGE_DEFAULT, PAGE_MAX
 from readmodel import catalogue as readmodel
 from readmodel.bookings import Json
+
+STREAM = (
+    "`snapshot` (as the availability), then `delta` `{version, seats}`, where a seat may also be"
+    " `available`. `id:` is the version; `Last-Event-ID` resumes."
+)
+TOO_MANY = "Your address has enough streams open; end one, or poll the availability."
+TOO_MANY_SECONDS = 10
 
 router = APIRouter(prefix="/api", tags=["catalogue"])
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
@@ -139,6 +147,21 @@ async def availability(
 ) -> Response:
     """The seats that are not available."""
     return await shelf(sources.availability(show_id), NO_SHOW)
+
+
+@router.get(
+    "/show/{show_id}/availability/stream",
+    response_class=Response,
+    responses={200: {"description": STREAM, "content": {"text/event-stream": {}}}},
+)
+async def stream(show_id: PathId, shelf: FromShelf) -> Response:
+    """Availability as it changes: `snapshot`, then `delta` events, at most one a second.
+
+    Here come only those that are not streamed to: see `api.streams`.
+    """
+    await shelf(sources.availability(show_id), NO_SHOW)
+    headers = {"Retry-After": str(TOO_MANY_SECONDS)}
+    return problem(429, "rate_limited", TOO_MANY, headers=headers)
 
 
 def _uuid(part: str) -> UUID:

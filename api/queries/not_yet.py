@@ -13,7 +13,6 @@ NOT_YET = (
     ("DELETE", "/api/me", "Erase your account"),
     ("POST", "/api/me/password", "Change your password"),
     ("GET", "/api/me/export", "Everything stored about you"),
-    ("GET", "/api/show/{show_id}/availability/stream", "Availability as it changes"),
     ("POST", "/api/show/{show_id}/queue", "Join the waiting room"),
     ("GET", "/api/queue/{ticket}", "Your place in the waiting room"),
     ("GET", "/api/queue/{ticket}/stream", "Your place as it changes"),
