@@ -105,7 +105,7 @@ class SeatholdApi(FastAPI):
         await super().__call__(scope, receive, send)
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings) -> SeatholdApi:
     """The application; its connections are opened when a server starts it.
 
     Raises:

@@ -73,6 +73,7 @@ def api(
     import uvicorn
 
     from api.app import create_app
+    from api.server import ApiServer
     from infra.logging import configure_logging
     from infra.memory import settle_memory
     from infra.settings import Settings
@@ -96,7 +97,7 @@ def api(
     # uvicorn's own `fd` takes every socket for a UNIX one, so TCP_NODELAY would stay off: 40 ms
     # for each answer of two packets.
     sockets = [socket.socket(fileno=fd)] if fd is not None else None
-    uvicorn.Server(config).run(sockets=sockets)
+    ApiServer(config, app).run(sockets=sockets)
 
 
 @app.command()

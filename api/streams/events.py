@@ -11,6 +11,8 @@ import orjson
 AVAILABLE = "available"
 # A reader that lost its connection for a minute is told what it missed, not everything again.
 KEPT_DELTAS = 60
+# Above this the steps are sent only while they are shorter than a snapshot.
+SMALL_BYTES = 16 * 1024
 HEARTBEAT = b":\n\n"
 
 
@@ -50,12 +52,12 @@ class SeatLog:
         return step
 
     def since(self, version: int | None) -> bytes:
-        """What brings a reader from ``version`` up to date: the steps, or the shorter snapshot."""
+        """What brings a reader from ``version`` up to date: the steps, or a snapshot if that is less."""
         if version == self.version:
             return HEARTBEAT
         left = dropwhile(lambda one: one[0] != version, self._steps)
         steps = b"".join(step for _, step in left)
-        return steps if 0 < len(steps) < len(self._body) else self.snapshot()
+        return steps if 0 < len(steps) <= max(SMALL_BYTES, len(self._body)) else self.snapshot()
 
     def snapshot(self) -> bytes:
         return b"event: snapshot\nid: %d\ndata: %b\n\n" % (self.version, self._body)
