@@ -88,8 +88,8 @@ class Reader:
             plug.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         plug.setblocking(False)
         await asyncio.get_running_loop().sock_connect(plug, ("127.0.0.1", port))
-        limit = {"limit": receive_buffer} if receive_buffer else {}
-        found = cls(*await asyncio.open_connection(sock=plug, **limit))
+        limit = receive_buffer or 2**20
+        found = cls(*await asyncio.open_connection(sock=plug, limit=limit))
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         OPENED.append(found)
         await found._ask(f"/api/show/{show_id}/availability/stream", named)
