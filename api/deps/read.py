@@ -35,8 +35,14 @@ async def authenticate(request: Request) -> Principal:
 
 
 async def current_user(request: Request) -> Principal:
-    """Whom the guard let in; on a route that is open to everybody it asks nobody who they are."""
-    found: Principal = request.state.principal
+    """Whom the guard let in.
+
+    Raises:
+        Unauthenticated: nobody, for the policy opens this route to everybody.
+    """
+    found: Principal | None = getattr(request.state, "principal", None)
+    if found is None:
+        raise Unauthenticated("Nobody is asked here who they are.")
     return found
 
 

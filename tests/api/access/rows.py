@@ -1,0 +1,153 @@
+"""How the matrix calls each operation, and who may: written from the requirement, not the policy.
+
+Give a new operation one row. Its path parameters are filled by ``world.py``: one's own thing, that
+of another account, and one that does not exist. Where a command would move money or seats, send
+what it refuses at its own door (a body it cannot take, a booking that has ended): the matrix asks
+who gets that far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+PUBLIC, ACCOUNT, OWN, STAFF = "public", "account", "own", "staff"
+SERVES = ("owner", "manager", "box_office")
+RUNS = ("owner", "manager")
+ALL = ("owner", "manager", "box_office", "scanner", "auditor")
+READ, WRITE, CATALOGUE = "bookings:read", "bookings:write", "catalogue:read"
+
+Body = Any
+# Stands in a body for the id of the thing that the call is about.
+ID = "<id>"
+
+
+@dataclass(frozen=True)
+class Row:
+    """
+    Args:
+        who: ``public``; ``account``: any; ``own``: whom the thing belongs to, and ``roles`` for
+            anybody's; ``staff``: only ``roles``.
+        status: to who may, for a thing that there is. ``missing``: for one that there is not;
+            ``missing_to_all``: to roles that see everybody's, where they are told otherwise.
+        scope: what an API key needs; none: no key may.
+        body: sent as JSON, with ``ID`` replaced. ``thing``: what ``ID`` is, when it is in no path.
+        spends: ends sessions or accounts, so that each call needs a caller of its own.
+    """
+
+    who: str
+    roles: tuple[str, ...] = ()
+    status: int = 200
+    missing: int = 404
+    missing_to_all: int | None = None
+    scope: str | None = None
+    body: Body = None
+    thing: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: str = ""
+    spends: bool = False
+
+    def filled(self, id_: UUID | str | None) -> Body:
+        if isinstance(self.body, dict):
+            return {name: str(id_) if it == ID else it for name, it in self.body.items()}
+        return self.body
+
+
+def public(**more: Any) -> Row:
+    return Row(PUBLIC, **more)
+
+
+def account(**more: Any) -> Row:
+    return Row(ACCOUNT, **more)
+
+
+def own(*roles: str, **more: Any) -> Row:
+    return Row(OWN, roles, **more)
+
+
+def staff(*roles: str, **more: Any) -> Row:
+    return Row(STAFF, roles, **more)
+
+
+NOT_YET = 501
+
+ROWS: Mapping[str, Row] = {
+    # Bodies that say nothing: these let everybody in, and nobody is to be registered here.
+    "POST /api/auth/register": public(status=422, body={}),
+    "POST /api/auth/login": public(status=422, body={}),
+    "POST /api/auth/refresh": public(status=422, body={}),
+    "POST /api/auth/logout": public(status=422, body={}),
+    "GET /api/me": account(),
+    "PATCH /api/me": account(status=NOT_YET),
+    "DELETE /api/me": account(status=NOT_YET),
+    "POST /api/me/password": account(status=NOT_YET),
+    "GET /api/me/export": account(status=NOT_YET),
+    "GET /api/me/sessions": account(),
+    "DELETE /api/me/sessions": account(status=204, spends=True),
+    "DELETE /api/me/sessions/{session_id}": own(status=204),
+    "GET /api/movies": public(scope=CATALOGUE),
+    "GET /api/movies/{movie_id}": public(scope=CATALOGUE),
+    "GET /api/theatres": public(scope=CATALOGUE),
+    "GET /api/shows/{movie_id}": public(scope=CATALOGUE),
+    "GET /api/show/{show_id}": public(scope=CATALOGUE),
+    "GET /api/show/{show_id}/seatmap": public(scope=CATALOGUE, query="?v=1"),
+    "GET /api/show/{show_id}/availability": public(scope=CATALOGUE),
+    "GET /api/show/{show_id}/availability/stream": public(
+        scope=CATALOGUE, status=NOT_YET, missing=NOT_YET
+    ),
+    "POST /api/show/{show_id}/queue": account(status=NOT_YET, missing=NOT_YET),
+    "GET /api/queue/{ticket}": public(status=NOT_YET, missing=NOT_YET),
+    "GET /api/queue/{ticket}/stream": public(status=NOT_YET, missing=NOT_YET),
+    # A seat that no hall has: 422 comes after the show was found.
+    "POST /api/booking/reserve": account(
+        status=422, scope=WRITE, body={"show_id": ID, "seats": ["NONE"]}, thing="show_id"
+    ),
+    "POST /api/booking/confirm": own(
+        status=409, scope=WRITE, body={"booking_id": ID}, thing="booking_id", query="?wait=0"
+    ),
+    # The world's bookings are cancelled.
+    "POST /api/booking/{booking_id}/extend": own(status=409, scope=WRITE),
+    "POST /api/booking/{booking_id}/cancel": own(status=200, scope=WRITE),
+    "POST /api/booking/{booking_id}/checkout": own(
+        status=409, scope=WRITE, body={"provider": "sandbox"}
+    ),
+    "POST /api/booking/{booking_id}/offer/accept": own(status=409, scope=WRITE),
+    "POST /api/booking/{booking_id}/offer/decline": own(status=409, scope=WRITE),
+    "GET /api/booking/{booking_id}": own(*SERVES, "auditor", scope=READ),
+    "GET /api/booking/{booking_id}/timeline": own(*SERVES, "auditor", scope=READ),
+    "GET /api/booking/user/{user_id}": own(*SERVES, "auditor", scope=READ, missing_to_all=200),
+    "GET /api/booking/{booking_id}/refund-quote": own(*SERVES, "auditor", status=409, scope=READ),
+    "GET /api/booking/{booking_id}/tickets": own(*SERVES, status=409, scope=READ),
+    "GET /api/booking/{booking_id}/tickets.pdf": own(
+        *SERVES, status=NOT_YET, missing=NOT_YET, scope=READ
+    ),
+    "POST /api/booking/{booking_id}/refund": own(*SERVES, status=409, scope=WRITE),
+    "GET /api/admin/cases": staff(*RUNS, "auditor"),
+    "GET /api/admin/cases/{case_id}": staff(*RUNS, "auditor"),
+    # Without If-Match, or with one that is out of date.
+    "POST /api/admin/cases/{case_id}/assign": staff(
+        *RUNS, status=412, headers={"If-Match": '"999"'}
+    ),
+    "POST /api/admin/cases/{case_id}/resolve": staff(
+        *RUNS, status=412, headers={"If-Match": '"999"'}, body={"reason": "nothing"}
+    ),
+    "POST /api/admin/shows/{show_id}/cancel": staff(
+        *RUNS, body={"reason": "only asking", "dry_run": True}
+    ),
+    # It is not cancelled.
+    "GET /api/admin/shows/{show_id}/cancel": staff(*SERVES, "auditor", status=404),
+    **{
+        f"{method} /api/admin/{{rest:path}}": staff(*ALL, status=NOT_YET, missing=NOT_YET)
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+    },
+    # Nothing of a signed event is there.
+    "POST /api/webhooks/{provider}": public(status=400, body={}),
+    "GET /healthz": public(),
+    "GET /readyz": public(),
+    "GET /metrics": public(),
+    "GET /docs": public(),
+    "GET /docs/oauth2-redirect": public(),
+    "GET /openapi.json": public(),
+}

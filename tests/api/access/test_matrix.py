@@ -1,0 +1,169 @@
+"""Every operation, as everybody, about one's own thing, another's, and one that there is not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping
+
+import orjson
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from api import openapi
+from api.app import create_app
+from api.policy import POLICY, Rule, account, own, public
+from domain.user import Role
+from infra.settings import Settings
+from tests.api.access import rows
+from tests.api.access.rows import ROWS, Row
+from tests.api.access.world import (
+    FOREIGN,
+    MISSING,
+    OWN,
+    PARAMETER,
+    Answer,
+    Person,
+    World,
+    call,
+    close_case,
+    make_world,
+)
+
+CODES = {401: "unauthenticated", 403: "forbidden", 404: "not_found"}
+OWN_WORDS = re.compile(rb'"(instance|request_id)":"[^"]*"')
+# Operations that are not in the document, and are as open or closed as any.
+BESIDE = {key for key in POLICY if "{rest:path}" in key} | {
+    "GET /docs",
+    "GET /docs/oauth2-redirect",
+    "GET /openapi.json",
+}
+
+
+@pytest.fixture(scope="module")
+async def world(app: FastAPI, engine: AsyncEngine) -> AsyncIterator[World]:
+    world = await make_world(app, engine)
+    yield world
+    await close_case(world)
+
+
+def test_every_operation_has_a_row_and_every_row_an_operation(app: FastAPI) -> None:
+    documented = {
+        f"{method.upper()} {path}"
+        for path, methods in openapi.document(app)["paths"].items()
+        for method in methods
+    }
+    assert documented | BESIDE == set(ROWS), "see tests/api/access/rows.py"
+
+
+@pytest.mark.parametrize("key", ROWS)
+async def test_everybody_gets_what_they_may_and_no_more(world: World, key: str) -> None:
+    assert await breaches(world, world.app, key) == []
+
+
+async def breaches(world: World, app: FastAPI, key: str) -> list[str]:
+    """The cells of a row that are not as they must be, each in words."""
+    row, found = ROWS[key], []
+    name = thing_of(key, row)
+    for caller in (None, *world.people.values()):
+        answers: dict[str, Answer] = {}
+        for which in (OWN, FOREIGN, MISSING) if name else (OWN,):
+            answers[which] = answer = await asked(world, app, key, caller, which)
+            wanted = expected(row, caller, which)
+            if not is_so(answer, wanted):
+                who = caller.name if caller else "anonymous"
+                got = f"{answer.status} {answer.body[:200]!r}"
+                found.append(f"{key} as {who}, {which}: wanted {wanted}, got {got}")
+        if name and not sees_all(row, caller) and row.who == rows.OWN:
+            foreign, missing = (bare(answers[which].body) for which in (FOREIGN, MISSING))
+            if foreign != missing:
+                found.append(f"{key}: another's can be told from none: {foreign!r}, {missing!r}")
+    return found
+
+
+async def asked(world: World, app: FastAPI, key: str, caller: Person | None, which: str) -> Answer:
+    method, template = key.split(" ", 1)
+    row = ROWS[key]
+    if row.spends and caller is not None and not caller.dead:
+        caller = await world.again(caller)
+    name = thing_of(key, row)
+    id_ = await world.thing(name, which, caller) if name else None
+    path = PARAMETER.sub(str(id_), template) + row.query
+    headers = {**row.headers, **(caller.headers if caller else {})}
+    return await call(app, method, path, headers, row.filled(id_))
+
+
+def thing_of(key: str, row: Row) -> str | None:
+    found = PARAMETER.search(key)
+    return row.thing or (found[1] if found else None)
+
+
+def sees_all(row: Row, caller: Person | None) -> bool:
+    return caller is not None and caller.user.role.value in row.roles
+
+
+def expected(row: Row, caller: Person | None, which: str) -> int:
+    if row.who == rows.PUBLIC:
+        return row.missing if which == MISSING else row.status
+    if caller is None or caller.dead:
+        return 401
+    if row.who == rows.STAFF and not sees_all(row, caller):
+        return 403
+    if which == MISSING:
+        told = row.missing_to_all if sees_all(row, caller) else None
+        return row.missing if told is None else told
+    if row.who == rows.OWN and which == FOREIGN and not sees_all(row, caller):
+        return row.missing
+    return row.status
+
+
+def is_so(answer: Answer, wanted: int) -> bool:
+    if answer.status != wanted:
+        return False
+    if wanted < 400:
+        return True
+    code = orjson.loads(answer.body)["code"]
+    problem = answer.headers["content-type"] == "application/problem+json"
+    return problem and (wanted not in CODES or wanted == 401 or code == CODES[wanted])
+
+
+def bare(body: bytes) -> bytes:
+    """An answer without the words that repeat the question."""
+    return OWN_WORDS.sub(b"", body)
+
+
+def app_with(
+    world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch, policy: Mapping[str, Rule]
+) -> FastAPI:
+    monkeypatch.setattr("api.app.POLICY", policy)
+    app = create_app(settings)
+    app.state.parts = world.app.state.parts
+    return app
+
+
+async def test_the_matrix_sees_every_route_that_is_opened(
+    world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The negative control: one line at a time is what it should not be."""
+    opened = {key: public() for key in POLICY}
+    app = app_with(world, settings, monkeypatch, opened)
+    for key, row in ROWS.items():
+        if row.who != rows.PUBLIC:
+            assert await breaches(world, app, key), key
+    staff_for_all = {
+        key: account() if ROWS[key].who == rows.STAFF else rule for key, rule in POLICY.items()
+    }
+    app = app_with(world, settings, monkeypatch, staff_for_all)
+    for key, row in ROWS.items():
+        if row.who == rows.STAFF:
+            assert await breaches(world, app, key), key
+
+
+async def test_the_matrix_sees_what_is_shown_to_strangers(
+    world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = {key: own(*Role) if rule.roles else rule for key, rule in POLICY.items()}
+    app = app_with(world, settings, monkeypatch, shown)
+    for key, row in ROWS.items():
+        if row.who == rows.OWN and row.roles and row.status != rows.NOT_YET:
+            assert await breaches(world, app, key), key
