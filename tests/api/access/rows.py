@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-PUBLIC, ACCOUNT, OWN, STAFF = "public", "account", "own", "staff"
+PUBLIC, ACCOUNT, OWN, STAFF, PARTNER = "public", "account", "own", "staff", "partner"
 SERVES = ("owner", "manager", "box_office")
 RUNS = ("owner", "manager")
 ALL = ("owner", "manager", "box_office", "scanner", "auditor")
@@ -29,7 +29,7 @@ class Row:
     """
     Args:
         who: ``public``; ``account``: any; ``own``: whom the thing belongs to, and ``roles`` for
-            anybody's; ``staff``: only ``roles``.
+            anybody's; ``staff``: only ``roles``; ``partner``: these too, each for their own.
         status: to who may, for a thing that there is. ``missing``: for one that there is not;
             ``missing_to_all``: to roles that see everybody's, where they are told otherwise.
         scope: what an API key needs; none: no key may.
@@ -69,6 +69,10 @@ def own(*roles: str, **more: Any) -> Row:
 
 def staff(*roles: str, **more: Any) -> Row:
     return Row(STAFF, roles, **more)
+
+
+def partner(**more: Any) -> Row:
+    return Row(PARTNER, RUNS, scope="events:read", **more)
 
 
 NOT_YET = 501
@@ -138,6 +142,23 @@ ROWS: Mapping[str, Row] = {
     ),
     # It is not cancelled.
     "GET /api/admin/shows/{show_id}/cancel": staff(*SERVES, "auditor", status=404),
+    # The world's endpoints are disabled.
+    "GET /api/partner/endpoints": partner(),
+    "POST /api/partner/endpoints": partner(status=422, body={}),
+    "GET /api/partner/endpoints/{endpoint_id}": partner(),
+    "PATCH /api/partner/endpoints/{endpoint_id}": partner(
+        body={"description": "x"}, headers={"If-Match": "*"}
+    ),
+    "DELETE /api/partner/endpoints/{endpoint_id}": partner(status=204),
+    "POST /api/partner/endpoints/{endpoint_id}/rotate": partner(),
+    "POST /api/partner/endpoints/{endpoint_id}/test": partner(status=409),
+    "POST /api/partner/endpoints/{endpoint_id}/replay": partner(
+        status=409, body={"since": "2026-11-24T09:00:00Z"}
+    ),
+    "GET /api/partner/deliveries": partner(),
+    "GET /api/partner/deliveries/{delivery_id}": partner(),
+    "POST /api/partner/deliveries/{delivery_id}/replay": partner(status=409),
+    "GET /api/partner/events": partner(),
     **{
         f"{method} /api/admin/{{rest:path}}": staff(*ALL, status=NOT_YET, missing=NOT_YET)
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE")

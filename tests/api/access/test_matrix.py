@@ -26,7 +26,7 @@ from tests.api.access.world import (
     Person,
     World,
     call,
-    close_case,
+    leave,
     make_world,
 )
 
@@ -44,7 +44,7 @@ BESIDE = {key for key in POLICY if "{rest:path}" in key} | {
 async def world(app: FastAPI, engine: AsyncEngine) -> AsyncIterator[World]:
     world = await make_world(app, engine)
     yield world
-    await close_case(world)
+    await leave(world)
 
 
 def test_every_operation_has_a_row_and_every_row_an_operation(app: FastAPI) -> None:
@@ -74,7 +74,7 @@ async def breaches(world: World, app: FastAPI, key: str) -> list[str]:
                 who = caller.name if caller else "anonymous"
                 got = f"{answer.status} {answer.body[:200]!r}"
                 found.append(f"{key} as {who}, {which}: wanted {wanted}, got {got}")
-        if name and not sees_all(row, caller) and row.who == rows.OWN:
+        if name and not sees_all(row, caller) and row.who in (rows.OWN, rows.PARTNER):
             foreign, missing = (bare(answers[which].body) for which in (FOREIGN, MISSING))
             if foreign != missing:
                 found.append(f"{key}: another's can be told from none: {foreign!r}, {missing!r}")
@@ -98,8 +98,12 @@ def thing_of(key: str, row: Row) -> str | None:
     return row.thing or (found[1] if found else None)
 
 
-def sees_all(row: Row, caller: Person | None) -> bool:
+def has_role(row: Row, caller: Person | None) -> bool:
     return caller is not None and caller.user.role.value in row.roles
+
+
+def sees_all(row: Row, caller: Person | None) -> bool:
+    return row.who != rows.PARTNER and has_role(row, caller)
 
 
 def expected(row: Row, caller: Person | None, which: str) -> int:
@@ -107,12 +111,12 @@ def expected(row: Row, caller: Person | None, which: str) -> int:
         return row.missing if which == MISSING else row.status
     if caller is None or caller.dead:
         return 401
-    if row.who == rows.STAFF and not sees_all(row, caller):
+    if row.who in (rows.STAFF, rows.PARTNER) and not has_role(row, caller):
         return 403
     if which == MISSING:
         told = row.missing_to_all if sees_all(row, caller) else None
         return row.missing if told is None else told
-    if row.who == rows.OWN and which == FOREIGN and not sees_all(row, caller):
+    if row.who in (rows.OWN, rows.PARTNER) and which == FOREIGN and not sees_all(row, caller):
         return row.missing
     return row.status
 
@@ -151,11 +155,12 @@ async def test_the_matrix_sees_every_route_that_is_opened(
         if row.who != rows.PUBLIC:
             assert await breaches(world, app, key), key
     staff_for_all = {
-        key: account() if ROWS[key].who == rows.STAFF else rule for key, rule in POLICY.items()
+        key: account() if ROWS[key].who in (rows.STAFF, rows.PARTNER) else rule
+        for key, rule in POLICY.items()
     }
     app = app_with(world, settings, monkeypatch, staff_for_all)
     for key, row in ROWS.items():
-        if row.who == rows.STAFF:
+        if row.who in (rows.STAFF, rows.PARTNER):
             assert await breaches(world, app, key), key
 
 

@@ -30,6 +30,7 @@ from infra.tokens import TokenSigner
 from services import booking as bookings
 from services import case
 from services.case import CaseChange
+from services.partner import Owner, Wish
 from tests.factories import Hall, create_hall, create_user
 
 PARAMETER = re.compile(r"{(\w+)(?::path)?}")
@@ -83,12 +84,32 @@ class World:
         if which == MISSING:
             return uuid4()
         if name in NOBODYS:
-            known = {"show_id": self.hall.show_id, "movie_id": self.movie_id}
-            return {**known, "case_id": self.case_id, "provider": "sandbox"}.get(name, "x")
+            ids = {"show_id": self.hall.show_id, "movie_id": self.movie_id, "case_id": self.case_id}
+            return ids.get(name, "sandbox")
         owner = self._owner(which, caller)
         if name == "session_id":
             return (await self.open_session(owner.user))[1]
+        if name in ("endpoint_id", "delivery_id"):
+            return (await self._endpoint(owner))[name]
         return {"booking_id": owner.booking_id, "user_id": owner.user.id}[name]
+
+    async def _endpoint(self, owner: Person) -> dict[str, UUID]:
+        """A disabled one in place of the last, with a delivery that was skipped."""
+        await self.remove_endpoints(owner)
+        desk, whose = self.app.state.parts.partners, Owner(owner.user.id, None)
+        id_, _ = await desk.create(
+            whose, url="http://127.0.0.1:9/hook", description="", event_types=["show.cancelled"]
+        )
+        delivery_id = await desk.send_test(whose, id_)
+        await desk.change(whose, id_, None, Wish(None, None, None, enabled=False))
+        return {"endpoint_id": id_, "delivery_id": delivery_id}
+
+    async def remove_endpoints(self, *owners: Person) -> None:
+        async with self.engine.begin() as connection:
+            await connection.execute(
+                text("DELETE FROM partner_endpoints WHERE owner_id = ANY(:ids)"),
+                {"ids": [owner.user.id for owner in owners]},
+            )
 
     def _owner(self, which: str, caller: Person | None) -> Person:
         """Who the thing belongs to: for who is nobody, everything is another's."""
@@ -165,8 +186,9 @@ async def _case(app: FastAPI) -> UUID:
     return found
 
 
-async def close_case(world: World) -> None:
-    """No loop is to find it waiting."""
+async def leave(world: World) -> None:
+    """No loop is to find anything of it waiting."""
+    await world.remove_endpoints(*world.people.values())
     change = CaseChange(world.case_id, None, world.people["owner"].user.id, None)
     async with world.app.state.parts.begin() as tx:
         await case.resolve(tx, change, "the matrix is done")
