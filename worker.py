@@ -47,7 +47,7 @@ from infra.sealing import SealRing
 from infra.settings import Settings
 from infra.temporal import TemporalBookingProcess, connect, register_search_attributes
 from infra.temporal_shows import TemporalShowProcess
-from loops import case_alert, inbox, outbox, partner_feed, payment_poll, reaper, sweep
+from loops import case_alert, inbox, outbox, partner_feed, payment_poll, projector, reaper, sweep
 from loops.case_alert import CaseAlertLoop
 from loops.edge import Loop, repeat
 from loops.inbox import InboxLoop
@@ -55,9 +55,11 @@ from loops.outbox import OutboxLoop
 from loops.partner_delivery import PartnerDeliveryLoop
 from loops.partner_feed import PartnerFeedLoop, PartnerSweepLoop
 from loops.payment_poll import PaymentPollLoop
+from loops.projector import ProjectorLoop
 from loops.reaper import ReaperLoop
 from loops.show_cancel import ShowCancelLoop
 from loops.sweep import SweepLoop
+from readmodel.projections.projector import Projector
 from services.payment_news import PaymentNews
 from services.preclaim import SeatPreclaims
 from services.reconcile import Reconciler
@@ -182,7 +184,7 @@ def temporal_workers(parts: Parts) -> list[Worker]:
 
 
 async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
-    """Run inbox, polls, reaper, outbox and alerts until ``stop``; the pass in hand is finished."""
+    """Run every loop until ``stop``; the pass in hand is finished."""
     settings = parts.settings
     work = parts.work
     process = TemporalBookingProcess(parts.client)
@@ -205,6 +207,11 @@ async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
         "partner_feed": (PartnerFeedLoop(feed), partner_feed.BATCH, 0.5),
         "partner_delivery": (deliveries, 1, 0.5),
         "partner_sweep": (PartnerSweepLoop(feed), 1, 60.0),
+        "projector": (
+            ProjectorLoop(Projector(parts.database)),
+            projector.BATCH,
+            projector.REST_SECONDS,
+        ),
     }
     async with asyncio.TaskGroup() as group:
         for name, (loop, full, rest_seconds) in passes.items():

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from domain.payment_status import shown
+from domain.upcasters import upcast
 from infra.postgres.database import Session
 
 Json = dict[str, Any]
@@ -82,9 +83,14 @@ JOIN theatres ON theatres.id = auditoriums.theatre_id
 WHERE asked.id = :id
 """)
 
+# A sentence that is not projected yet is made when it is read: the timeline is never behind.
 EVENTS = text("""
-SELECT event_type, payload, actor, created_at FROM events
-WHERE aggregate_id = :id ORDER BY sequence
+SELECT event_type, schema_version, payload, created_at, told.text
+FROM events LEFT JOIN projected_timeline AS told
+  ON told.generation = (SELECT generation FROM projections
+                        WHERE name = 'timeline' AND state = 'live')
+ AND told.booking_id = events.aggregate_id AND told.sequence = events.sequence
+WHERE aggregate_id = :id ORDER BY events.sequence
 """)
 
 
@@ -135,7 +141,12 @@ async def timeline(session: Session, booking_id: UUID) -> list[Json]:
     """The booking's events as plain sentences, oldest first."""
     found = await session.all(EVENTS, id=booking_id)
     return [
-        {"at": stamp(row.created_at), "type": row.event_type, "text": _sentence(row)}
+        {
+            "at": stamp(row.created_at),
+            "type": row.event_type,
+            "text": row.text
+            or sentence(row.event_type, upcast(row.event_type, row.schema_version, row.payload)),
+        }
         for row in found
     ]
 
@@ -274,7 +285,7 @@ SENTENCES = {
     "PaymentVerified": "The provider confirmed a payment.",
     "PaymentFailed": "A payment failed.",
     "CaptureRefused": "The authorised money could not be taken.",
-    "BookingExpiring": "The hold ran out; the pay page is being closed.",
+    "BookingExpiring": "The hold is ending; the pay page is being closed.",
     "BookingCancelling": "The booking was cancelled; the pay page is being closed.",
     "BookingConfirmed": "The booking is confirmed; the seats are sold.",
     "BookingExpired": "The hold ended without a payment.",
@@ -302,9 +313,38 @@ SENTENCES = {
 }
 
 
-def _sentence(row: Any) -> str:
-    values = dict(row.payload)
-    labels = values.get("labels") or [seat["label"] for seat in values.get("seats", [])]
-    values["labels"] = ", ".join(labels)
-    sentence = SENTENCES.get(row.event_type)
-    return sentence.format(**values) if sentence else f"{row.event_type}."
+# Why a hold ended, by the reason that its event names. A cancellation says it in its note.
+WHY = {
+    "lapsed": "its time was up",
+    "released": "the staff released it",
+    "failed": "the payment failed",
+}
+ENDINGS = ("BookingExpiring", "BookingExpired", "BookingCancelling", "BookingCancelled")
+
+
+class _Told(dict[str, Any]):
+    def __missing__(self, name: str) -> str:
+        """What an event does not say must not keep the others from being told."""
+        return f"({name} is not on record)"
+
+
+def sentence(event_type: str, payload: Mapping[str, Any]) -> str:
+    """What happened and, where the event says so, why."""
+    told = SENTENCES.get(event_type)
+    if told is None:
+        return f"{event_type}."
+    labels = payload.get("labels") or [seat["label"] for seat in payload.get("seats", [])]
+    words = told.format_map(_Told(payload, labels=", ".join(labels)))
+    if event_type == "HoldExtended" and payload.get("reason"):
+        return f"{words} {payload['reason']}"
+    return _with_why(words, payload) if event_type in ENDINGS else words
+
+
+def _with_why(words: str, told: Mapping[str, Any]) -> str:
+    if (why := WHY.get(told.get("why", ""))) is not None:
+        words = f"{words.removesuffix('.')}: {why}."
+    if told.get("note"):
+        words = f"{words} {told['note']}"
+    if told.get("payment_uncertain"):
+        words = f"{words} Whether money is on its way is not known yet."
+    return words

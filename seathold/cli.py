@@ -24,6 +24,11 @@ admin = typer.Typer(help="Staff accounts.", no_args_is_help=True)
 app.add_typer(admin, name="admin")
 show = typer.Typer(help="Shows: cancel one, and see how far that is.", no_args_is_help=True)
 app.add_typer(show, name="show")
+projections = typer.Typer(
+    help="Projections: how far each is (without a command), and building one anew.",
+    invoke_without_command=True,
+)
+app.add_typer(projections, name="projections")
 
 RunDir = Annotated[Path, typer.Option(help="Where every file of the stack lives.")]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
@@ -302,6 +307,30 @@ def show_cancellation(
         typer.echo("This show is not cancelled.", err=True)
         raise typer.Exit(1)
     typer.echo(told)
+
+
+@projections.callback()
+def projections_list(context: typer.Context) -> None:
+    """Print each projection's checkpoint and how far it lags behind."""
+    from infra.settings import Settings
+    from seathold import projections as command
+
+    if context.invoked_subcommand is None:
+        typer.echo(asyncio.run(command.listed(Settings())))
+
+
+@projections.command("rebuild")
+def projections_rebuild(
+    name: Annotated[str | None, typer.Argument(help="Which one; all without it.")] = None,
+) -> None:
+    """Build projections anew beside the live ones, then swap; selling goes on meanwhile."""
+    from infra.settings import Settings
+    from seathold import projections as command
+
+    if name is not None and name not in command.NAMES:
+        raise typer.BadParameter(f"There are: {', '.join(command.NAMES)}.", param_hint="name")
+    names = [name] if name else command.NAMES
+    raise typer.Exit(asyncio.run(command.rebuild(Settings(), names, typer.echo)))
 
 
 def main() -> None:

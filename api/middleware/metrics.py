@@ -36,6 +36,12 @@ class Metrics:
             buckets=BUCKETS_SECONDS,
         )
         self._partners: dict[str, Gauge] = {}
+        self._lag = Gauge(
+            "seathold_projection_lag_seconds",
+            "Age of the oldest event that a projection does not have yet.",
+            ("projection",),
+            registry=self.registry,
+        )
         # Looking a labelled child up costs more than counting, so each is looked up once.
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
@@ -59,6 +65,12 @@ class Metrics:
                     f"seathold_partner_{name}", PARTNER_GAUGES[name], registry=self.registry
                 )
             self._partners[name].set(value)
+
+    def show_lags(self, seconds: Mapping[str, float]) -> None:
+        """By projection; what is not known now is not told."""
+        self._lag.clear()
+        for name, lag in seconds.items():
+            self._lag.labels(name).set(lag)
 
     def exposition(self) -> bytes:
         return generate_latest(self.registry)

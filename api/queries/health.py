@@ -17,6 +17,7 @@ from sqlalchemy import text
 from api.deps.state import AppState, State
 from api.middleware.metrics import Metrics
 from readmodel import partners
+from readmodel.projections.lag import status
 
 router = APIRouter(tags=["operations"])
 
@@ -53,11 +54,14 @@ async def readyz(state: State) -> Response:
 
 @router.get("/metrics")
 async def metrics(request: Request, state: State) -> Response:
-    """Counts and times of this process, as Prometheus reads them."""
+    """Counts and times of this process and what waits to be told, as Prometheus reads them."""
     counted = cast(Metrics, request.app.state.metrics)
+    counted.show_lags({})
     with contextlib.suppress(psycopg.Error, TimeoutError):
         async with asyncio.timeout(CHECK_SECONDS), state.database.statements() as session:
             counted.show_partners(await partners.backlog(session))
+            live = [one for one in await status(session) if one.state == "live"]
+            counted.show_lags({one.name: one.seconds for one in live})
     return Response(counted.exposition(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 

@@ -47,6 +47,18 @@ PARTNER_EVENTS = (
 )
 
 
+SALES = (
+    "bookings",
+    "confirmed",
+    "lapsed",
+    "seats_sold",
+    "seats_returned",
+    "revenue",
+    "refunded",
+    "charged_back",
+)
+
+
 class Xid8(sa.types.UserDefinedType[str]):
     cache_ok = True
 
@@ -112,6 +124,8 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text(PARTNER_EVENTS),
     )
+    op.create_index("events_place_idx", "events", ["xid", "id"], unique=False)
+    _create_projections()
     op.create_table(
         "idempotency_keys",
         sa.Column("user_id", sa.UUID(), nullable=False),
@@ -1562,8 +1576,115 @@ def downgrade() -> None:
     op.drop_index(
         "events_partner_idx", table_name="events", postgresql_where=sa.text(PARTNER_EVENTS)
     )
+    _drop_projections()
+    op.drop_index("events_place_idx", table_name="events")
     op.drop_index("events_type_idx", table_name="events")
     op.drop_index("events_aggregate_idx", table_name="events")
     op.drop_table("events")
     op.drop_index(op.f("audit_log_target_at_idx"), table_name="audit_log")
     op.drop_table("audit_log")
+
+
+def _generation() -> sa.Column[int]:
+    return sa.Column("generation", sa.Integer(), autoincrement=False, nullable=False)
+
+
+def _show() -> sa.Column[object]:
+    return sa.Column("show_id", sa.UUID(), nullable=False)
+
+
+def _create_projections() -> None:
+    op.create_table(
+        "projections",
+        sa.Column("name", sa.Text(), nullable=False),
+        _generation(),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("xid", Xid8(), server_default=sa.text("'0'::xid8"), nullable=False),
+        sa.Column("event_id", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column(
+            "updated_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.CheckConstraint(
+            "state IN ('live', 'building', 'old')", name=op.f("projections_state_check")
+        ),
+        sa.PrimaryKeyConstraint("name", "generation", name=op.f("projections_pkey")),
+    )
+    op.create_index(
+        "projections_one_live_key",
+        "projections",
+        ["name"],
+        unique=True,
+        postgresql_where=sa.text("state = 'live'"),
+    )
+    op.create_table(
+        "projected_listing",
+        _generation(),
+        _show(),
+        sa.Column("held", sa.Integer(), nullable=False),
+        sa.Column("sold", sa.Integer(), nullable=False),
+        sa.Column("cancelled", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.PrimaryKeyConstraint("generation", "show_id", name=op.f("projected_listing_pkey")),
+    )
+    op.create_table(
+        "projected_seats",
+        _generation(),
+        _show(),
+        sa.Column("label", sa.Text(), nullable=False),
+        sa.Column("fence", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("booking_id", sa.UUID(), nullable=False),
+        sa.Column("free_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('free', 'held', 'sold')", name=op.f("projected_seats_state_check")
+        ),
+        sa.PrimaryKeyConstraint(
+            "generation", "show_id", "label", name=op.f("projected_seats_pkey")
+        ),
+    )
+    op.create_table(
+        "projected_timeline",
+        _generation(),
+        sa.Column("booking_id", sa.UUID(), nullable=False),
+        sa.Column("sequence", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "generation", "booking_id", "sequence", name=op.f("projected_timeline_pkey")
+        ),
+    )
+    op.create_table(
+        "projected_sales",
+        _generation(),
+        _show(),
+        sa.Column("currency", sa.Text(), nullable=False),
+        *(sa.Column(name, sa.BigInteger(), nullable=False) for name in SALES),
+        sa.PrimaryKeyConstraint(
+            "generation", "show_id", "currency", name=op.f("projected_sales_pkey")
+        ),
+    )
+    op.create_table(
+        "projected_demand",
+        _generation(),
+        sa.Column("hour", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        _show(),
+        *(
+            sa.Column(name, sa.BigInteger(), nullable=False)
+            for name in ("bookings", "seats", "confirmed", "lapsed")
+        ),
+        sa.PrimaryKeyConstraint(
+            "generation", "hour", "show_id", name=op.f("projected_demand_pkey")
+        ),
+    )
+
+
+def _drop_projections() -> None:
+    for name in ("demand", "sales", "timeline", "seats", "listing"):
+        op.drop_table(f"projected_{name}")
+    op.drop_index(
+        "projections_one_live_key",
+        table_name="projections",
+        postgresql_where=sa.text("state = 'live'"),
+    )
+    op.drop_table("projections")

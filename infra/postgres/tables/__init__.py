@@ -15,6 +15,7 @@ from infra.postgres.tables import (
     partner,
     payment,
     people,
+    projection,
     record,
     show_cancel,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "partner",
     "payment",
     "people",
+    "projection",
     "record",
     "show_cancel",
 ]

@@ -39,6 +39,7 @@ events = Table(
             " 'ShowCancelled')"
         ),
     ),
+    Index("events_place_idx", "xid", "id"),
 )
 
 audit_log = Table(

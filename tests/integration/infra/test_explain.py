@@ -57,6 +57,9 @@ BIG = (
     "partner_events",
     "partner_deliveries",
     "partner_attempts",
+    "projected_seats",
+    "projected_timeline",
+    "projected_demand",
 )
 # The catalogue does not grow with the bookings; its own questions are asked in
 # tests/integration/readmodel/.
@@ -68,6 +71,9 @@ SMALL = {
     "partner_endpoints",  # ten an account that has any
     "partner_feed",
     "prices",
+    "projected_listing",  # one row a show
+    "projected_sales",  # one row a show
+    "projections",
     "reconciliations",  # one row a provider
     "seat_maps",
     "seats",
@@ -153,6 +159,15 @@ FROM (SELECT id, row_number() OVER () AS n FROM partner_endpoints) AS endpoint
 JOIN partner_events AS event ON event.id % 50 + 1 = endpoint.n;
 INSERT INTO partner_attempts (delivery_id, number, started_at, status, body_hash)
 SELECT id, 1, now(), 200, '' FROM partner_deliveries;
+INSERT INTO projections (name, generation, state)
+SELECT name, 1, 'live' FROM unnest(ARRAY['availability', 'timeline', 'demand']) AS name;
+INSERT INTO projected_seats (generation, show_id, label, fence, state, booking_id)
+SELECT 1, show_id, 'A1', 1, 'sold', id FROM bookings;
+INSERT INTO projected_timeline (generation, booking_id, sequence, text)
+SELECT 1, id, 1, 'x' FROM bookings;
+INSERT INTO projected_demand (generation, hour, show_id, bookings, seats, confirmed, lapsed)
+SELECT 1, now() - make_interval(hours => (row_number() OVER ())::int), show_id, 1, 1, 1, 0
+FROM bookings;
 SET session_replication_role = origin;
 ALTER TABLE bookings ALTER show_id SET (n_distinct = -0.005), ALTER user_id SET (n_distinct = -0.2);
 ALTER TABLE seat_claims ALTER show_id SET (n_distinct = -0.005);
@@ -161,7 +176,7 @@ ALTER TABLE ledger_entries ALTER show_id SET (n_distinct = -0.00125),
 ALTER TABLE events ALTER aggregate_id SET (n_distinct = -0.1);
 ALTER TABLE sessions ALTER user_id SET (n_distinct = -0.1);
 ALTER TABLE idempotency_keys ALTER user_id SET (n_distinct = -0.1);
-ANALYZE theatres, auditoriums, movies, shows, partner_endpoints;
+ANALYZE theatres, auditoriums, movies, shows, partner_endpoints, projections;
 ANALYZE {big};
 UPDATE pg_class SET reltuples = {believed}
 WHERE oid = ANY(CAST(string_to_array('{big}', ',') AS regclass[]));
@@ -207,8 +222,8 @@ def found_statements() -> Iterator[tuple[str, TextClause]]:
 
 
 def _modules_of(package: ModuleType) -> list[str]:
-    found = pkgutil.iter_modules(package.__path__)
-    return [f"{package.__name__}.{module.name}" for module in found]
+    found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    return [module.name for module in found]
 
 
 STATEMENTS = dict(found_statements())
