@@ -14,7 +14,7 @@ from infra.postgres.database import Database
 from infra.settings import Settings
 from tests.projections.machine import Machine
 
-EXAMPLES, STEPS = 140, 200
+EXAMPLES, STEPS = 134, 200
 
 
 @pytest.mark.timeout(300)
