@@ -26,11 +26,14 @@ from contracts.booking import BOOKING_QUEUE, PAYMENT_QUEUE
 from infra.gateways.assembly import Gateways, open_gateways
 from infra.logging import configure_logging
 from infra.memory import settle_memory
+from infra.notify.account import account_render
 from infra.notify.render import render
 from infra.notify.sms import HttpSmsSender
 from infra.notify.smtp import SmtpMailer
+from infra.opaque_tokens import OpaqueTokens
 from infra.outbound import Outbound
 from infra.partner_sender import SignedSender
+from infra.postgres.account_mail import PostgresAccountOutbox
 from infra.postgres.case import PostgresWaitingCases
 from infra.postgres.database import Database
 from infra.postgres.guards import require_guards
@@ -191,6 +194,8 @@ async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
     news = PaymentNews(parts.unit_of_work, parts.gateways, process, work, parts.preclaims)
     mailer, sms = SmtpMailer(settings), HttpSmsSender(settings)
     queue = PostgresOutboxQueue(parts.database)
+    letters = PostgresAccountOutbox(parts.database, OpaqueTokens(settings.key_ring))
+    write = account_render(settings.account_url)
     waiting = PostgresWaitingCases(parts.database)
     feed = PostgresPartnerFeed(parts.database)
     ring = SealRing(settings.partner_secret_keys.get_secret_value())
@@ -203,6 +208,7 @@ async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
         "show_cancel": (ShowCancelLoop(work, parts.shows), 1, 5.0),
         "sweep": (SweepLoop(work), sweep.BATCH, 60.0),
         "outbox": (OutboxLoop(queue, mailer, sms, render), outbox.BATCH, 0.5),
+        "account_mail": (OutboxLoop(letters, mailer, sms, write), outbox.BATCH, 0.5),
         "case_alert": (CaseAlertLoop(waiting), 1, case_alert.REST_SECONDS),
         "partner_feed": (PartnerFeedLoop(feed), partner_feed.BATCH, 0.5),
         "partner_delivery": (deliveries, 1, 0.5),

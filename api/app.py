@@ -34,7 +34,6 @@ from api.streams.availability import AvailabilityStreams, Crowds
 from domain.limits import STREAMS_PER_ADDRESS
 from infra.ended_sessions import EndedSessions
 from infra.gateways.assembly import open_gateways, webhook_verifiers
-from infra.keys import KeyRing
 from infra.opaque_tokens import OpaqueTokens
 from infra.passwords import Argon2Passwords
 from infra.postgres.database import Database
@@ -42,6 +41,7 @@ from infra.postgres.guards import require_guards
 from infra.postgres.idempotency import PostgresIdempotency
 from infra.postgres.inbox import InboxWriter
 from infra.postgres.partner_endpoint import PostgresEndpoints
+from infra.postgres.password import PostgresPasswords
 from infra.postgres.session import PostgresSessions
 from infra.postgres.show import ShowCache
 from infra.postgres.uow import PostgresUnitOfWork
@@ -59,6 +59,7 @@ from infra.tokens import TokenSigner
 from services.desk import BookingDesk
 from services.offer_desk import OfferDesk
 from services.partner import PartnerDesk
+from services.password import PasswordDesk
 from services.payment_news import PaymentNews
 from services.refund_desk import RefundDesk
 from services.reserve import Reserver
@@ -158,7 +159,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
         preclaims = RedisSeatPreclaims(redis)
         limits = settings.hold_limits
         work = PostgresWorkQueue(database, limits)
-        signer, sessions = make_sessions(settings, database, ended_sessions)
+        opaque = OpaqueTokens(settings.key_ring)
+        signer, sessions = make_sessions(settings, database, ended_sessions, opaque)
         yield AppState(
             settings=settings,
             database=database,
@@ -174,11 +176,15 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
             accounts=Accounts(
                 PostgresAccounts(
                     database,
+                    opaque,
                     idle_seconds=settings.session_idle_seconds,
                     seconds=settings.session_seconds,
                 ),
                 passwords,
                 sessions,
+            ),
+            passwords=PasswordDesk(
+                PostgresPasswords(database, opaque), passwords, ended_sessions.announce
             ),
             idempotency=PostgresIdempotency(database),
             shows=ShowCache(database),
@@ -226,7 +232,7 @@ async def open_ended_sessions(settings: Settings, redis: Redis) -> AsyncIterator
 
 
 def make_sessions(
-    settings: Settings, database: Database, ended: EndedSessions
+    settings: Settings, database: Database, ended: EndedSessions, opaque: OpaqueTokens
 ) -> tuple[TokenSigner, Sessions]:
     seed, also = settings.jwt_seed.get_secret_value(), settings.accepted_seeds
     signer = TokenSigner(seed, also=also, access_seconds=settings.access_token_seconds)
@@ -236,7 +242,7 @@ def make_sessions(
             idle_seconds=settings.session_idle_seconds,
             seconds=settings.session_seconds,
         ),
-        OpaqueTokens(KeyRing(seed, also)),
+        opaque,
         signer,
         ended.announce,
         access_seconds=settings.access_token_seconds,

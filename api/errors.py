@@ -121,7 +121,9 @@ def refusal(error: SeatholdError) -> Response:
         headers = {"Retry-After": str(error.retry_after)}
     elif status == 401:
         headers = {"WWW-Authenticate": "Bearer"}
-    return problem(status, error.code, error.detail, data=error.data, headers=headers)
+    data = dict(error.data)
+    errors = data.pop("errors", ())
+    return problem(status, error.code, error.detail, errors=errors, data=data, headers=headers)
 
 
 def is_away(error: Exception) -> bool:

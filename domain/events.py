@@ -54,6 +54,15 @@ class EventType(StrEnum):
     LATE_PAYMENT_REFUNDED = "LatePaymentRefunded"
     NOTIFICATION_QUEUED = "NotificationQueued"
     USER_REGISTERED = "UserRegistered"
+    EMAIL_VERIFIED = "EmailVerified"
+    PASSWORD_CHANGED = "PasswordChanged"
+    PASSWORD_RESET = "PasswordReset"
+    PROFILE_CHANGED = "ProfileChanged"
+    SECOND_FACTOR_ADDED = "SecondFactorAdded"
+    SECOND_FACTOR_REMOVED = "SecondFactorRemoved"
+    USER_BLOCKED = "UserBlocked"
+    USER_UNBLOCKED = "UserUnblocked"
+    USER_ERASED = "UserErased"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ PASSWORD_MIN = 8
 PASSWORD_MAX = 128
 NAME_MAX = 100
 # A mailed token is a password for as long as it lives.
-VERIFY_TOKEN_SECONDS = 24 * 3600
-RESET_TOKEN_SECONDS = 30 * 60
+MAILED_TOKEN_SECONDS = 30 * 60
+# Who asks again sooner gets no second mail: nobody fills another's mailbox.
+MAIL_AGAIN_SECONDS = 60
 
 
 class Role(StrEnum):
@@ -39,6 +40,9 @@ class Choices:
     sms: bool = True
 
 
+ALL = Choices()
+
+
 @dataclass(frozen=True, slots=True)
 class User:
     """An account. ``email`` is as its owner writes it, ``phone`` digits with an optional ``+``."""
@@ -51,7 +55,7 @@ class User:
     created_at: datetime
     email_verified: bool = False
     locale: str = "en"
-    notifications: Choices = Choices()
+    notifications: Choices = ALL
     second_factor: bool = False
 
 

@@ -15,6 +15,7 @@ from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from domain.errors import Unavailable
+from infra.common_passwords import common_passwords
 
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ class Argon2Passwords:
         self._threads = ThreadPoolExecutor(workers, "argon2", initializer=_step_back)
         self._most = workers + max_waiting
         self._under_way = 0
+        common_passwords()  # now, and not while the first who registers waits
         # Nobody knows its password, and checking against it takes as long as any other.
         self._dummy = self._hasher.hash(secrets.token_urlsafe(32))
 
@@ -52,6 +54,9 @@ class Argon2Passwords:
 
     def is_outdated(self, password_hash: str) -> bool:
         return self._hasher.check_needs_rehash(password_hash)
+
+    def is_common(self, password: str) -> bool:
+        return password.casefold() in common_passwords()
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)

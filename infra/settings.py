@@ -13,6 +13,7 @@ from domain.outbound import OutboundPolicy
 from domain.payment_policy import PaymentMode
 from domain.refund import Bracket, parse_brackets
 from infra.codec import parse_keys
+from infra.keys import KeyRing
 from infra.sealing import SealRing
 from services.work import HoldLimits, LateLimits
 
@@ -73,6 +74,8 @@ class Settings(BaseSettings):
     worker_processes: int = Field(1, ge=1)
     db_pool_size: int = Field(10, ge=1)
     public_url: str = "http://127.0.0.1:8081"
+    # Where mailed links lead: the pages of whoever serves people.
+    account_url: str = "http://127.0.0.1:8081/account"
 
     payment_mode: PaymentMode = PaymentMode.CAPTURE
     sandbox_url: str = "http://127.0.0.1:8090"
@@ -149,6 +152,11 @@ class Settings(BaseSettings):
         networks = (LOOPBACK if written is None else written).split(",")
         exempt = tuple(ip_network(one.strip()) for one in networks if one.strip())
         return OutboundPolicy(https_only=False, ports=None, exempt=exempt)
+
+    @property
+    def key_ring(self) -> KeyRing:
+        """Every key that is ours alone."""
+        return KeyRing(self.jwt_seed.get_secret_value(), self.accepted_seeds)
 
     @property
     def accepted_seeds(self) -> tuple[str, ...]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Generic
 
 import structlog
 
 from services.notification import (
+    NO_EMAIL,
     NO_PHONE,
     SENT,
+    UNWANTED,
     Delivery,
     Mailer,
-    Notice,
+    N,
     OutboxQueue,
     Outcome,
     Render,
@@ -27,15 +30,15 @@ BATCH = 20
 LEASE_SECONDS = 120.0
 
 
-class OutboxLoop:
+class OutboxLoop(Generic[N]):
     """Any number of these may run at once, in one process or in many."""
 
     def __init__(
         self,
-        queue: OutboxQueue,
+        queue: OutboxQueue[N],
         mailer: Mailer,
         sms: SmsSender,
-        render: Render,
+        render: Render[N],
         *,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
@@ -58,13 +61,13 @@ class OutboxLoop:
                 raise result
         return len(taken)
 
-    async def _deliver(self, delivery: Delivery, notice: Notice) -> None:
+    async def _deliver(self, delivery: Delivery, notice: N) -> None:
         outcome = await self._try(delivery, notice)
         recorded = await self._queue.record(delivery, outcome)
         log.log(
             logging.WARNING if outcome.state in ("pending", "failed") else logging.INFO,
             "notification_tried" if recorded else "notification_lease_lost",
-            booking_id=str(notice.booking_id),
+            **notice.about,
             template=notice.template,
             channel=delivery.channel,
             attempt=delivery.attempts,
@@ -72,10 +75,12 @@ class OutboxLoop:
             reason=outcome.reason,
         )
 
-    async def _try(self, delivery: Delivery, notice: Notice) -> Outcome:
+    async def _try(self, delivery: Delivery, notice: N) -> Outcome:
         to = notice.phone if delivery.channel == "sms" else notice.email
         if to is None:
-            return NO_PHONE
+            return NO_PHONE if delivery.channel == "sms" else NO_EMAIL
+        if not notice.is_wanted(delivery.channel):
+            return UNWANTED
         try:
             message = self._render(notice, delivery.channel)
             if delivery.channel == "sms":

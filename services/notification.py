@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from domain.booking import Booking
 from domain.events import Event, EventType
 from domain.money import Money
+from domain.user import ALL, Choices
 from services.ports import Transaction
 
 # 2, 4, 8 … seconds, then five minutes apart: a mail server away for a night loses nothing, and
@@ -22,6 +23,8 @@ MAX_ATTEMPTS = 280
 # after a second loss none, for most messages whose answer is lost did arrive (RFC 1047). An SMS
 # carries a key by which its provider knows a repeat, so repeats are safe.
 MAX_AMBIGUOUS = {"email": 2, "sms": MAX_ATTEMPTS}
+# Mailed only to who wants to know: nothing was taken, or another message follows.
+OPTIONAL = frozenset({"lapse", "payment_failed", "refund_accepted"})
 
 assert MAX_ATTEMPTS * LONGEST_PAUSE_SECONDS <= 24 * 3600, "a key must outlive the last try"
 
@@ -57,7 +60,8 @@ class Notice:
     is about, ``voids`` were promised and not taken. ``lapse`` says what became of a pay page:
     ``unpaid``, ``uncertain``, ``refunding``; None when none was opened. ``held_until`` is the end
     of a hold that stands, ``taken_back`` what lost disputes took. ``came_late``: the payment that
-    confirmed the booking came after the hold's end.
+    confirmed the booking came after the hold's end. ``email`` is None once its owner's account is
+    erased; ``wants`` are their choices.
     """
 
     booking_id: UUID
@@ -65,7 +69,7 @@ class Notice:
     revision: int
     booking_state: str
     name: str
-    email: str
+    email: str | None
     phone: str | None
     movie: str
     theatre: str
@@ -83,11 +87,24 @@ class Notice:
     taken_back: Money | None = None
     came_late: bool = False
     offer: OfferLine | None = None
+    wants: Choices = ALL
 
     @property
     def key(self) -> str:
         """The notification's name, the same for every try and every channel."""
         return f"{self.booking_id}-{self.template}-{self.revision}"
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What a log line names it by."""
+        return {"booking_id": str(self.booking_id)}
+
+    def is_wanted(self, channel: str) -> bool:
+        """Whether its owner wants it this way; what they must know is mailed in any case."""
+        if channel == "sms":
+            return self.wants.sms
+        is_optional = self.template in OPTIONAL and self.lapse in (None, "unpaid")
+        return self.wants.email or not is_optional
 
 
 def tell(tx: Transaction, booking: Booking, template: str, *, revision: int = 1) -> Event:
@@ -126,8 +143,26 @@ class Message:
     html: str
 
 
+class Told(Protocol):
+    """What the loop that sends asks of a notice, whatever it tells of."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def about(self) -> dict[str, str]: ...
+    @property
+    def template(self) -> str: ...
+    @property
+    def email(self) -> str | None: ...
+    @property
+    def phone(self) -> str | None: ...
+    def is_wanted(self, channel: str) -> bool: ...
+
+
+N = TypeVar("N", bound=Told)
+N_co = TypeVar("N_co", bound=Told, covariant=True)
 # Renders a notice for a channel, ``email`` or ``sms``; raises Refused if it cannot be rendered.
-Render = Callable[[Notice, str], Message]
+Render = Callable[[N, str], Message]
 
 
 class Mailer(Protocol):
@@ -165,8 +200,8 @@ class Outcome:
     wait_seconds: float | None = None
 
 
-class OutboxQueue(Protocol):
-    async def take(self, limit: int, *, lease_seconds: float) -> Sequence[tuple[Delivery, Notice]]:
+class OutboxQueue(Protocol[N_co]):
+    async def take(self, limit: int, *, lease_seconds: float) -> Sequence[tuple[Delivery, N_co]]:
         """Take due notifications, oldest first; others skip them until the lease ends.
 
         A lease that ran out unrecorded is first written down as an ambiguous try.
@@ -180,6 +215,8 @@ class OutboxQueue(Protocol):
 
 SENT = Outcome("sent")
 NO_PHONE = Outcome("suppressed", "the owner has no phone number")
+NO_EMAIL = Outcome("suppressed", "the owner's account is erased")
+UNWANTED = Outcome("suppressed", "the owner does not want it this way")
 # What is known of a try whose lease ran out.
 LOST = Ambiguous("the sender ended before it knew")
 

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from domain.errors import Conflict, Forbidden, Unauthenticated
 from domain.user import User, email_key
+from services.password import Passwords, require_hard_to_guess
 from services.session import NewSession, Sessions, SignedIn
 
 # A log-in may meet a change of the password's hash once: another log-in that makes it stronger.
@@ -50,18 +51,6 @@ class AccountStore(Protocol):
     async def replace_hash(self, user_id: UUID, *, old: str, new: str) -> None: ...
 
 
-class Passwords(Protocol):
-    """Slow on purpose, so bounded: each method may raise Unavailable ``rate_limited``."""
-
-    async def hash(self, password: str) -> str: ...
-
-    async def matches(self, password_hash: str | None, password: str) -> bool:
-        """Takes as long for ``None``, an account that does not exist, and is False for it."""
-        ...
-
-    def is_outdated(self, password_hash: str) -> bool: ...
-
-
 class Accounts:
     """The use cases of somebody who is not logged in yet."""
 
@@ -80,7 +69,8 @@ class Accounts:
         client: str | None,
         request_id: str | None,
     ) -> SignedIn:
-        """Raises Conflict ``email_taken``."""
+        """Raises Conflict ``email_taken``, Invalid: the password is too easy to guess."""
+        require_hard_to_guess(self._passwords, password, (email, name), field="password")
         password_hash = await self._passwords.hash(password)
         new = NewUser(uuid4(), email, name, phone, password_hash)
         opened = self._sessions.prepare(client)

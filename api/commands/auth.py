@@ -10,7 +10,15 @@ from starlette.requests import Request
 
 from api.deps.state import State
 from api.deps.write import RequestId
-from api.schemas.users import LoginBody, RefreshBody, RegisterBody, SignedInOut
+from api.schemas.users import (
+    ForgotBody,
+    LoginBody,
+    MailedTokenBody,
+    RefreshBody,
+    RegisterBody,
+    ResetBody,
+    SignedInOut,
+)
 from domain.client import client_name
 from readmodel import users as readmodel
 from services.session import SignedIn
@@ -58,6 +66,27 @@ async def refresh(body: RefreshBody, state: State) -> Response:
 async def logout(body: RefreshBody, state: State) -> Response:
     """End the session, and with it its access tokens."""
     await state.sessions.logout(body.refresh_token)
+    return Response(status_code=204)
+
+
+@router.post("/verify-email", status_code=204)
+async def verify_email(body: MailedTokenBody, state: State, request_id: RequestId) -> Response:
+    """Show that an address is yours, by the code that was mailed to it."""
+    await state.passwords.verify(body.token, request_id=request_id)
+    return Response(status_code=204)
+
+
+@router.post("/password/forgot", status_code=202)
+async def forgot_password(body: ForgotBody, state: State) -> Response:
+    """Have a code mailed; the answer is the same for an address that has no account."""
+    await state.passwords.forgot(body.email)
+    return Response(status_code=202)
+
+
+@router.post("/password/reset", status_code=204)
+async def reset_password(body: ResetBody, state: State, request_id: RequestId) -> Response:
+    """Choose a new password by a mailed code; every session ends."""
+    await state.passwords.reset(body.token, new=body.password, request_id=request_id)
     return Response(status_code=204)
 
 

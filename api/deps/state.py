@@ -26,6 +26,7 @@ from services.desk import BookingDesk
 from services.gateway import PaymentGateway
 from services.offer_desk import OfferDesk
 from services.partner import PartnerDesk
+from services.password import PasswordDesk
 from services.ports import UnitOfWork
 from services.refund_desk import RefundDesk
 from services.reserve import Reserver
@@ -48,6 +49,7 @@ class AppState:
     ended_sessions: EndedSessions
     sessions: Sessions
     accounts: Accounts
+    passwords: PasswordDesk
     idempotency: PostgresIdempotency
     shows: ShowCache
     reserver: Reserver

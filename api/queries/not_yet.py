@@ -11,7 +11,6 @@ router = APIRouter()
 NOT_YET = (
     ("PATCH", "/api/me", "Change your account"),
     ("DELETE", "/api/me", "Erase your account"),
-    ("POST", "/api/me/password", "Change your password"),
     ("GET", "/api/me/export", "Everything stored about you"),
     ("POST", "/api/show/{show_id}/queue", "Join the waiting room"),
     ("GET", "/api/queue/{ticket}", "Your place in the waiting room"),

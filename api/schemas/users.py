@@ -60,6 +60,15 @@ NewPassword = Annotated[
         min_length=PASSWORD_MIN, max_length=PASSWORD_MAX, examples=["three words make a password"]
     ),
 ]
+# What is compared and not kept is not checked for form.
+AnyAddress = Annotated[str, Field(min_length=1, max_length=320, examples=["ada@example.test"])]
+AnyPassword = Annotated[
+    str, Field(min_length=1, max_length=1024, examples=["three words make a password"])
+]
+MailedToken = Annotated[
+    str,
+    Field(min_length=1, max_length=512, examples=["Yk5Hn8Ws1Zc4Jf6Pgq3Vd0mB7xT9Lr2Yk5Hn8Ws1Zc4"]),
+]
 RefreshToken = Annotated[
     str, Field(min_length=1, max_length=512, examples=["q3Vd0mB7xT9Lr2Yk5Hn8Ws1Zc4Jf6Pg"])
 ]
@@ -72,13 +81,31 @@ class RegisterBody(ApiModel):
     phone: Phone | None = None
 
 
+class ForgotBody(ApiModel):
+    """Not checked for form: an address that cannot be is one that is not known."""
+
+    email: AnyAddress
+
+
+class MailedTokenBody(ApiModel):
+    token: MailedToken
+
+
+class ResetBody(ApiModel):
+    token: MailedToken
+    password: NewPassword
+
+
+class PasswordBody(ApiModel):
+    current_password: AnyPassword
+    new_password: NewPassword
+
+
 class LoginBody(ApiModel):
     """Not checked for form: an address that cannot be is one that is not known."""
 
-    email: Annotated[str, Field(min_length=1, max_length=320, examples=["ada@example.test"])]
-    password: Annotated[
-        str, Field(min_length=1, max_length=1024, examples=["three words make a password"])
-    ]
+    email: AnyAddress
+    password: AnyPassword
 
 
 class RefreshBody(ApiModel):

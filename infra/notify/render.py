@@ -86,17 +86,18 @@ def render(notice: Notice, channel: str) -> Message:
         values = _values(notice)
         if channel == "sms":
             values |= {name: _short(values[name]) for name in ("movie", "theatre")}
-            return Message("", _page(f"{notice.template}.sms", values), "")
+            return Message("", page(f"{notice.template}.sms", values), "")
         return Message(
             subject=SUBJECTS[notice.template].format_map(values),
-            text=_page(f"{notice.template}.txt", values),
-            html=_page(f"{notice.template}.html", values),
+            text=page(f"{notice.template}.txt", values),
+            html=page(f"{notice.template}.html", values),
         )
     except (TemplateError, ZoneInfoNotFoundError, KeyError) as error:
         raise Refused(f"cannot be rendered: {type(error).__name__}") from error
 
 
-def _page(name: str, values: dict[str, Any]) -> str:
+def page(name: str, values: dict[str, Any]) -> str:
+    """A template with its values."""
     return TEMPLATES.get_template(name).render(values).strip()
 
 
@@ -115,11 +116,11 @@ def _values(notice: Notice) -> dict[str, Any]:
     lapse, lapse_short = LAPSES[notice.lapse] if notice.lapse else (NOT_PAID, NOT_PAID)
     held_until = notice.held_until.astimezone(local.tzinfo) if notice.held_until else None
     return {
-        "name": _one_line(notice.name),
-        "movie": _one_line(notice.movie),
-        "theatre": _one_line(notice.theatre),
-        "place": ", ".join(_one_line(part) for part in (notice.address, notice.city) if part),
-        "auditorium": _one_line(notice.auditorium),
+        "name": one_line(notice.name),
+        "movie": one_line(notice.movie),
+        "theatre": one_line(notice.theatre),
+        "place": ", ".join(one_line(part) for part in (notice.address, notice.city) if part),
+        "auditorium": one_line(notice.auditorium),
         "day": f"{local:%A}, {local.day} {local:%B %Y}",
         "time": f"{local:%H:%M}",
         "short_when": f"{local:%a} {local.day} {local:%b %H:%M}",
@@ -173,7 +174,7 @@ def _in_all(notice: Notice) -> str:
     return " and ".join(format_money(Money(amount, code)) for code, amount in sums.items())
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """``text`` without line breaks and other controls: it may stand in a subject."""
     line = " ".join(text.split())
     return "".join(each for each in line if unicodedata.category(each) != "Cc")

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from domain.money import Money
+from domain.user import Choices
 from infra.postgres.database import Database, Session
 from services.notification import (
     LOST,
@@ -38,7 +39,7 @@ ORDER BY next_attempt_at LIMIT :limit
 CLAIM = text("""
 WITH due AS (
     SELECT id FROM notification_outbox
-    WHERE state = 'pending' AND next_attempt_at <= now()
+    WHERE state = 'pending' AND next_attempt_at <= now() AND booking_id IS NOT NULL
     ORDER BY next_attempt_at LIMIT :limit FOR UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE notification_outbox AS notice SET state = 'sending', attempts = attempts + 1,
@@ -48,7 +49,7 @@ WITH due AS (
         ambiguous_attempts
 )
 SELECT claimed.*, bookings.state AS booking_state, bookings.currency, bookings.total_amount,
-    users.name, users.email, users.phone, movies.title AS movie, theatres.name AS theatre,
+    users.name, users.email, users.phone, users.notify_email, users.notify_sms, movies.title AS movie, theatres.name AS theatre,
     theatres.city, theatres.address, theatres.timezone, auditoriums.name AS auditorium,
     shows.starts_at,
     ARRAY(
@@ -132,18 +133,23 @@ class PostgresOutboxQueue:
         async with self._database.statements() as session:
             # Before anything is claimed: a second message is sent only after the doubt about the
             # first is on record.
-            for row in await session.all(LEASES_LOST, limit=limit):
-                delivery = _delivery(row)
-                await _record(session, delivery, after(LOST, delivery))
+            await record_lost(session, limit)
             rows = await session.all(CLAIM, limit=limit, lease_seconds=lease_seconds)
-        return [(_delivery(row), _notice(row)) for row in rows]
+        return [(delivery_of(row), _notice(row)) for row in rows]
 
     async def record(self, delivery: Delivery, outcome: Outcome) -> bool:
         async with self._database.statements() as session:
-            return await _record(session, delivery, outcome)
+            return await record(session, delivery, outcome)
 
 
-async def _record(session: Session, delivery: Delivery, outcome: Outcome) -> bool:
+async def record_lost(session: Session, limit: int) -> None:
+    """Write down what is known of tries whose lease ran out."""
+    for row in await session.all(LEASES_LOST, limit=limit):
+        delivery = delivery_of(row)
+        await record(session, delivery, after(LOST, delivery))
+
+
+async def record(session: Session, delivery: Delivery, outcome: Outcome) -> bool:
     changed = await session.change(
         RECORD,
         id=delivery.id,
@@ -156,7 +162,7 @@ async def _record(session: Session, delivery: Delivery, outcome: Outcome) -> boo
     return changed == 1
 
 
-def _delivery(row: Any) -> Delivery:
+def delivery_of(row: Any) -> Delivery:
     return Delivery(row.id, row.channel, row.attempts, row.ambiguous_attempts)
 
 
@@ -185,6 +191,7 @@ def _notice(row: Any) -> Notice:
         taken_back=Money(row.taken_back, row.currency) if row.taken_back else None,
         came_late=row.came_late,
         offer=_offer(row.offer),
+        wants=Choices(email=row.notify_email, sms=row.notify_sms),
     )
 
 

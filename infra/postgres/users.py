@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import orjson
 from sqlalchemy import text
 
 from domain.events import Event, EventType, chain
-from domain.user import User
-from infra.opaque_tokens import hashed
+from domain.user import MAILED_TOKEN_SECONDS, User
+from infra.opaque_tokens import OpaqueTokens, hashed
 from infra.postgres.database import Database, Session
 from infra.postgres.session import as_user
 from services.session import NewSession
@@ -33,6 +33,14 @@ WITH added AS (
     SELECT id, :sequence, :event_type, CAST(:payload AS jsonb), CAST(:id AS text), :request_id, 1,
            :previous_hash, :hash
     FROM added
+), token AS (
+    INSERT INTO account_tokens (id, user_id, purpose, token_hash, expires_at)
+    SELECT :mailed_id, id, 'verify_email', :mailed_hash,
+           clock_timestamp() + make_interval(secs => :mailed_lasts)
+    FROM added
+), mail AS (
+    INSERT INTO notification_outbox (reference, user_id, template, channel)
+    SELECT :mailed_id, id, 'verify_email', 'email' FROM added
 )
 SELECT added.*, false AS second_factor FROM added
 """)
@@ -64,8 +72,11 @@ VALUES (:id, :sequence, :event_type, CAST(:payload AS jsonb), :actor, :request_i
 class PostgresAccounts:
     """See ``services.user.AccountStore``. Sessions end after ``seconds``, unused ``idle_seconds``."""
 
-    def __init__(self, database: Database, *, idle_seconds: int, seconds: int) -> None:
+    def __init__(
+        self, database: Database, tokens: OpaqueTokens, *, idle_seconds: int, seconds: int
+    ) -> None:
         self._database = database
+        self._tokens = tokens
         self._idle = min(idle_seconds, seconds)
         self._lasts = seconds
 
@@ -73,6 +84,8 @@ class PostgresAccounts:
         # The payload names nobody: events outlive an account that is erased.
         registered = Event(EventType.USER_REGISTERED, {"user_id": str(new.id)})
         [first] = chain(new.id, [registered], sequence=0, previous_hash=b"")
+        mailed_id = uuid4()
+        mailed = self._tokens.mailed(mailed_id, "verify_email")
         values = {
             "id": new.id,
             "email": new.email,
@@ -85,6 +98,9 @@ class PostgresAccounts:
             "client": opened.client,
             "idle": self._idle,
             "lasts": self._lasts,
+            "mailed_id": mailed_id,
+            "mailed_hash": hashed(mailed),
+            "mailed_lasts": MAILED_TOKEN_SECONDS,
             "sequence": first.sequence,
             "event_type": str(registered.type),
             "payload": orjson.dumps(dict(registered.payload)).decode(),

@@ -637,8 +637,8 @@ def upgrade() -> None:
         "notification_outbox",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("booking_id", sa.UUID(), nullable=True),
+        sa.Column("reference", sa.UUID(), nullable=True),
         sa.Column("user_id", sa.UUID(), nullable=False),
-        sa.Column("token_id", sa.UUID(), nullable=True),
         sa.Column("channel", sa.Text(), nullable=False),
         sa.Column("template", sa.Text(), nullable=False),
         sa.Column("revision", sa.Integer(), server_default=sa.text("1"), nullable=False),
@@ -665,6 +665,10 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "state IN ('pending', 'sending', 'sent', 'failed', 'suppressed')",
             name=op.f("notification_outbox_state_check"),
+        ),
+        sa.CheckConstraint(
+            "(booking_id IS NULL) <> (reference IS NULL)",
+            name=op.f("notification_outbox_subject_check"),
         ),
         sa.ForeignKeyConstraint(
             ["booking_id"], ["bookings.id"], name=op.f("notification_outbox_booking_id_fkey")

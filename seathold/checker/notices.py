@@ -34,7 +34,7 @@ WITH told AS (
     FROM events WHERE event_type = 'NotificationQueued' GROUP BY 1, 2
 ), outbox AS (
     SELECT booking_id, template, count(DISTINCT revision) AS rows
-    FROM notification_outbox GROUP BY 1, 2
+    FROM notification_outbox WHERE booking_id IS NOT NULL GROUP BY 1, 2
 )
 SELECT booking_id, template, coalesce(transitions, 0) AS transitions,
        coalesce(events, 0) AS events, coalesce(rows, 0) AS rows
@@ -43,10 +43,12 @@ FULL JOIN outbox USING (booking_id, template)
 WHERE transitions IS DISTINCT FROM events OR events IS DISTINCT FROM rows
 """
 OUTBOX = """
-SELECT booking_id::text, template, revision, channel, notice.state, ambiguous_attempts AS ambiguous,
-       coalesce(sent_at < %(began)s, false) AS was_sent, users.email, users.phone
-FROM notification_outbox AS notice JOIN bookings ON bookings.id = booking_id
-JOIN users ON users.id = bookings.user_id
+SELECT coalesce(booking_id, reference)::text AS booking_id, template, revision, channel,
+       notice.state, ambiguous_attempts AS ambiguous,
+       coalesce(sent_at < %(began)s, false) AS was_sent,
+       users.email, users.phone, users.erased_at IS NOT NULL AS erased
+FROM notification_outbox AS notice LEFT JOIN bookings ON bookings.id = booking_id
+JOIN users ON users.id = coalesce(bookings.user_id, notice.user_id)
 """
 CONFIRMED = """
 SELECT aggregate_id::text AS id, min(created_at) AS at FROM events
@@ -108,8 +110,8 @@ def n4(world: World) -> Iterator[str]:
     owners = {_row_key(row): row for row in _outbox(world)}
     for mail in world.mails:
         row = owners.get(key_of(mail) or ("", "", 0, ""))
-        if row is None:
-            continue
+        if row is None or row["erased"]:
+            continue  # whose address it was is known to nobody any more
         owner = row["email"] if row["channel"] == "email" else row["phone"]
         to = mail["to"] if isinstance(mail["to"], list) else [mail["to"]]
         if owner is None or [one.lower() for one in to] != [owner.lower()]:

@@ -68,4 +68,13 @@ TRANSITIONS: dict[str, tuple[frozenset[str | None], str | None]] = {
     "BookingCalledOff": (OPEN | {"confirmed"}, None),
     "ShowCancelled": (NOTHING, None),
     "UserRegistered": (NOTHING, None),
+    "EmailVerified": (NOTHING, None),
+    "PasswordChanged": (NOTHING, None),
+    "PasswordReset": (NOTHING, None),
+    "ProfileChanged": (NOTHING, None),
+    "SecondFactorAdded": (NOTHING, None),
+    "SecondFactorRemoved": (NOTHING, None),
+    "UserBlocked": (NOTHING, None),
+    "UserUnblocked": (NOTHING, None),
+    "UserErased": (NOTHING, None),
 }

@@ -16,6 +16,7 @@ from infra.postgres.database import Database, Session
 from infra.postgres.outbox import PostgresOutboxQueue, queue
 from infra.settings import Settings
 from loops.outbox import OutboxLoop
+from services.notification import Notice
 from tests.factories import create_hall, create_user
 from tests.mail.process import Sink
 
@@ -54,7 +55,7 @@ class Post:
     engine: AsyncEngine
     database: Database
     sink: Sink
-    loop: OutboxLoop
+    loop: OutboxLoop[Notice]
     booking_id: UUID
     user_id: UUID
     email: str

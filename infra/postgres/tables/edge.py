@@ -36,10 +36,10 @@ notification_outbox = Table(
     "notification_outbox",
     c.metadata,
     c.serial(),
-    # None: it tells of the account, not of a booking.
+    # Either a booking, or what it tells of the account: a mailed token's row, else an id of its own.
     c.uuid("booking_id", "bookings.id", nullable=True),
+    c.uuid("reference", nullable=True),
     c.uuid("user_id", "users.id"),
-    c.uuid("token_id", nullable=True),
     c.string("channel"),
     c.string("template"),
     c.integer("revision", default="1"),
@@ -52,6 +52,7 @@ notification_outbox = Table(
     c.string("reason", nullable=True),
     c.one_of("channel", "email", "sms"),
     c.one_of("state", "pending", "sending", "sent", "failed", "suppressed"),
+    sa.CheckConstraint("(booking_id IS NULL) <> (reference IS NULL)", name="subject"),
     sa.UniqueConstraint("booking_id", "template", "revision", "channel"),
     Index(
         "notification_outbox_due_idx",
