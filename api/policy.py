@@ -84,6 +84,10 @@ POLICY: Mapping[str, Rule] = MappingProxyType(
         "POST /api/auth/login": public(),
         "POST /api/auth/refresh": public(),
         "POST /api/auth/logout": public(),
+        # A mailed code is the credential
+        "POST /api/auth/verify-email": public(),
+        "POST /api/auth/password/forgot": public(),
+        "POST /api/auth/password/reset": public(),
         "GET /api/me": account(),
         "PATCH /api/me": account(),
         "DELETE /api/me": account(),
@@ -91,6 +95,7 @@ POLICY: Mapping[str, Rule] = MappingProxyType(
         "DELETE /api/me/sessions": account(),
         "DELETE /api/me/sessions/{session_id}": own(),
         "POST /api/me/password": account(),
+        "POST /api/me/verify-email": account(),
         "GET /api/me/export": account(),
         # Catalogue
         "GET /api/movies": CATALOGUE,
