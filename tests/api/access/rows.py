@@ -98,9 +98,7 @@ ROWS: Mapping[str, Row] = {
     "GET /api/show/{show_id}": public(scope=CATALOGUE),
     "GET /api/show/{show_id}/seatmap": public(scope=CATALOGUE, query="?v=1"),
     "GET /api/show/{show_id}/availability": public(scope=CATALOGUE),
-    "GET /api/show/{show_id}/availability/stream": public(
-        scope=CATALOGUE, status=NOT_YET, missing=NOT_YET
-    ),
+    "GET /api/show/{show_id}/availability/stream": public(scope=CATALOGUE),
     "POST /api/show/{show_id}/queue": account(status=NOT_YET, missing=NOT_YET),
     "GET /api/queue/{ticket}": public(status=NOT_YET, missing=NOT_YET),
     "GET /api/queue/{ticket}/stream": public(status=NOT_YET, missing=NOT_YET),
