@@ -93,7 +93,8 @@ class ShowCancelActivities(ShowCancelSteps):
                 refunds += await self._start_refund(booking_id, step.request_id)
                 bookings, after = bookings + 1, booking_id
             log.info("show_refunds_started", show_id=step.show_id, count=refunds)
-            return BatchDone(bookings, refunds, str(after) if after else None)
+            is_retry = activity.info().attempt > 1
+            return BatchDone(bookings, refunds, str(after) if after else None, was_retried=is_retry)
 
     async def _start_refund(self, booking_id: UUID, request_id: str | None) -> int:
         async with self._begin() as tx:
@@ -104,8 +105,7 @@ class ShowCancelActivities(ShowCancelSteps):
         try:
             await self._bookings.refund(booking_id, number, request_id)
         except (ProcessAway, ProcessUnknown):
-            # It is on record, and the reaper starts it. To fail here would forget how many were
-            # started, and the pace with it: the next try finds them reserved and counts none.
+            # It is on record, and the reaper starts it: the others need not wait for Temporal.
             log.warning("show_refund_left_to_reaper", booking_id=str(booking_id), number=number)
         return parts
 

@@ -137,13 +137,15 @@ class ShowStep:
 class BatchDone:
     """``after`` is where to go on, None at the end. ``short``: the provider's balance is too low.
 
-    ``refunds`` counts calls to the provider: a booking of two payments needs two.
+    ``refunds`` counts calls to the provider: a booking of two payments needs two. ``was_retried``:
+    a try before this one failed, and may have started some that nobody counted.
     """
 
     bookings: int
     refunds: int
     after: str | None
     short: bool = False
+    was_retried: bool = False
 
 
 @dataclass(frozen=True)

@@ -174,14 +174,15 @@ class Box:
 
 BALANCES = """
 SELECT count(*) FROM (
-    SELECT booking_id FROM ledger_entries WHERE show_id = :show AND account = :account
+    SELECT booking_id FROM ledger_entries
+    WHERE show_id = :show AND account = :account AND kind <> 'fee'
     GROUP BY booking_id HAVING sum(debit) <> sum(credit)
 ) AS open
 """
 
 
 async def open_accounts(box: Box) -> dict[str, int]:
-    """How many bookings of the show still have something in each account."""
+    """How many bookings of the show still have something in each account, fees left out."""
     return {
         account: (await box.saga.rows(BALANCES, show=box.hall.show_id, account=account))[0][0]
         for account in ("provider", "buyer", "revenue", "refunds_due", "authorised", "disputed")

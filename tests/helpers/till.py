@@ -34,6 +34,10 @@ class Till:
         async with self.begin() as tx:
             await tx.bookings.add_request(input, key_hash=None, body_hash=b"body")
             await booking.hold(tx, input)
+        await self.open_page(input)
+        return input
+
+    async def open_page(self, input: BookingInput) -> None:
         async with self.begin() as tx:
             await checkout.plan_checkout(
                 tx,
@@ -43,7 +47,6 @@ class Till:
                 return_url="http://shop.test/back",
                 request_id=None,
             )
-        return input
 
     async def lapse(self, input: BookingInput, why: CloseReason = CloseReason.RELEASED) -> None:
         async with self.begin() as tx:

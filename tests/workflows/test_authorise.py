@@ -65,7 +65,8 @@ async def test_the_seats_are_final_before_the_money_is_taken(
         "SELECT kind FROM ledger_entries WHERE booking_id = :id AND debit > 0 ORDER BY id",
         id=UUID(input.booking_id),
     )
-    assert [kind for (kind,) in kinds] == ["authorised", "released", "captured", "confirmed"]
+    posted = [kind for (kind,) in kinds]
+    assert posted == ["authorised", "released", "captured", "fee", "confirmed"]
 
 
 async def test_an_authorisation_found_at_the_holds_end_is_on_time(

@@ -42,7 +42,7 @@ async def test_late_money_gets_the_same_seats_while_they_are_free(
         "SELECT DISTINCT kind FROM ledger_entries WHERE booking_id = :id ORDER BY kind",
         id=UUID(late.input.booking_id),
     )
-    assert posted == [("captured",), ("confirmed",)]
+    assert posted == [("captured",), ("confirmed",), ("fee",)]
     taken = await saga.preclaims.taken(hall.show_id, ["A1", "A2", "A3"])
     assert taken == {"A1", "A2"}
 

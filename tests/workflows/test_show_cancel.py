@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError
 
@@ -215,9 +216,15 @@ async def test_late_money_goes_back_whenever_the_hold_ended(box: Box) -> None:
     assert await open_accounts(box) == NOTHING_OPEN
 
 
-async def test_the_pace_is_kept_by_timers_and_the_history_stays_short(box: Box) -> None:
-    """Eight refunds at two a second: timers of four seconds in all, over several runs."""
-    async with box.saga.worker():
+@pytest.mark.parametrize("fault", [None, Fault("start_refunds", "after", times=1)], ids=str)
+async def test_the_pace_is_kept_by_timers_and_the_history_stays_short(
+    box: Box, fault: Fault | None
+) -> None:
+    """Eight refunds at two a second: timers of four seconds at least, over several runs.
+
+    A try that failed after it had started some counts as a full one: never faster.
+    """
+    async with box.saga.worker(fault):
         for _ in range(8):
             await box.confirm()
         handle = await box.cancel(rate=2.0, bookings_per_run=3)
@@ -230,15 +237,24 @@ async def test_the_pace_is_kept_by_timers_and_the_history_stays_short(box: Box) 
         assert len(history.events) < 60
         runs, run_id = runs + 1, None
         for event in history.events:
-            if "pace" in event.user_metadata.summary.data.decode():
+            if "pace" in await summary_of(box, event):
                 waits = event.timer_started_event_attributes.start_to_fire_timeout
                 timers += waits.ToTimedelta().total_seconds()
             if event.HasField("workflow_execution_continued_as_new_event_attributes"):
                 new = event.workflow_execution_continued_as_new_event_attributes
                 run_id = new.new_execution_run_id
-    assert timers == pytest.approx(8 / 2.0)
+    assert timers >= 8 / 2.0
     assert runs > 2
     assert await box.states() == {"refunded": 8}
+
+
+async def summary_of(box: Box, event: HistoryEvent) -> str:
+    """What a person reads at the event; it is stored sealed, as everything else."""
+    sealed = event.user_metadata.summary
+    if not sealed.data:
+        return ""
+    [told] = await box.saga.client.data_converter.decode([sealed], [str])
+    return str(told)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from domain.payment import ProviderPaymentStatus as Told
 from domain.steps import BookingInput
 from infra.postgres.database import Database
 from readmodel import bookings
-from services import checkout, payment
+from services import payment
 from services.payment import Recorded
 from services.payment_rows import Attempt
 from tests.factories import PRICE, create_hall
@@ -30,14 +30,7 @@ async def learn(till: Till, attempt: Attempt, status: Told) -> Recorded:
 async def open_another(till: Till, input: BookingInput, before: Attempt) -> Attempt:
     async with till.begin() as tx:
         tx.payments.close_session(before.id)
-        await checkout.plan_checkout(
-            tx,
-            UUID(input.booking_id),
-            user_id=UUID(input.user_id),
-            provider="sandbox",
-            return_url="http://shop.test/back",
-            request_id=None,
-        )
+    await till.open_page(input)
     async with till.begin.alone() as tx:
         attempt = await tx.payments.latest_attempt(UUID(input.booking_id))
     assert attempt is not None

@@ -21,19 +21,8 @@ from domain.payment_policy import (
     capture_fact,
     decide,
 )
+from tests.helpers.policy_cells import STATES
 
-# The policy's nine states. PAYING is a held booking whose pay page is open.
-STATES = {
-    "HELD": BookingState.HELD,
-    "PAYING": BookingState.HELD,
-    "EXPIRING": BookingState.EXPIRING,
-    "EXPIRED": BookingState.EXPIRED,
-    "CANCELLING": BookingState.CANCELLING,
-    "CANCELLED": BookingState.CANCELLED,
-    "CONFIRMED": BookingState.CONFIRMED,
-    "REFUNDED": BookingState.REFUNDED,
-    "CHARGED_BACK": BookingState.CHARGED_BACK,
-}
 FACTS = {
     "exact capture": PaymentFact.EXACT,
     "duplicate capture": PaymentFact.DUPLICATE,
