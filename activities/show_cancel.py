@@ -93,8 +93,8 @@ class ShowCancelActivities(ShowCancelSteps):
                 refunds += await self._start_refund(booking_id, step.request_id)
                 bookings, after = bookings + 1, booking_id
             log.info("show_refunds_started", show_id=step.show_id, count=refunds)
-            is_retry = activity.info().attempt > 1
-            return BatchDone(bookings, refunds, str(after) if after else None, was_retried=is_retry)
+            failed = activity.info().attempt - 1
+            return BatchDone(bookings, refunds, str(after) if after else None, failed_tries=failed)
 
     async def _start_refund(self, booking_id: UUID, request_id: str | None) -> int:
         async with self._begin() as tx:

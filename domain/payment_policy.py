@@ -149,7 +149,7 @@ def decide(
     if known:
         return NOTHING
     decision = TABLE[state][fact]
-    if decision is LATE and seats_free and in_window:  # P2
+    if decision is LATE and seats_free and in_window and mode is PaymentMode.CAPTURE:  # P2
         return REINSTATE
     if decision.step is Step.DISPUTE and refund_settled:  # P9
         return EVIDENCE

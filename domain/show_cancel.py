@@ -137,15 +137,15 @@ class ShowStep:
 class BatchDone:
     """``after`` is where to go on, None at the end. ``short``: the provider's balance is too low.
 
-    ``refunds`` counts calls to the provider: a booking of two payments needs two. ``was_retried``:
-    a try before this one failed, and may have started some that nobody counted.
+    ``refunds`` counts calls to the provider: a booking of two payments needs two. ``failed_tries``
+    came before this one, and may have started some that nobody counted.
     """
 
     bookings: int
     refunds: int
     after: str | None
     short: bool = False
-    was_retried: bool = False
+    failed_tries: int = 0
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ class ShowCancelWorkflow(ShowCancelContract):
         done: BatchDone = await self._run(ShowCancelSteps.start_refunds, self._step(most))
         self._refunds += done.refunds
         # How many a try that failed had started is lost with it: it was a full second's at most.
-        await self._pace(most if done.was_retried else done.refunds)
+        await self._pace(done.refunds + most * done.failed_tries)
         if done.short:
             await self._wait_for_balance()
         else:

@@ -192,7 +192,8 @@ class Street:
     # What came of it.
 
     def payment(self, one: Told) -> Json:
-        return {payment["id"]: payment for payment in self._ledger()["payments"]}[one.paid]
+        [found] = [paid for paid in self._ledger()["payments"] if paid["id"] == one.paid]
+        return dict(found)
 
     def wait_states(self, found: list[Told], state: str) -> None:
         wanted = {one.id for one in found}
@@ -214,7 +215,7 @@ class Street:
             deliveries = [one for event in self._ledger()["events"] for one in event["deliveries"]]
             if any(one["state"] == "pending" for one in deliveries):
                 return False
-            return self._rows(UNREAD)[0]["count"] == 0
+            return self._rows(UNREAD) == [{"count": 0}]
 
         wait_for(all_heard, 60)
 
