@@ -42,6 +42,7 @@ from infra.postgres.idempotency import PostgresIdempotency
 from infra.postgres.inbox import InboxWriter
 from infra.postgres.partner_endpoint import PostgresEndpoints
 from infra.postgres.password import PostgresPasswords
+from infra.postgres.profile import PostgresProfiles
 from infra.postgres.session import PostgresSessions
 from infra.postgres.show import ShowCache
 from infra.postgres.uow import PostgresUnitOfWork
@@ -61,6 +62,7 @@ from services.offer_desk import OfferDesk
 from services.partner import PartnerDesk
 from services.password import PasswordDesk
 from services.payment_news import PaymentNews
+from services.profile import ProfileDesk
 from services.refund_desk import RefundDesk
 from services.reserve import Reserver
 from services.session import Sessions
@@ -186,6 +188,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
             passwords=PasswordDesk(
                 PostgresPasswords(database, opaque), passwords, ended_sessions.announce
             ),
+            profiles=ProfileDesk(PostgresProfiles(database), ended_sessions.announce),
             idempotency=PostgresIdempotency(database),
             shows=ShowCache(database),
             reserver=Reserver(begin, preclaims, process),

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import orjson
 from fastapi import APIRouter, Response
 
 from api.deps.state import State
 from api.deps.write import CurrentUser, PathId, RequestId
-from api.schemas.users import PasswordBody
+from api.schemas.users import PasswordBody, ProfileBody, UserOut
+from readmodel import users as readmodel
 
 router = APIRouter(prefix="/api/me", tags=["accounts"])
+
+
+@router.patch("", response_model=UserOut)
+async def change_me(
+    body: ProfileBody, user: CurrentUser, state: State, request_id: RequestId
+) -> Response:
+    """Change what is named; the rest stays as it is."""
+    changed = await state.profiles.change(user.user_id, body.changes(), request_id=request_id)
+    return Response(orjson.dumps(readmodel.shape(changed)), media_type="application/json")
+
+
+@router.delete("", status_code=204)
+async def erase_me(user: CurrentUser, state: State, request_id: RequestId) -> Response:
+    """Erase your account; bookings and money stay, as nobody's."""
+    await state.profiles.erase(user.user_id, request_id=request_id)
+    return Response(status_code=204)
 
 
 @router.post("/password", status_code=204)

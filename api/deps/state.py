@@ -28,6 +28,7 @@ from services.offer_desk import OfferDesk
 from services.partner import PartnerDesk
 from services.password import PasswordDesk
 from services.ports import UnitOfWork
+from services.profile import ProfileDesk
 from services.refund_desk import RefundDesk
 from services.reserve import Reserver
 from services.session import Sessions
@@ -50,6 +51,7 @@ class AppState:
     sessions: Sessions
     accounts: Accounts
     passwords: PasswordDesk
+    profiles: ProfileDesk
     idempotency: PostgresIdempotency
     shows: ShowCache
     reserver: Reserver

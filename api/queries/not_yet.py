@@ -9,9 +9,6 @@ from api.problems import problem
 router = APIRouter()
 
 NOT_YET = (
-    ("PATCH", "/api/me", "Change your account"),
-    ("DELETE", "/api/me", "Erase your account"),
-    ("GET", "/api/me/export", "Everything stored about you"),
     ("POST", "/api/show/{show_id}/queue", "Join the waiting room"),
     ("GET", "/api/queue/{ticket}", "Your place in the waiting room"),
     ("GET", "/api/queue/{ticket}/stream", "Your place as it changes"),

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
-from api.schemas.common import ApiModel, NextPage
+from api.schemas.bookings import BookingOut
+from api.schemas.common import ApiModel, NextPage, example
 from domain.user import NAME_MAX, PASSWORD_MAX, PASSWORD_MIN, Role
 
 EMAIL_MAX = 254
@@ -60,6 +68,8 @@ NewPassword = Annotated[
         min_length=PASSWORD_MIN, max_length=PASSWORD_MAX, examples=["three words make a password"]
     ),
 ]
+# BCP 47, as far as messages can differ by it: a language, and where it is spoken.
+Locale = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$", examples=["en", "de-AT"])]
 # What is compared and not kept is not checked for form.
 AnyAddress = Annotated[str, Field(min_length=1, max_length=320, examples=["ada@example.test"])]
 AnyPassword = Annotated[
@@ -79,6 +89,44 @@ class RegisterBody(ApiModel):
     password: NewPassword
     name: Name
     phone: Phone | None = None
+
+
+class ChoicesBody(ApiModel):
+    """What you want to be told by which way; what concerns your money is mailed in any case."""
+
+    email: Annotated[bool | None, Field(examples=[True])] = None
+    sms: Annotated[bool | None, Field(examples=[False])] = None
+
+
+class ProfileBody(ApiModel):
+    """What is not named stays; ``phone`` may be null."""
+
+    name: Name | None = None
+    phone: Phone | None = None
+    locale: Locale | None = None
+    notifications: ChoicesBody | None = None
+
+    @model_validator(mode="after")
+    def refuse_nothing(self) -> Self:
+        for field in ("name", "locale", "notifications"):
+            if field in self.model_fields_set and getattr(self, field) is None:
+                raise ValueError(f"{field} cannot be taken away")
+        return self
+
+    def changes(self) -> dict[str, str | bool | None]:
+        """The columns that are named, with their values."""
+        named: dict[str, str | bool | None] = {
+            field: getattr(self, field)
+            for field in ("name", "phone", "locale")
+            if field in self.model_fields_set
+        }
+        if self.notifications is not None:
+            chosen = {
+                "notify_email": self.notifications.email,
+                "notify_sms": self.notifications.sms,
+            }
+            named |= {column: wish for column, wish in chosen.items() if wish is not None}
+        return named
 
 
 class ForgotBody(ApiModel):
@@ -194,3 +242,36 @@ class SessionOut(BaseModel):
 class SessionsOut(BaseModel):
     items: list[SessionOut]
     next: NextPage
+
+
+class MessageOut(BaseModel):
+    model_config = example(
+        template="confirmation",
+        channel="email",
+        state="sent",
+        queued_at="2026-11-24T09:15:00.000Z",
+        sent_at="2026-11-24T09:15:01.000Z",
+    )
+
+    template: str
+    channel: Literal["email", "sms"]
+    state: str
+    queued_at: str
+    sent_at: str | None
+
+
+class DoneOut(BaseModel):
+    model_config = example(at="2026-11-24T09:15:00.000Z", type="UserRegistered")
+
+    at: str
+    type: str
+
+
+class ExportOut(BaseModel):
+    """Everything that is stored of a person; bookings newest first."""
+
+    user: UserOut
+    sessions: list[SessionOut]
+    bookings: list[BookingOut]
+    messages: list[MessageOut]
+    events: list[DoneOut]

@@ -233,6 +233,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("users_pkey")),
         sa.UniqueConstraint("email_key", name=op.f("users_email_key_key")),
     )
+    op.create_index(
+        "users_staff_idx",
+        "users",
+        ["role"],
+        unique=False,
+        postgresql_where=sa.text("role <> 'user'"),
+    )
     op.create_table(
         "webhook_inbox",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
@@ -1569,6 +1576,7 @@ def downgrade() -> None:
         postgresql_where=sa.text("status = 'pending'"),
     )
     op.drop_table("webhook_inbox")
+    op.drop_index("users_staff_idx", table_name="users", postgresql_where=sa.text("role <> 'user'"))
     op.drop_table("users")
     op.drop_table("theatres")
     op.drop_index("movies_words_idx", table_name="movies", postgresql_using="gin")

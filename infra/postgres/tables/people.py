@@ -30,6 +30,7 @@ users = Table(
     c.at("updated_at", now=True),
     c.one_of("role", *Role),
     sa.UniqueConstraint("email_key"),
+    Index("users_staff_idx", "role", postgresql_where=text("role <> 'user'")),
 )
 
 # A session is a chain of refresh tokens, of which only the newest one's hash is kept.
