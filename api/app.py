@@ -29,6 +29,7 @@ from api.queries import cases as case_queries
 from api.queries import catalogue, health, me, not_yet
 from api.queries import partners as partner_queries
 from api.queries import refunds as refund_queries
+from api.queries import reports as report_queries
 from api.queries import shows as show_queries
 from api.streams.availability import AvailabilityStreams, Crowds
 from domain.limits import STREAMS_PER_ADDRESS
@@ -86,6 +87,7 @@ ROUTERS = (
     case_queries.router,
     shows.router,
     show_queries.router,
+    report_queries.router,
     partners.router,
     partner_queries.router,
     not_yet.router,

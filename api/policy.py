@@ -133,6 +133,9 @@ POLICY: Mapping[str, Rule] = MappingProxyType(
         "POST /api/admin/cases/{case_id}/resolve": staff(*RUNS),
         "POST /api/admin/shows/{show_id}/cancel": staff(*RUNS),
         "GET /api/admin/shows/{show_id}/cancel": staff(*SERVES, Role.AUDITOR),
+        "GET /api/admin/show/{show_id}/availability": staff(*SERVES, Role.AUDITOR),
+        "GET /api/admin/reports/sales": staff(*RUNS, Role.AUDITOR),
+        "GET /api/admin/reports/demand": staff(*RUNS, Role.AUDITOR),
         # Partners: each account sees its own endpoints and deliveries
         "GET /api/partner/endpoints": partner(*RUNS),
         "POST /api/partner/endpoints": partner(*RUNS),

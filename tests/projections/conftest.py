@@ -8,8 +8,10 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from infra.postgres.database import Database
+from infra.postgres.engine import create_engine
 from infra.settings import Settings
 from tests.fixtures import servers
 
@@ -33,3 +35,10 @@ async def own_database(own_settings: Settings) -> AsyncIterator[Database]:
     database = Database(own_settings)
     yield database
     await database.close()
+
+
+@pytest.fixture
+async def own_engine(own_settings: Settings) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(own_settings)
+    yield engine
+    await engine.dispose()

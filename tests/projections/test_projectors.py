@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
-from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg
 import pytest
-from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
 from infra.postgres.database import Database, Session
 from readmodel.projections import projector as module
-from readmodel.projections.base import Projection
 from readmodel.projections.facts import Batch, Place, read_batch
 from readmodel.projections.lag import status
 from readmodel.projections.projector import PROJECTIONS, Checkpoint, Projector
 from readmodel.projections.rebuild import AlreadyRebuilding, Rebuild
 from tests.helpers.eventually import eventually
+from tests.projections.town import book, catch_up, rows
 
-APPEND = """
-INSERT INTO events (aggregate_id, sequence, event_type, payload, actor, version, previous_hash,
-                    hash)
-VALUES (%s, %s, %s, %s, 'test', 1, '', '')
-"""
 # Stands where it has the lock and has applied a batch, and waits to be killed.
 VICTIM = """
 import asyncio, sys
@@ -47,48 +38,6 @@ asyncio.run(Projector(database, [Stuck()]).turn())
 """
 
 
-def append(url: str, *events: tuple[UUID, int, str, dict[str, Any]]) -> None:
-    with psycopg.connect(url) as connection:
-        for booking_id, sequence, event_type, payload in events:
-            connection.execute(APPEND, (booking_id, sequence, event_type, Jsonb(payload)))
-
-
-def reserve(url: str, show_id: UUID, *labels: str, fence: int = 1) -> UUID:
-    booking_id = uuid4()
-    made = {
-        "show_id": str(show_id),
-        "currency": "EUR",
-        "hold_expires_at": "2026-12-04T19:30:00+00:00",
-    }
-    seats = [{"label": label, "fence": fence, "amount": 1200} for label in labels]
-    append(
-        url,
-        (booking_id, 1, "ReservationCreated", made),
-        (booking_id, 2, "SeatLocked", {"seats": seats}),
-    )
-    return booking_id
-
-
-async def catch_up(database: Database, projections: Sequence[Projection] = PROJECTIONS) -> None:
-    """Until nothing waits; a transaction elsewhere in the server may hold the horizon back."""
-    projector = Projector(database, projections)
-    names = {one.name for one in projections}
-
-    async def is_through() -> bool:
-        while await projector.turn():
-            pass
-        async with database.statements() as session:
-            waiting = [one for one in await status(session) if one.events and one.state == "live"]
-            return not any(one.name in names for one in waiting)
-
-    await eventually(is_through, seconds=30)
-
-
-async def rows(database: Database, query: str, **values: Any) -> list[Any]:
-    async with database.statements() as session:
-        return await session.all(text(query), **values)
-
-
 async def held(database: Database, show_id: UUID) -> int:
     query = """SELECT held FROM projected_listing JOIN projections USING (generation)
                WHERE name = 'listing' AND state = 'live' AND show_id = :show_id"""
@@ -100,7 +49,7 @@ async def test_a_projector_finds_nothing_to_do_while_another_works(
     url: str, own_database: Database
 ) -> None:
     show_id = uuid4()
-    reserve(url, show_id, "A1")
+    book(url, show_id, "A1")
     projector = Projector(own_database)
     async with own_database.transaction() as other:
         lock = await other.one(module.TURN_LOCK)
@@ -116,7 +65,7 @@ async def test_a_killed_projector_is_taken_over_and_its_batch_is_done_once(
     url: str, own_database: Database
 ) -> None:
     show_id = uuid4()
-    reserve(url, show_id, "A1", "A2")
+    book(url, show_id, "A1", "A2")
     await eventually(lambda: _is_below_the_horizon(own_database), seconds=30)
     victim = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -142,7 +91,7 @@ async def _is_below_the_horizon(database: Database) -> bool:
 
 async def test_a_batch_that_comes_again_changes_nothing(url: str, own_database: Database) -> None:
     show_id = uuid4()
-    reserve(url, show_id, "A1")
+    book(url, show_id, "A1")
     await catch_up(own_database)
     async with own_database.statements() as session:
         batch = await read_batch(session, Place(0, 0), 100)
@@ -157,7 +106,7 @@ async def test_without_its_checkpoint_a_batch_that_comes_again_counts_twice(
     url: str, own_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     show_id = uuid4()
-    reserve(url, show_id, "A1")
+    book(url, show_id, "A1")
     await catch_up(own_database)
     anyhow = text(str(module.ADVANCE).partition("AND xid =")[0] + "AND :from_xid + :from_id >= 0")
     monkeypatch.setattr(module, "ADVANCE", anyhow)
@@ -177,7 +126,7 @@ class Poisoned:
 
 async def test_one_that_fails_does_not_hold_up_the_others(url: str, own_database: Database) -> None:
     show_id = uuid4()
-    reserve(url, show_id, "A1")
+    book(url, show_id, "A1")
     await eventually(lambda: _is_below_the_horizon(own_database), seconds=30)
     with pytest.raises(ValueError, match="cannot read this"):
         await Projector(own_database, [Poisoned(), *PROJECTIONS[1:]]).turn()
@@ -196,8 +145,8 @@ async def test_one_that_fails_does_not_hold_up_the_others(url: str, own_database
 
 async def test_a_rebuild_stands_beside_until_it_is_whole(url: str, own_database: Database) -> None:
     show_id = uuid4()
-    reserve(url, show_id, "A1")
-    reserve(url, show_id, "A2")
+    book(url, show_id, "A1")
+    book(url, show_id, "A2")
     await catch_up(own_database)
     await rows(own_database, "UPDATE projected_listing SET held = 99 RETURNING 1")
     rebuild = Rebuild(own_database, PROJECTIONS[0], batch=2)
@@ -206,7 +155,7 @@ async def test_a_rebuild_stands_beside_until_it_is_whole(url: str, own_database:
     assert not await rebuild.install(checkpoint), "it is behind the live one"
     assert await held(own_database, show_id) == 99
     # Selling goes on meanwhile.
-    reserve(url, show_id, "A3")
+    book(url, show_id, "A3")
     await catch_up(own_database)
     assert await held(own_database, show_id) == 100
 
@@ -217,7 +166,7 @@ async def test_a_rebuild_stands_beside_until_it_is_whole(url: str, own_database:
     )
     assert [tuple(row) for row in found] == [(2, "live")]
     assert len(await rows(own_database, "SELECT 1 FROM projected_listing")) == 1
-    reserve(url, show_id, "A4")
+    book(url, show_id, "A4")
     await catch_up(own_database)
     assert await held(own_database, show_id) == 4
 

@@ -145,6 +145,9 @@ ROWS: Mapping[str, Row] = {
     ),
     # It is not cancelled.
     "GET /api/admin/shows/{show_id}/cancel": staff(*SERVES, "auditor", status=404),
+    "GET /api/admin/show/{show_id}/availability": staff(*SERVES, "auditor"),
+    "GET /api/admin/reports/sales": staff(*RUNS, "auditor"),
+    "GET /api/admin/reports/demand": staff(*RUNS, "auditor"),
     # The world's endpoints are disabled.
     "GET /api/partner/endpoints": partner(),
     "POST /api/partner/endpoints": partner(status=422, body={}),
