@@ -34,6 +34,7 @@ from infra.opaque_tokens import OpaqueTokens
 from infra.outbound import Outbound
 from infra.partner_sender import SignedSender
 from infra.postgres.account_mail import PostgresAccountOutbox
+from infra.postgres.audit import PostgresAuditSeals
 from infra.postgres.case import PostgresWaitingCases
 from infra.postgres.database import Database
 from infra.postgres.guards import require_guards
@@ -50,7 +51,18 @@ from infra.sealing import SealRing
 from infra.settings import Settings
 from infra.temporal import TemporalBookingProcess, connect, register_search_attributes
 from infra.temporal_shows import TemporalShowProcess
-from loops import case_alert, inbox, outbox, partner_feed, payment_poll, projector, reaper, sweep
+from loops import (
+    audit_seal,
+    case_alert,
+    inbox,
+    outbox,
+    partner_feed,
+    payment_poll,
+    projector,
+    reaper,
+    sweep,
+)
+from loops.audit_seal import AuditSealLoop
 from loops.case_alert import CaseAlertLoop
 from loops.edge import Loop, repeat
 from loops.inbox import InboxLoop
@@ -209,6 +221,11 @@ async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
         "sweep": (SweepLoop(work), sweep.BATCH, 60.0),
         "outbox": (OutboxLoop(queue, mailer, sms, render), outbox.BATCH, 0.5),
         "account_mail": (OutboxLoop(letters, mailer, sms, write), outbox.BATCH, 0.5),
+        "audit_seal": (
+            AuditSealLoop(PostgresAuditSeals(parts.database)),
+            audit_seal.BATCH,
+            audit_seal.REST_SECONDS,
+        ),
         "case_alert": (CaseAlertLoop(waiting), 1, case_alert.REST_SECONDS),
         "partner_feed": (PartnerFeedLoop(feed), partner_feed.BATCH, 0.5),
         "partner_delivery": (deliveries, 1, 0.5),
@@ -231,7 +248,7 @@ async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
 async def serve(settings: Settings, role: Role, stop: asyncio.Event) -> None:
     """Run until ``stop`` is set, then finish what is in hand."""
     async with open_parts(settings) as parts:
-        await require_guards(parts.database)
+        await require_guards(parts.database, production=settings.env == "production")
         await register_search_attributes(parts.client)
         await schedule_reconciliation(parts.client, parts.gateways)
         log.info("worker_ready", role=role)

@@ -24,13 +24,14 @@ from api.middleware.frame import RequestFrame
 from api.middleware.guard import Access, Guard
 from api.middleware.metrics import Metrics
 from api.policy import POLICY
+from api.queries import audit, catalogue, health, me, not_yet
 from api.queries import bookings as booking_queries
 from api.queries import cases as case_queries
-from api.queries import catalogue, health, me, not_yet
 from api.queries import partners as partner_queries
 from api.queries import refunds as refund_queries
 from api.queries import reports as report_queries
 from api.queries import shows as show_queries
+from api.refusals import Refusals
 from api.streams.availability import AvailabilityStreams, Crowds
 from domain.limits import STREAMS_PER_ADDRESS
 from infra.ended_sessions import EndedSessions
@@ -85,6 +86,7 @@ ROUTERS = (
     health.router,
     cases.router,
     case_queries.router,
+    audit.router,
     shows.router,
     show_queries.router,
     report_queries.router,
@@ -115,7 +117,8 @@ def create_app(settings: Settings) -> SeatholdApi:
 
     Raises:
         RuntimeError: the policy and the routes do not fit; at start-up, when the index that
-            guards the seats is missing or invalid.
+            guards the seats is missing or invalid, or in production when the database role can
+            rewrite the past.
     """
 
     @asynccontextmanager
@@ -125,7 +128,8 @@ def create_app(settings: Settings) -> SeatholdApi:
             app.front.shelf = parts.shelf
             app.front.streams = parts.streams
             log.info("api_ready")
-            yield
+            async with Refusals(parts.begin, app.state.metrics).told():
+                yield
 
     app = SeatholdApi(
         title=openapi.TITLE, redoc_url=None, redirect_slashes=False, lifespan=lifespan
@@ -147,7 +151,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
     async with AsyncExitStack() as stack:
         database = Database(settings, application_name="seathold-api")
         stack.push_async_callback(database.close)
-        await require_guards(database)
+        await require_guards(database, production=settings.env == "production")
         redis = create_redis(settings)
         stack.push_async_callback(redis.aclose)
         feed = await stack.enter_async_context(NewsFeed(redis).listening())

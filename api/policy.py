@@ -127,6 +127,7 @@ POLICY: Mapping[str, Rule] = MappingProxyType(
         "GET /api/booking/{booking_id}/tickets.pdf": own(*SERVES, scope=READS),
         "POST /api/booking/{booking_id}/refund": own(*SERVES, scope=WRITES),
         # Staff
+        "GET /api/admin/audit": staff(Role.OWNER, Role.AUDITOR),
         "GET /api/admin/cases": staff(*RUNS, Role.AUDITOR),
         "GET /api/admin/cases/{case_id}": staff(*RUNS, Role.AUDITOR),
         "POST /api/admin/cases/{case_id}/assign": staff(*RUNS),

@@ -13,6 +13,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from domain.upcasters import newest
+
 
 class EventType(StrEnum):
     RESERVATION_CREATED = "ReservationCreated"
@@ -79,26 +81,49 @@ class ChainedEvent:
 
     event: Event
     sequence: int
+    schema_version: int
     previous_hash: bytes
     hash: bytes
 
 
 def chain(
-    aggregate_id: UUID, events: list[Event], *, sequence: int, previous_hash: bytes
+    aggregate_id: UUID,
+    events: list[Event],
+    *,
+    sequence: int,
+    previous_hash: bytes,
+    actor: str,
+    request_id: str | None,
 ) -> list[ChainedEvent]:
-    """Number ``events`` after ``sequence`` and hash each over the one before it (SHA-256)."""
+    """Number ``events`` after ``sequence`` and hash each over the one before it (SHA-256).
+
+    Who did it, and by which request, is hashed too: that is what a forger would change.
+    """
     chained: list[ChainedEvent] = []
     for event in events:
         sequence += 1
-        digest = event_hash(previous_hash, aggregate_id, sequence, event)
-        chained.append(ChainedEvent(event, sequence, previous_hash, digest))
+        version = newest(event.type)
+        digest = event_hash(
+            previous_hash, aggregate_id, sequence, event, version, actor, request_id
+        )
+        chained.append(ChainedEvent(event, sequence, version, previous_hash, digest))
         previous_hash = digest
     return chained
 
 
-def event_hash(previous: bytes, aggregate_id: UUID, sequence: int, event: Event) -> bytes:
+def event_hash(
+    previous: bytes,
+    aggregate_id: UUID,
+    sequence: int,
+    event: Event,
+    schema_version: int,
+    actor: str,
+    request_id: str | None,
+) -> bytes:
+    """SHA-256 of the hash before it and the canonical JSON of what is told."""
+    told = [str(aggregate_id), sequence, event.type, schema_version, dict(event.payload)]
     body = json.dumps(
-        [str(aggregate_id), sequence, event.type, dict(event.payload)],
+        [*told, actor, request_id],
         sort_keys=True,
         separators=(",", ":"),
         ensure_ascii=True,

@@ -34,7 +34,9 @@ OptionalSecret = Annotated[
 class Settings(BaseSettings):
     """Everything a process needs to know about its surroundings.
 
-    Durations are seconds. ``database_url`` is a libpq URL (``postgresql://``).
+    Durations are seconds. ``database_url`` is a libpq URL (``postgresql://``) of the
+    application's role; ``migrate_database_url`` one of the role that owns the tables, where that
+    is another.
 
     Raises:
         ValueError: ``env`` is ``production`` and a development secret is in use, Stripe is on
@@ -50,6 +52,7 @@ class Settings(BaseSettings):
 
     env: Literal["dev", "production"] = "dev"
     database_url: SecretStr = SecretStr("postgresql://seathold:seathold@127.0.0.1:5433/seathold")
+    migrate_database_url: OptionalSecret = None
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
 
     hold_seconds: int = Field(600, ge=1, le=1800)
@@ -193,5 +196,17 @@ class Settings(BaseSettings):
     @property
     def sqlalchemy_url(self) -> str:
         """The database URL with the psycopg 3 driver named."""
-        url = self.database_url.get_secret_value()
-        return url.replace("postgresql://", "postgresql+psycopg://", 1)
+        return _with_driver(self.database_url.get_secret_value())
+
+    @property
+    def migrate_url(self) -> str:
+        """The libpq URL of the role that owns the tables."""
+        return (self.migrate_database_url or self.database_url).get_secret_value()
+
+    @property
+    def migrate_sqlalchemy_url(self) -> str:
+        return _with_driver(self.migrate_url)
+
+
+def _with_driver(url: str) -> str:
+    return url.replace("postgresql://", "postgresql+psycopg://", 1)

@@ -13,7 +13,7 @@ ischema_names["xid8"] = Xid8
 
 
 def run() -> None:
-    url = context.config.attributes.get("url") or Settings().sqlalchemy_url
+    url = context.config.attributes.get("url") or Settings().migrate_sqlalchemy_url
     engine = create_engine(url)
     with engine.connect() as connection:
         context.configure(connection=connection, target_metadata=metadata, compare_type=True)

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from domain.payment_status import shown
-from domain.upcasters import upcast
+from domain.upcasters import FromTheFuture, upcast
 from infra.postgres.database import Session
 
 Json = dict[str, Any]
@@ -144,8 +144,7 @@ async def timeline(session: Session, booking_id: UUID) -> list[Json]:
         {
             "at": stamp(row.created_at),
             "type": row.event_type,
-            "text": row.text
-            or sentence(row.event_type, upcast(row.event_type, row.schema_version, row.payload)),
+            "text": row.text or _sentence(row),
         }
         for row in found
     ]
@@ -326,6 +325,15 @@ class _Told(dict[str, Any]):
     def __missing__(self, name: str) -> str:
         """What an event does not say must not keep the others from being told."""
         return f"({name} is not on record)"
+
+
+def _sentence(row: Any) -> str:
+    """A payload of a later release is not guessed at."""
+    try:
+        payload = upcast(row.event_type, row.schema_version, row.payload)
+    except FromTheFuture:
+        return f"{row.event_type}."
+    return sentence(row.event_type, payload)
 
 
 def sentence(event_type: str, payload: Mapping[str, Any]) -> str:

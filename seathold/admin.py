@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from uuid import uuid4
 
 from sqlalchemy import text
@@ -12,9 +13,16 @@ from infra.postgres.engine import create_engine
 from infra.settings import Settings
 
 CREATE = text("""
-INSERT INTO users (id, email, email_key, name, password_hash, role)
-VALUES (:id, :email, :key, 'Owner', :hash, 'owner')
-ON CONFLICT (email_key) DO NOTHING
+WITH created AS (
+    INSERT INTO users (id, email, email_key, name, password_hash, role)
+    VALUES (:id, :email, :key, 'Owner', :hash, 'owner')
+    ON CONFLICT (email_key) DO NOTHING
+    RETURNING id
+)
+INSERT INTO audit_log (actor, role, action, target, reason, details)
+SELECT 'operator:' || :operator, 'operator', 'user.create', 'user:' || id, 'from the command line',
+       '{"role": "owner"}'
+FROM created
 """)
 
 
@@ -25,7 +33,14 @@ async def create_admin(settings: Settings, email: str, password: str) -> None:
     hashed = await passwords.hash(password)
     async with engine.begin() as connection:
         await connection.execute(
-            CREATE, {"id": uuid4(), "email": email, "key": email_key(email), "hash": hashed}
+            CREATE,
+            {
+                "id": uuid4(),
+                "email": email,
+                "key": email_key(email),
+                "hash": hashed,
+                "operator": getpass.getuser(),
+            },
         )
     await engine.dispose()
     passwords.close()

@@ -13,6 +13,8 @@ from uuid import UUID
 
 import typer
 
+from seathold import cli_record
+
 # Imports wait inside the commands, so that `--help` and each process load only what they need.
 app = typer.Typer(
     help="Seathold: seat booking where every booking is a durable Temporal workflow.",
@@ -29,6 +31,8 @@ projections = typer.Typer(
     invoke_without_command=True,
 )
 app.add_typer(projections, name="projections")
+app.add_typer(cli_record.events, name="events")
+app.command("audit")(cli_record.audit)
 
 RunDir = Annotated[Path, typer.Option(help="Where every file of the stack lives.")]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
@@ -168,13 +172,30 @@ def codec(
 def migrate(
     revision: Annotated[str, typer.Option(help="Where to go; `base` drops everything.")] = "head",
     down: Annotated[bool, typer.Option(help="Go down instead of up.")] = False,
+    after_restore: Annotated[
+        bool,
+        typer.Option(
+            "--after-restore", help="A dump came from another cluster; nothing else may run."
+        ),
+    ] = False,
 ) -> None:
     """Bring the database schema up to date."""
     from infra.postgres import migrate as migrations
     from infra.settings import Settings
 
-    step = migrations.downgrade if down else migrations.upgrade
-    step(Settings(), revision)
+    if after_restore:
+        from infra.postgres.restore import forget_transaction_ids
+
+        count = forget_transaction_ids(Settings().migrate_url)
+        typer.echo(f"{count} events can be read here, each reader from where it was.")
+    if down:
+        migrations.downgrade(Settings(), revision)
+    elif not migrations.upgrade(Settings(), revision):
+        typer.echo(
+            "There is no role seathold_app apart from the one that migrates, so the application"
+            " can rewrite the past; production refuses that (docs/events.md).",
+            err=True,
+        )
 
 
 @app.command()

@@ -26,7 +26,7 @@ from domain.steps import (
     HoldOutcome,
     StepOutcome,
 )
-from services import authorise, case
+from services import authorise, case, operator
 from services.notification import tell
 from services.ports import HoldContext, Taken, Transaction
 
@@ -145,6 +145,14 @@ async def extend(tx: Transaction, step: ExtendStep) -> StepOutcome:
         hold_expires_at=expires_at,
         extensions_left=booking.extensions_left - 1,
     )
+    operator.note(
+        tx,
+        "booking.extend",
+        booking.id,
+        actor=step.request.actor,
+        reason=step.request.reason,
+        request_id=step.request.request_id,
+    )
     return authorise.standing(booking)
 
 
@@ -164,6 +172,7 @@ async def begin_close(tx: Transaction, step: CloseStep) -> StepOutcome:
         if step.why is CloseReason.LAPSED and not booking.has_lapsed:
             return authorise.standing(booking)
         if booking.lapses:
+            _note_close(tx, step)
             return await end_hold(
                 tx,
                 booking,
@@ -257,6 +266,7 @@ def _start_closing(tx: Transaction, booking: Booking, step: CloseStep) -> StepOu
         if state is BookingState.CANCELLING
         else EventType.BOOKING_EXPIRING
     )
+    _note_close(tx, step)
     booking = tx.bookings.record(
         booking,
         [Event(started, {"why": step.why, "note": step.reason})],
@@ -267,6 +277,18 @@ def _start_closing(tx: Transaction, booking: Booking, step: CloseStep) -> StepOu
         closing_since=booking.closing_since or booking.now,
     )
     return authorise.standing(booking)
+
+
+def _note_close(tx: Transaction, step: CloseStep) -> None:
+    """An operator who ends a hold by hand is named in the audit log."""
+    operator.note(
+        tx,
+        f"booking.{step.why}",
+        UUID(step.booking_id),
+        actor=step.actor,
+        reason=step.reason,
+        request_id=step.request_id,
+    )
 
 
 async def take_over_lapsed(

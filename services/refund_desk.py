@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from domain.errors import Forbidden, NotFound
@@ -41,9 +42,23 @@ class RefundDesk:
             raise Forbidden("Only staff may name a sum; name seats instead.")
         async with self._begin() as tx:
             number = await refund.reserve(tx, booking_id, wish, self._brackets)
+            if booking.user_id != user_id:
+                tx.audit.note(
+                    "booking.refund",
+                    target=f"booking:{booking_id}",
+                    actor=str(user_id),
+                    reason=wish.note,
+                    details=_asked(number, wish),
+                    request_id=wish.request_id,
+                )
         try:
             await self._process.refund(booking_id, number, wish.request_id)
         except (ProcessAway, ProcessUnknown):
             # It is on record: the reaper starts the process once Temporal is back.
             pass
         return number
+
+
+def _asked(number: int, wish: RefundWish) -> dict[str, Any]:
+    amount = wish.amount and {"amount": wish.amount.amount, "currency": wish.amount.currency}
+    return {"number": number, "seats": wish.seats, "amount": amount}

@@ -59,19 +59,26 @@ def _need_servers(session: pytest.Session) -> bool:
 
 
 @pytest.fixture(scope="session")
-def settings() -> Settings:
-    """Settings of this worker: its own database, Redis number and Temporal namespace."""
-    url = servers.make_database(os.environ[servers.DATABASE], f"seathold_{WORKER}")
+def superuser_url() -> str:
+    """This worker's own database, for whoever sets the scene."""
+    return servers.make_database(os.environ[servers.DATABASE], f"seathold_{WORKER}")
+
+
+@pytest.fixture(scope="session")
+def settings(superuser_url: str) -> Settings:
+    """Settings of this worker: its own database, as the application's role, and the like."""
     number = servers.worker_names().index(WORKER) + 1
     redis_url = os.environ[servers.REDIS].rsplit("/", 1)[0] + f"/{number}"
     os.environ["TEMPORAL_ADDRESS"] = os.environ[servers.TEMPORAL]
     os.environ["TEMPORAL_NAMESPACE"] = WORKER
-    return servers.settings_for(url, redis_url)
+    return servers.settings_for(servers.as_app(superuser_url), redis_url)
 
 
 @pytest.fixture(scope="session")
-async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(settings)
+async def engine(superuser_url: str, settings: Settings) -> AsyncIterator[AsyncEngine]:
+    """The superuser's: for rows to start from and for a look at what came of them."""
+    redis_url = settings.redis_url.get_secret_value()
+    engine = create_engine(servers.settings_for(superuser_url, redis_url))
     yield engine
     await engine.dispose()
 

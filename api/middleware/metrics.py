@@ -72,5 +72,16 @@ class Metrics:
         for name, lag in seconds.items():
             self._lag.labels(name).set(lag)
 
+    def counts(self) -> dict[tuple[str, str, str], int]:
+        """Requests so far by method, route and status."""
+        [family] = self._requests.collect()
+        return {
+            (sample.labels["method"], sample.labels["route"], sample.labels["status"]): int(
+                sample.value
+            )
+            for sample in family.samples
+            if sample.name.endswith("_total")
+        }
+
     def exposition(self) -> bytes:
         return generate_latest(self.registry)

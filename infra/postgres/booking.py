@@ -85,13 +85,14 @@ WITH added AS (
     SELECT :id, * FROM unnest(CAST(:labels AS text[]), CAST(:classes AS text[]),
                               CAST(:types AS text[]), CAST(:amounts AS bigint[]))
 )
-INSERT INTO events (aggregate_id, sequence, event_type, payload, actor, request_id, version,
-                    previous_hash, hash)
-SELECT :id, new.sequence, event_type, payload, :actor, :request_id, :version, previous_hash, hash
+INSERT INTO events (aggregate_id, sequence, event_type, schema_version, payload, actor, request_id,
+                    version, previous_hash, hash)
+SELECT :id, new.sequence, event_type, schema_version, payload, :actor, :request_id, :version,
+       previous_hash, hash
 FROM unnest(CAST(:sequences AS int[]), CAST(:event_types AS text[]),
-            CAST(:payloads AS jsonb[]), CAST(:previous_hashes AS bytea[]),
-            CAST(:hashes AS bytea[]))
-     AS new (sequence, event_type, payload, previous_hash, hash)
+            CAST(:schema_versions AS int[]), CAST(:payloads AS jsonb[]),
+            CAST(:previous_hashes AS bytea[]), CAST(:hashes AS bytea[]))
+     AS new (sequence, event_type, schema_version, payload, previous_hash, hash)
 ORDER BY new.sequence
 """)
 
@@ -139,14 +140,14 @@ WITH changed AS (
     WHERE id = :id AND version = :version
     RETURNING id, version
 )
-INSERT INTO events (aggregate_id, sequence, event_type, payload, actor, request_id, version,
-                    previous_hash, hash)
-SELECT changed.id, new.sequence, event_type, payload, :actor, :request_id, changed.version,
-       previous_hash, hash
+INSERT INTO events (aggregate_id, sequence, event_type, schema_version, payload, actor, request_id,
+                    version, previous_hash, hash)
+SELECT changed.id, new.sequence, event_type, schema_version, payload, :actor, :request_id,
+       changed.version, previous_hash, hash
 FROM changed, unnest(CAST(:sequences AS int[]), CAST(:event_types AS text[]),
-                     CAST(:payloads AS jsonb[]), CAST(:previous_hashes AS bytea[]),
-                     CAST(:hashes AS bytea[]))
-     AS new (sequence, event_type, payload, previous_hash, hash)
+                     CAST(:schema_versions AS int[]), CAST(:payloads AS jsonb[]),
+                     CAST(:previous_hashes AS bytea[]), CAST(:hashes AS bytea[]))
+     AS new (sequence, event_type, schema_version, payload, previous_hash, hash)
 ORDER BY new.sequence
 """)
 NO_CHANGES: Mapping[str, Any] = dict.fromkeys(
@@ -232,7 +233,7 @@ class PostgresBookings:
         actor: str,
         request_id: str | None,
     ) -> None:
-        chained = _chained(booking, events)
+        chained = _chained(booking, events, actor=actor, request_id=request_id)
         self._session.later(
             ADD,
             **_as_columns(chained),
@@ -284,7 +285,7 @@ class PostgresBookings:
         request_id: str | None,
         **changes: Any,
     ) -> Booking:
-        chained = _chained(booking, events)
+        chained = _chained(booking, events, actor=actor, request_id=request_id)
         self._session.later(
             RECORD,
             changes=len(events),
@@ -337,9 +338,16 @@ class PostgresBookings:
         )
 
 
-def _chained(booking: Booking, events: Sequence[Event]) -> list[ChainedEvent]:
+def _chained(
+    booking: Booking, events: Sequence[Event], *, actor: str, request_id: str | None
+) -> list[ChainedEvent]:
     return chain(
-        booking.id, list(events), sequence=booking.sequence, previous_hash=booking.event_hash
+        booking.id,
+        list(events),
+        sequence=booking.sequence,
+        previous_hash=booking.event_hash,
+        actor=actor,
+        request_id=request_id,
     )
 
 
@@ -350,6 +358,7 @@ def _as_columns(chained: Sequence[ChainedEvent]) -> dict[str, Any]:
         "event_hash": chained[-1].hash,
         "sequences": [one.sequence for one in chained],
         "event_types": [str(one.event.type) for one in chained],
+        "schema_versions": [one.schema_version for one in chained],
         "payloads": [orjson.dumps(dict(one.event.payload)).decode() for one in chained],
         "previous_hashes": [one.previous_hash for one in chained],
         "hashes": [one.hash for one in chained],

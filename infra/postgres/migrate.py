@@ -1,4 +1,7 @@
-"""Run the migrations from code; two runs at once take turns by an advisory lock."""
+"""Run the migrations from code, as the role that owns the tables.
+
+The application connects as another, see ``infra.postgres.grants``.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 
+from infra.postgres import grants
 from infra.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -14,13 +18,18 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def _config(settings: Settings) -> Config:
     config = Config(str(ROOT / "alembic.ini"))
-    config.attributes["url"] = settings.sqlalchemy_url
+    config.attributes["url"] = settings.migrate_sqlalchemy_url
     return config
 
 
-def upgrade(settings: Settings, revision: str = "head") -> None:
-    """Bring the schema up to ``revision``; does nothing when it is there already."""
+def upgrade(settings: Settings, revision: str = "head") -> bool:
+    """Bring the schema up to ``revision`` and the application's rights with it.
+
+    Returns:
+        Whether there is a role for the application, apart from the one that migrates.
+    """
     command.upgrade(_config(settings), revision)
+    return grants.apply(settings.migrate_url)
 
 
 def downgrade(settings: Settings, revision: str) -> None:

@@ -9,8 +9,9 @@ from uuid import UUID
 import orjson
 from sqlalchemy import text
 
-from domain.events import Event, chain
+from domain.events import Event
 from domain.show_cancel import Left, Plan, Report, Sum
+from infra.postgres import event_store
 from infra.postgres.database import Session
 from services.show_ports import CancelShow, ShortRefund
 
@@ -24,11 +25,6 @@ ADD = text("""
 INSERT INTO show_cancellations (show_id, reason, actor, request_id, plan)
 VALUES (:show_id, :reason, :actor, :request_id, CAST(:plan AS jsonb))
 ON CONFLICT (show_id) DO NOTHING
-""")
-HAPPENED = text("""
-INSERT INTO events (aggregate_id, sequence, event_type, payload, actor, request_id, version,
-                    previous_hash, hash)
-VALUES (:id, 1, :event_type, CAST(:payload AS jsonb), :actor, :request_id, 1, ''::bytea, :hash)
 """)
 
 BY_STATE = text("SELECT state, count(*) FROM bookings WHERE show_id = :show_id GROUP BY state")
@@ -177,17 +173,7 @@ class PostgresShows:
         return added == 1
 
     def happened(self, show_id: UUID, event: Event, *, actor: str, request_id: str | None) -> None:
-        [first] = chain(show_id, [event], sequence=0, previous_hash=b"")
-        self._session.later(
-            HAPPENED,
-            changes=1,
-            id=show_id,
-            event_type=str(event.type),
-            payload=orjson.dumps(dict(event.payload)).decode(),
-            actor=actor,
-            request_id=request_id,
-            hash=first.hash,
-        )
+        event_store.append(self._session, show_id, event, actor=actor, request_id=request_id)
 
     async def was_told(self, booking_id: UUID) -> bool:
         return await self._session.one(WAS_TOLD, id=booking_id) is not None

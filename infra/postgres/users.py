@@ -11,6 +11,7 @@ from domain.events import Event, EventType, chain
 from domain.user import MAILED_TOKEN_SECONDS, User
 from infra.opaque_tokens import OpaqueTokens, hashed
 from infra.postgres.database import Database, Session
+from infra.postgres.event_store import append_next
 from infra.postgres.session import as_user
 from services.session import NewSession
 from services.user import Credentials, NewUser
@@ -28,10 +29,10 @@ WITH added AS (
            clock_timestamp() + make_interval(secs => :lasts)
     FROM added
 ), event AS (
-    INSERT INTO events (aggregate_id, sequence, event_type, payload, actor, request_id, version,
-                        previous_hash, hash)
-    SELECT id, :sequence, :event_type, CAST(:payload AS jsonb), CAST(:id AS text), :request_id, 1,
-           :previous_hash, :hash
+    INSERT INTO events (aggregate_id, sequence, event_type, schema_version, payload, actor,
+                        request_id, version, previous_hash, hash)
+    SELECT id, :sequence, :event_type, :schema_version, CAST(:payload AS jsonb), :actor,
+           :request_id, 1, :previous_hash, :hash
     FROM added
 ), token AS (
     INSERT INTO account_tokens (id, user_id, purpose, token_hash, expires_at)
@@ -57,17 +58,6 @@ UPDATE users SET password_hash = :new, updated_at = clock_timestamp()
 WHERE id = :id AND password_hash = :old
 """)
 
-LAST_EVENT = text("""
-SELECT sequence, hash FROM events WHERE aggregate_id = :id ORDER BY sequence DESC LIMIT 1
-""")
-
-APPEND = text("""
-INSERT INTO events (aggregate_id, sequence, event_type, payload, actor, request_id, version,
-                    previous_hash, hash)
-VALUES (:id, :sequence, :event_type, CAST(:payload AS jsonb), :actor, :request_id, :sequence,
-        :previous_hash, :hash)
-""")
-
 
 class PostgresAccounts:
     """See ``services.user.AccountStore``. Sessions end after ``seconds``, unused ``idle_seconds``."""
@@ -83,7 +73,14 @@ class PostgresAccounts:
     async def add(self, new: NewUser, opened: NewSession, *, request_id: str | None) -> User | None:
         # The payload names nobody: events outlive an account that is erased.
         registered = Event(EventType.USER_REGISTERED, {"user_id": str(new.id)})
-        [first] = chain(new.id, [registered], sequence=0, previous_hash=b"")
+        [first] = chain(
+            new.id,
+            [registered],
+            sequence=0,
+            previous_hash=b"",
+            actor=str(new.id),
+            request_id=request_id,
+        )
         mailed_id = uuid4()
         mailed = self._tokens.mailed(mailed_id, "verify_email")
         values = {
@@ -103,6 +100,8 @@ class PostgresAccounts:
             "mailed_lasts": MAILED_TOKEN_SECONDS,
             "sequence": first.sequence,
             "event_type": str(registered.type),
+            "schema_version": first.schema_version,
+            "actor": str(new.id),
             "payload": orjson.dumps(dict(registered.payload)).decode(),
             "request_id": request_id,
             "previous_hash": first.previous_hash,
@@ -128,17 +127,4 @@ async def append(
     session: Session, user_id: UUID, event: Event, *, actor: str, request_id: str | None
 ) -> None:
     """Add an event to the user's stream; the caller's transaction has locked the user's row."""
-    last = await session.one(LAST_EVENT, id=user_id)
-    sequence, previous = (last.sequence, bytes(last.hash)) if last is not None else (0, b"")
-    [chained] = chain(user_id, [event], sequence=sequence, previous_hash=previous)
-    session.later(
-        APPEND,
-        id=user_id,
-        sequence=chained.sequence,
-        event_type=str(event.type),
-        payload=orjson.dumps(dict(event.payload)).decode(),
-        actor=actor,
-        request_id=request_id,
-        previous_hash=chained.previous_hash,
-        hash=chained.hash,
-    )
+    await append_next(session, user_id, event, actor=actor, request_id=request_id)

@@ -11,6 +11,29 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+# What happened stays as it was told.
+RECORD_GUARDS = (
+    """
+    CREATE FUNCTION record_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE EXCEPTION '% is append-only: what happened stays as it was told', TG_TABLE_NAME
+            USING ERRCODE = '55000';
+    END $$
+    """,
+    """
+    CREATE TRIGGER record_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON events
+    FOR EACH STATEMENT EXECUTE FUNCTION record_is_append_only()
+    """,
+    """
+    CREATE TRIGGER record_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
+    FOR EACH STATEMENT EXECUTE FUNCTION record_is_append_only()
+    """,
+    """
+    CREATE TRIGGER record_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_seals
+    FOR EACH STATEMENT EXECUTE FUNCTION record_is_append_only()
+    """,
+)
+
 # What is posted stays, and each statement that posts must balance.
 LEDGER_GUARDS = (
     """
@@ -78,6 +101,7 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
         sa.Column("action", sa.Text(), nullable=False),
         sa.Column("target", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
@@ -85,9 +109,31 @@ def upgrade() -> None:
             "details", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True
         ),
         sa.Column("request_id", sa.Text(), nullable=True),
+        sa.Column("xid", Xid8(), server_default=sa.text("pg_current_xact_id()"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("audit_log_pkey")),
     )
-    op.create_index(op.f("audit_log_target_at_idx"), "audit_log", ["target", "at"], unique=False)
+    op.create_index("audit_log_actor_idx", "audit_log", ["actor", "id"], unique=False)
+    op.create_index("audit_log_action_idx", "audit_log", ["action", "id"], unique=False)
+    op.create_index("audit_log_target_idx", "audit_log", ["target", "id"], unique=False)
+    op.create_index("audit_log_place_idx", "audit_log", ["xid", "id"], unique=False)
+    op.create_table(
+        "audit_seals",
+        sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("audit_id", sa.BigInteger(), nullable=False),
+        sa.Column("previous_hash", postgresql.BYTEA(), nullable=False),
+        sa.Column("hash", postgresql.BYTEA(), nullable=False),
+        sa.Column(
+            "sealed_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.ForeignKeyConstraint(
+            ["audit_id"], ["audit_log.id"], name=op.f("audit_seals_audit_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("sequence", name=op.f("audit_seals_pkey")),
+        sa.UniqueConstraint("audit_id", name=op.f("audit_seals_audit_id_key")),
+    )
     op.create_table(
         "events",
         sa.Column("id", sa.BigInteger(), autoincrement=True, nullable=False),
@@ -125,6 +171,8 @@ def upgrade() -> None:
         postgresql_where=sa.text(PARTNER_EVENTS),
     )
     op.create_index("events_place_idx", "events", ["xid", "id"], unique=False)
+    for statement in RECORD_GUARDS:
+        op.execute(statement)
     _create_projections()
     op.create_table(
         "idempotency_keys",
@@ -1593,8 +1641,13 @@ def downgrade() -> None:
     op.drop_index("events_type_idx", table_name="events")
     op.drop_index("events_aggregate_idx", table_name="events")
     op.drop_table("events")
-    op.drop_index(op.f("audit_log_target_at_idx"), table_name="audit_log")
+    op.drop_table("audit_seals")
+    op.drop_index("audit_log_place_idx", table_name="audit_log")
+    op.drop_index("audit_log_target_idx", table_name="audit_log")
+    op.drop_index("audit_log_action_idx", table_name="audit_log")
+    op.drop_index("audit_log_actor_idx", table_name="audit_log")
     op.drop_table("audit_log")
+    op.execute("DROP FUNCTION record_is_append_only")
 
 
 def _generation() -> sa.Column[int]:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from seathold.checker.streams import Fact, Stream
 from seathold.checker.transitions import GIVES_UP, LEADS_ON, TERMINAL, TRANSITIONS
+from seathold.checker.versions import NEWEST, newest
 from seathold.checker.world import World
 
 MISSING = object()
@@ -94,6 +95,16 @@ def e7(stream: Stream) -> Iterator[str]:
         yield f"booking {stream.id} names another last event than its stream has"
 
 
+def e12(stream: Stream) -> Iterator[str]:
+    """E12 Every event is of a version that is known here."""
+    for fact in stream.facts:
+        if not 1 <= fact.schema_version <= NEWEST.get(fact.event_type, 1):
+            yield (
+                f"stream {stream.id}: {fact.event_type} version {fact.schema_version}"
+                f" (no. {fact.sequence})"
+            )
+
+
 def e8(world: World) -> Iterator[str]:
     """E8 The unique keys that make every command take effect once exist and are valid."""
     yield from world.missing_index("idempotency_keys", "user_id", "route", "key_hash")
@@ -105,8 +116,9 @@ def e8(world: World) -> Iterator[str]:
 
 
 def digest(fact: Fact) -> bytes:
-    """SHA-256 of the previous hash and the canonical JSON of id, number, type and payload."""
-    body = [str(fact.aggregate_id), fact.sequence, fact.event_type, fact.payload]
+    """SHA-256 of the previous hash and the canonical JSON of what was told, and by whom."""
+    told = [str(fact.aggregate_id), fact.sequence, fact.event_type, fact.schema_version]
+    body = [*told, fact.payload, fact.actor, fact.request_id]
     return hashlib.sha256(fact.previous_hash + CANONICAL.encode(body).encode("ascii")).digest()
 
 
@@ -124,7 +136,7 @@ def fold(facts: list[Fact]) -> dict[str, Any]:
         "closing_since": None,
     }
     for fact in facts:
-        _apply(row, fact.event_type, fact.payload)
+        _apply(row, fact.event_type, newest(fact))
         if fact.event_type in ("BookingExpiring", "BookingCancelling"):
             row["closing_since"] = fact.created_at
         to = TRANSITIONS.get(fact.event_type, (None, None))[1]
@@ -171,5 +183,5 @@ def _time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-STREAM_CHECKS = (e1, e2, e4, e5, e6, e7)
+STREAM_CHECKS = (e1, e2, e4, e5, e6, e7, e12)
 CHECKS = (e8,)

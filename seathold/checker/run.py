@@ -18,6 +18,7 @@ from seathold.checker import (
     partners,
     prices,
     promises,
+    record,
     seats,
     shows,
 )
@@ -46,7 +47,7 @@ def run(inputs: Inputs) -> list[Verdict]:
                     (*money.CHECKS, *ledger.CHECKS, *promises.CHECKS, *disputes.CHECKS),
                 ),
                 *_judge_streams(world, events.STREAM_CHECKS),
-                *_judge(world, (*events.CHECKS, *marks.CHECKS)),
+                *_judge(world, (*events.CHECKS, *record.CHECKS, *marks.CHECKS)),
                 *_judge(world, (*notices.CHECKS, *shows.CHECKS, *partners.CHECKS)),
             ]
     except psycopg.errors.UndefinedTable as error:

@@ -19,7 +19,8 @@ BATCH = 2000
 
 BOOKINGS = "SELECT * FROM bookings ORDER BY id"
 EVENTS = """
-SELECT aggregate_id, sequence, event_type, payload, version, previous_hash, hash, created_at
+SELECT aggregate_id, sequence, event_type, schema_version, payload, actor, request_id, version,
+       previous_hash, hash, created_at
 FROM events ORDER BY aggregate_id, sequence, id
 """
 
@@ -30,7 +31,10 @@ class Fact(NamedTuple):
     aggregate_id: UUID
     sequence: int
     event_type: str
+    schema_version: int
     payload: dict[str, Any]
+    actor: str
+    request_id: str | None
     version: int
     previous_hash: bytes
     hash: bytes

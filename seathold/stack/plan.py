@@ -15,7 +15,7 @@ from typing import Any
 
 from dotenv import dotenv_values
 
-from seathold.stack import ports, postgres, secrets, temporal, valkey
+from seathold.stack import ports, postgres, roles, secrets, temporal, valkey
 from seathold.stack.ports import LOOPBACK
 from seathold.stack.process import Child
 
@@ -39,6 +39,7 @@ REPLACED_BY = {
 }
 # What needs no server of ours to start.
 STAND_INS = ("sandbox", "mail", "codec")
+MIGRATE_URL = "SEATHOLD_MIGRATE_DATABASE_URL"
 
 
 class Plan:
@@ -94,8 +95,19 @@ class Plan:
 
     @property
     def database_url(self) -> str:
-        embedded = postgres.database_url(self.ports["postgres"], self.secrets.database_password)
+        """As the application connects."""
+        embedded = self._embedded_url(roles.APP, self.secrets.database_app_password)
         return self._given.get("SEATHOLD_DATABASE_URL") or embedded
+
+    @property
+    def migrate_database_url(self) -> str:
+        """As the owner of the tables connects; the same for a database that was given as one URL."""
+        if given := self._given.get("SEATHOLD_DATABASE_URL"):
+            return self._given.get(MIGRATE_URL) or given
+        return self._embedded_url(roles.OWNER, self.secrets.database_owner_password)
+
+    def _embedded_url(self, user: str, password: str) -> str:
+        return postgres.database_url(self.ports["postgres"], password, user=user)
 
     @property
     def redis_url(self) -> str:
@@ -107,8 +119,8 @@ class Plan:
 
     @cached_property
     def environment(self) -> dict[str, str]:
-        """All that our own processes are told."""
-        return {
+        """All that our own processes are told; only what prepares the database owns it."""
+        told = {
             "PYTHONUNBUFFERED": "1",
             "SEATHOLD_JWT_SEED": self.secrets.jwt_seed,
             "SEATHOLD_WEBHOOK_SECRET": self.secrets.webhook_secret,
@@ -124,6 +136,7 @@ class Plan:
             "SEATHOLD_SMTP_PORT": str(self.ports["smtp"]),
             "SEATHOLD_SMS_URL": self.url("mail") + "/api/sms",
         }
+        return {name: value for name, value in told.items() if name != MIGRATE_URL}
 
     def launch(self, name: str) -> Child:
         """Start one process; it gets ready by itself."""
@@ -154,6 +167,7 @@ class Plan:
             "temporal_namespace": self._given.get("TEMPORAL_NAMESPACE", "default"),
             "temporal_ui_url": self.url("temporal_ui"),
             "database_url": self.database_url,
+            "migrate_database_url": self.migrate_database_url,
             "redis_url": self.redis_url,
             "sandbox_url": self.url("sandbox"),
             "mail_url": self.url("mail"),
@@ -168,6 +182,9 @@ class Plan:
             self.dir / "postgres",
             port=self.ports["postgres"],
             password=self.secrets.database_password,
+            role_passwords=roles.RolePasswords(
+                owner=self.secrets.database_owner_password, app=self.secrets.database_app_password
+            ),
             log=self.log("postgres"),
             pass_fds=[self._lock],
         )
@@ -193,7 +210,8 @@ class Plan:
         )
 
     def _prepare(self) -> Child:
-        admin = {
+        own = {
+            MIGRATE_URL: self.migrate_database_url,
             "SEATHOLD_ADMIN_EMAIL": ADMIN_EMAIL,
             "SEATHOLD_ADMIN_PASSWORD": self.secrets.admin_password,
         }
@@ -201,7 +219,7 @@ class Plan:
             "prepare",
             [sys.executable, "-m", "seathold.stack.prepare"],
             log=self.log("prepare"),
-            env={**self.environment, **admin},
+            env={**self.environment, **own},
             pass_fds=[self._lock],
         )
 

@@ -20,7 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
+from seathold.stack import roles
 from seathold.stack.ports import LOOPBACK
 from seathold.stack.process import Account, Child, StackError
 
@@ -39,6 +41,7 @@ def launch(
     port: int,
     password: str,
     log: Path,
+    role_passwords: roles.RolePasswords | None = None,
     durable: bool = True,
     binaries: Path | None = None,
     pass_fds: Sequence[int] = (),
@@ -46,6 +49,8 @@ def launch(
     """Make the cluster ``folder`` on first use and start it; it is ready a moment later.
 
     Nobody else may use ``folder`` at the time. ``binaries`` is the folder that holds ``bin``.
+    ``role_passwords``: make the roles of ``seathold.stack.roles`` too, one of which owns our
+    database; without, the superuser does, whose ``password`` this is.
 
     Raises:
         StackError: PostgreSQL is missing, or the cluster cannot be made.
@@ -62,7 +67,7 @@ def launch(
             "postgres",
             [str(found / "bin" / "postgres"), "-D", path, *_options(port=port, durable=durable)],
             log=log,
-            ready=lambda: _is_ready(url),
+            ready=lambda: _is_ready(url, role_passwords),
             account=account,
             # Fast shutdown: roll back and end, whoever is connected.
             stop_signal=signal.SIGINT,
@@ -70,8 +75,8 @@ def launch(
         )
 
 
-def database_url(port: int, password: str, database: str = DATABASE) -> str:
-    return f"postgresql://{USER}:{password}@{LOOPBACK}:{port}/{database}"
+def database_url(port: int, password: str, database: str = DATABASE, *, user: str = USER) -> str:
+    return f"postgresql://{user}:{password}@{LOOPBACK}:{port}/{database}"
 
 
 def _options(*, port: int, durable: bool) -> list[str]:
@@ -134,15 +139,20 @@ def _make_cluster(found: Path, folder: Path, password: str, account: Account | N
     building.rename(folder)
 
 
-def _is_ready(url: str) -> bool:
-    """Whether the server takes connections and has our database."""
+def _is_ready(url: str, role_passwords: roles.RolePasswords | None) -> bool:
+    """Whether the server takes connections and has our roles and our database."""
     try:
         with psycopg.connect(url, connect_timeout=2, autocommit=True) as connection:
             found = connection.execute(
                 "SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)
             ).fetchone()
+            if role_passwords is not None:
+                roles.make(connection, role_passwords)
             if found is None:
-                connection.execute("CREATE DATABASE seathold")
+                owner = USER if role_passwords is None else roles.OWNER
+                connection.execute(
+                    sql.SQL("CREATE DATABASE seathold OWNER {}").format(sql.Identifier(owner))
+                )
     except psycopg.OperationalError:
         return False
     return True

@@ -12,24 +12,31 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class StackSecrets:
+    """``database_password`` is the superuser's, which no process of ours is told."""
+
     database_password: str
+    database_owner_password: str
+    database_app_password: str
     jwt_seed: str
     webhook_secret: str
     admin_password: str
 
 
 def load(path: Path) -> StackSecrets:
-    """Read the secrets, or make them on the first start."""
-    if path.exists():
-        return StackSecrets(**json.loads(path.read_text()))
+    """Read the secrets; make those that are not there yet."""
+    kept = json.loads(path.read_text()) if path.exists() else {}
     made = StackSecrets(
         database_password=secrets.token_urlsafe(24),
+        database_owner_password=secrets.token_urlsafe(24),
+        database_app_password=secrets.token_urlsafe(24),
         jwt_seed=secrets.token_urlsafe(32),
         webhook_secret="whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
         admin_password=secrets.token_urlsafe(12),
     )
-    write_private(path, json.dumps(asdict(made), indent=1))
-    return made
+    whole = {**asdict(made), **kept}
+    if whole != kept:
+        write_private(path, json.dumps(whole, indent=1))
+    return StackSecrets(**whole)
 
 
 def write_private(path: Path, content: str) -> None:

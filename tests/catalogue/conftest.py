@@ -33,4 +33,4 @@ def demo(worker_id: str) -> Settings:
 
 def _database(name: str) -> Settings:
     url = servers.make_database(os.environ[servers.DATABASE], name)
-    return servers.settings_for(url, os.environ[servers.REDIS])
+    return servers.settings_for(servers.as_app(url), os.environ[servers.REDIS])

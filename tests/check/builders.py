@@ -196,9 +196,8 @@ def chained(
     previous: bytes, id_: UUID, sequence: int, event_type: str, payload: dict[str, Any]
 ) -> bytes:
     """The rule in its own words: SHA-256 over the hash before and the sorted, bare JSON."""
-    text = json.dumps(
-        [str(id_), sequence, event_type, payload], sort_keys=True, separators=(",", ":")
-    )
+    told = [str(id_), sequence, event_type, 1, payload, "test", None]
+    text = json.dumps(told, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(previous + text.encode()).digest()
 
 
@@ -224,6 +223,12 @@ def add_notices(db: Connection, booking: str, template: str) -> None:
             "sent_at": datetime.now(UTC) - timedelta(minutes=49),
         }
         insert(db, "notification_outbox", notice)
+
+
+def audited(db: Connection, action: str, target: str) -> None:
+    """Somebody with power did it, a moment ago."""
+    entry = {"actor": "operator:ada", "role": "operator", "action": action, "target": target}
+    insert(db, "audit_log", entry)
 
 
 def add_posting(

@@ -283,6 +283,9 @@ IN_THE_DATABASE: list[tuple[str, str, Spoil]] = [
         "unlinked",
         by("UPDATE events SET previous_hash = '\\x00' WHERE sequence = 2"),
     ),
+    ("E7", "another did it", by("UPDATE events SET actor = 'bob' WHERE sequence = 2")),
+    ("E7", "another request", by("UPDATE events SET request_id = 'req' WHERE sequence = 2")),
+    ("E12", "unknown version", by("UPDATE events SET schema_version = 2 WHERE sequence = 2")),
     ("E7", "cut off", by("DELETE FROM events WHERE event_type = 'RefundSettled'")),
     (
         "E8",

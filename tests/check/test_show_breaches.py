@@ -16,6 +16,7 @@ from tests.check.builders import (
     Connection,
     add_booking,
     append,
+    audited,
     id_of,
     insert,
 )
@@ -49,6 +50,7 @@ def town(db: Connection, witnesses: Witnesses) -> Connection:
         " VALUES (%s, 'x', 'operator:ada', '{}', 'finished', now(), %s::jsonb)",
         (show, report),
     )
+    audited(db, "show.cancel", f"show:{show}")
     append(db, show, [[("ShowCancelled", {"reason": "x"})]], now - timedelta(minutes=20))
     for template in ("confirmation", "show_cancelled"):
         witnesses.mails.append({**message(FREE, template, "email"), "to": "bob@example.test"})

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.check.builders import PRICE, Connection, id_of, insert
+from tests.check.builders import PRICE, Connection, audited, id_of, insert
 from tests.check.conftest import Checker, Witnesses
 from tests.check.town import message, provider_payment, provider_refund
 
@@ -107,7 +107,11 @@ def test_open_case_explains_money_of_nobodys(
     )
     checker.run()
     assert checker.with_status("BREACH") == {"M4"}
-    db.execute("UPDATE cases SET status = 'resolved', resolution = 'x', resolved_at = now()")
+    resolved = db.execute(
+        "UPDATE cases SET status = 'resolved', resolution = 'x', resolved_at = now() RETURNING id"
+    ).fetchall()
+    for (case,) in resolved:
+        audited(db, "case.resolve", f"case:{case}")
     checker.run()
     assert checker.with_status("BREACH") == {"M1", "M4"}
 

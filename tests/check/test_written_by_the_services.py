@@ -36,6 +36,7 @@ from services.work import LateLimits
 from tests.check.builders import Connection
 from tests.check.conftest import Checker, settings_for
 from tests.factories import PRICE, Hall, create_hall
+from tests.fixtures import servers
 
 
 class Desk:
@@ -143,8 +144,8 @@ class Desk:
 
 @pytest.fixture
 async def desk(settings: Settings, database_url: str) -> AsyncIterator[Desk]:
-    own = settings_for(settings, database_url)
-    engine, database = create_engine(own), Database(own)
+    engine = create_engine(settings_for(settings, database_url))
+    database = Database(settings_for(settings, servers.as_app(database_url)))
     yield Desk(database, await create_hall(engine, seats=12, starts_in_hours=48))
     await database.close()
     await engine.dispose()

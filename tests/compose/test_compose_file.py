@@ -127,13 +127,27 @@ class TestSettings:
             Settings()
 
     def test_a_password_reaches_everyone_who_needs_it(self) -> None:
-        found = services({"POSTGRES_PASSWORD": "s3cret", "TEMPORAL_DB_PASSWORD": "0ther"})
-        assert found["postgres"]["environment"]["POSTGRES_PASSWORD"] == "s3cret"
+        given = {
+            "POSTGRES_PASSWORD": "s3cret",
+            "POSTGRES_APP_PASSWORD": "4pp",
+            "POSTGRES_OWNER_PASSWORD": "0wner",
+            "TEMPORAL_DB_PASSWORD": "0ther",
+        }
+        found = services(given)
+        assert given.items() <= found["postgres"]["environment"].items()
         for name in OURS:
-            assert ":s3cret@" in found[name]["environment"]["SEATHOLD_DATABASE_URL"]
+            assert ":4pp@" in found[name]["environment"]["SEATHOLD_DATABASE_URL"]
         assert found["temporal"]["environment"]["POSTGRES_PWD"] == "0ther"
         assert found["temporal-schema"]["environment"]["SQL_PASSWORD"] == "0ther"
         assert found["postgres"]["environment"]["TEMPORAL_DB_PASSWORD"] == "0ther"
+
+
+def test_only_the_migration_is_told_who_owns_the_tables() -> None:
+    for name, service in services().items():
+        told = [value for value in service.get("environment", {}).values() if "owner" in str(value)]
+        assert len(told) == (name in ("migrate", "postgres")), name
+    found = services()["postgres"]["volumes"]
+    assert "./docker/postgres/seathold-roles.sh" in {volume.partition(":")[0] for volume in found}
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -49,11 +49,13 @@ def native(settings: Settings, local: Ports, tmp_path_factory: pytest.TempPathFa
     server = os.environ[servers.DATABASE]
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)".encode())
-        connection.execute(f"CREATE DATABASE {NAME}".encode())
+        connection.execute(f"CREATE DATABASE {NAME} OWNER seathold_owner".encode())
     found = services({"TEMPORAL_NAMESPACE": NAME})
     database_url = found["api"]["environment"]["SEATHOLD_DATABASE_URL"]
+    owner_url = found["migrate"]["environment"]["SEATHOLD_MIGRATE_DATABASE_URL"]
     instead = {
-        database_url: servers.with_database(server, NAME),
+        database_url: servers.as_app(servers.with_database(server, NAME)),
+        owner_url: servers.as_owner(servers.with_database(server, NAME)),
         "redis://redis:6379/0": settings.redis_url.get_secret_value(),
         "temporal:7233": os.environ["TEMPORAL_ADDRESS"],
         **{f"//{name}:": "//127.0.0.1:" for name in ("api", "sandbox", "mail")},

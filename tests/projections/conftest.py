@@ -27,7 +27,7 @@ def url() -> Iterator[str]:
 
 @pytest.fixture
 def own_settings(url: str) -> Settings:
-    return servers.settings_for(url, "redis://127.0.0.1:1/0")
+    return servers.settings_for(servers.as_app(url), "redis://127.0.0.1:1/0")
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ class Stores:
 
     def _tables(self, words: list[str]) -> dict[str, list[str]]:
         places: dict[str, list[str]] = {}
-        with psycopg.connect(self.dev.info["database_url"]) as database:
+        with psycopg.connect(self.dev.info["migrate_database_url"]) as database:
             for [table] in database.execute(TABLES).fetchall():
                 for word in words:
                     query = FOUND.format(table=sql.Identifier(table))

@@ -112,14 +112,14 @@ def test_each_search_finds_what_is_put_there(dev: Dev, stores: Stores, person: P
     with redis.Redis.from_url(dev.info["redis_url"]) as client:
         client.set("planted", planted)
         client.hset("planted-hash", "field", planted)
-    with psycopg.connect(dev.info["database_url"], autocommit=True) as database:
+    with psycopg.connect(dev.info["migrate_database_url"], autocommit=True) as database:
         database.execute("CREATE TABLE planted (words text, raw bytea)")
         database.execute("INSERT INTO planted VALUES (%s, NULL)", [planted])
     asyncio.run(_start_unsealed(dev, planted))
     found = stores.found([planted])
     assert {"logs/planted.log", "redis", "table planted"} <= found.keys()
     assert any(place.startswith("temporal/") for place in found)
-    with psycopg.connect(dev.info["database_url"], autocommit=True) as database:
+    with psycopg.connect(dev.info["migrate_database_url"], autocommit=True) as database:
         database.execute("UPDATE planted SET words = NULL, raw = %s", [planted.encode()])
         assert "table planted" in stores.found([planted])
         database.execute("DROP TABLE planted")

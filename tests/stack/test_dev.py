@@ -19,6 +19,7 @@ FIELDS = {
     "temporal_namespace",
     "temporal_ui_url",
     "database_url",
+    "migrate_database_url",
     "redis_url",
     "sandbox_url",
     "mail_url",
@@ -51,7 +52,7 @@ def test_two_stacks_run_side_by_side_and_end_on_ctrl_c_and_sigterm(tmp_path: Pat
 def test_killing_the_starter_leaves_nothing_running_and_all_data(tmp_path: Path) -> None:
     run_dir = tmp_path / "stack"
     with running(run_dir, "--ports", "auto", "--no-seed") as dev:
-        with psycopg.connect(dev.info["database_url"], autocommit=True) as database:
+        with psycopg.connect(dev.info["migrate_database_url"], autocommit=True) as database:
             database.execute("CREATE TABLE kept ()")
         admin = dev.info["admin"]
         assert len(dev.remember_everyone()) >= len(PARTS)
@@ -60,7 +61,7 @@ def test_killing_the_starter_leaves_nothing_running_and_all_data(tmp_path: Path)
         with running(run_dir, "--ports", "auto", "--no-seed") as again:
             assert not dev.left()
             assert again.info["admin"] == admin
-            with psycopg.connect(again.info["database_url"]) as database:
+            with psycopg.connect(again.info["migrate_database_url"]) as database:
                 database.execute("TABLE kept")
 
 

@@ -1,4 +1,7 @@
-"""What happened: the events of every aggregate, and the acts of administrators."""
+"""What happened: the events of every aggregate, and the acts of administrators.
+
+Rows are added and never changed: the migration has the triggers, and the application no right.
+"""
 
 from __future__ import annotations
 
@@ -48,10 +51,26 @@ audit_log = Table(
     c.serial(),
     c.at("at", now=True),
     c.string("actor"),
+    c.string("role"),
     c.string("action"),
     c.string("target"),
     c.string("reason", nullable=True),
     c.json("details", nullable=True),
     c.string("request_id", nullable=True),
-    Index(None, "target", "at"),
+    Column("xid", c.Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
+    Index("audit_log_actor_idx", "actor", "id"),
+    Index("audit_log_action_idx", "action", "id"),
+    Index("audit_log_target_idx", "target", "id"),
+    Index("audit_log_place_idx", "xid", "id"),
+)
+
+# Each entry once, chained in the order of (xid, id): a worker does it a moment after the commit.
+audit_seals = Table(
+    "audit_seals",
+    c.metadata,
+    Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    Column("audit_id", sa.BigInteger, sa.ForeignKey("audit_log.id"), nullable=False, unique=True),
+    Column("previous_hash", pg.BYTEA, nullable=False),
+    Column("hash", pg.BYTEA, nullable=False),
+    c.at("sealed_at", now=True),
 )

@@ -131,6 +131,7 @@ ROWS: Mapping[str, Row] = {
         *SERVES, status=NOT_YET, missing=NOT_YET, scope=READ
     ),
     "POST /api/booking/{booking_id}/refund": own(*SERVES, status=409, scope=WRITE),
+    "GET /api/admin/audit": staff("owner", "auditor"),
     "GET /api/admin/cases": staff(*RUNS, "auditor"),
     "GET /api/admin/cases/{case_id}": staff(*RUNS, "auditor"),
     # Without If-Match, or with one that is out of date.

@@ -15,7 +15,6 @@ from domain.ledger import Account, Posting, Subject
 from domain.money import Money
 from infra.postgres.database import Database
 from infra.postgres.uow import PostgresUnitOfWork
-from infra.settings import Settings
 from tests.helpers.books import balances, balances_of
 
 PRICE = Money(2400, "EUR")
@@ -32,8 +31,8 @@ Connection = psycopg.Connection[tuple[object, ...]]
 
 
 @pytest.fixture
-def db(settings: Settings, engine: AsyncEngine) -> Iterator[Connection]:
-    with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
+def db(superuser_url: str, engine: AsyncEngine) -> Iterator[Connection]:
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
         yield connection
 
 

@@ -34,7 +34,7 @@ def scratch(settings: Settings) -> Iterator[Settings]:
     admin = os.environ[servers.DATABASE]
     name = f"migrations_{os.environ.get('PYTEST_XDIST_WORKER', 'master')}"
     url = servers.make_database(admin, name)
-    yield servers.settings_for(url, "redis://127.0.0.1:1/0")
+    yield servers.settings_for(servers.as_owner(url), "redis://127.0.0.1:1/0")
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
 
