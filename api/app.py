@@ -15,13 +15,11 @@ from api import errors, openapi
 from api.commands import auth, bookings, cases, offers, partners, shows, webhooks
 from api.commands import me as me_commands
 from api.commands import refunds as refund_commands
-from api.deps.read import authenticate
 from api.deps.state import AppState
+from api.edge import door_of, surround
 from api.hot.front import Front
 from api.hot.shelf import Shelf
-from api.middleware.body import BodyRules
-from api.middleware.frame import RequestFrame
-from api.middleware.guard import Access, Guard
+from api.middleware.guard import Access
 from api.middleware.metrics import Metrics
 from api.policy import POLICY
 from api.queries import audit, catalogue, health, me, not_yet
@@ -50,6 +48,7 @@ from infra.postgres.show import ShowCache
 from infra.postgres.uow import PostgresUnitOfWork
 from infra.postgres.users import PostgresAccounts
 from infra.postgres.work import PostgresWorkQueue
+from infra.rate_limits import RateLimits
 from infra.redis.client import create_redis
 from infra.redis.news import NewsFeed, Newsroom
 from infra.redis.seat_claims import RedisSeatPreclaims
@@ -131,17 +130,21 @@ def create_app(settings: Settings) -> SeatholdApi:
             async with Refusals(parts.begin, app.state.metrics).told():
                 yield
 
+    has_docs = settings.public_docs or settings.env != "production"
     app = SeatholdApi(
-        title=openapi.TITLE, redoc_url=None, redirect_slashes=False, lifespan=lifespan
+        title=openapi.TITLE,
+        docs_url="/docs" if has_docs else None,
+        openapi_url="/openapi.json" if has_docs else None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
     )
     app.state.metrics = Metrics()
-    app.front = Front(app.state.metrics)
+    app.front = Front(app.state.metrics, door_of(app, settings))
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
-    app.add_middleware(BodyRules)
-    app.add_middleware(Guard, access=Access(app.routes, POLICY), authenticate=authenticate)
-    app.add_middleware(RequestFrame, metrics=app.state.metrics)
+    surround(app, settings, Access(app.routes, POLICY))
     return app
 
 
@@ -174,6 +177,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
             database=database,
             begin=begin,
             redis=redis,
+            limits=RateLimits(redis) if settings.rate_limit_per_minute else None,
             temporal=temporal,
             gateways=gateways,
             webhooks=webhook_verifiers(settings),

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from temporalio.service import RPCError, RPCStatusCode
 
+from api.limit_answers import Limited, fields
 from api.problems import problem
 from domain.errors import (
     Conflict,
@@ -117,7 +118,9 @@ def refusal(error: SeatholdError) -> Response:
     """The answer to a refusal of ours."""
     status = STATUS_OF_CODE.get(error.code) or _status(type(error))
     headers = None
-    if isinstance(error, Unavailable):
+    if isinstance(error, Limited):
+        headers = {"Retry-After": str(error.retry_after), **fields(error.standing)}
+    elif isinstance(error, Unavailable):
         headers = {"Retry-After": str(error.retry_after)}
     elif status == 401:
         headers = {"WWW-Authenticate": "Bearer"}

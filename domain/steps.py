@@ -33,6 +33,10 @@ class BookingInput:
     max_seats_per_user_show: int
     max_live_holds_per_user: int
     request_id: str | None = None
+    # 0 = off. Both count what its buyer began within the last ``cool_down_seconds``.
+    max_lapsed_holds: int = 0
+    max_cancelled_holds_per_show: int = 0
+    cool_down_seconds: int = 3600
 
 
 @dataclass(frozen=True)

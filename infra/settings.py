@@ -12,17 +12,21 @@ from domain.limits import OFFER_SECONDS
 from domain.outbound import OutboundPolicy
 from domain.payment_policy import PaymentMode
 from domain.refund import Bracket, parse_brackets
+from infra import production
 from infra.codec import parse_keys
 from infra.keys import KeyRing
+from infra.networks import Networks, Words
 from infra.sealing import SealRing
 from services.work import HoldLimits, LateLimits
 
-DEV_JWT_SEED = "seathold-development-only-seed-0"
-DEV_PAYLOAD_KEYS = "dev:c2VhdGhvbGQtZGV2ZWxvcG1lbnQtcGF5bG9hZC1rZXk="
-DEV_WEBHOOK_SECRET = "whsec_c2VhdGhvbGQtZGV2ZWxvcG1lbnQtb25seS1zZWNyZXQ="
+DEV_JWT_SEED = production.DEV_JWT_SEED
+DEV_PAYLOAD_KEYS = production.DEV_PAYLOAD_KEYS
+DEV_WEBHOOK_SECRET = production.DEV_WEBHOOK_SECRET
+# What the cool-downs are where nobody set them: a person who means to buy stays far below.
+COOL_DOWN_HOLDS = 6
 
 LOOPBACK = "127.0.0.0/8,::1/128"
-DEV_PARTNER_KEYS = "dev:c2VhdGhvbGQtZGV2ZWxvcG1lbnQtcGFydG5lci1rZXk="
+DEV_PARTNER_KEYS = production.DEV_PARTNER_KEYS
 
 
 # Set but empty is not set: compose files pass every variable on.
@@ -39,8 +43,9 @@ class Settings(BaseSettings):
     is another.
 
     Raises:
-        ValueError: ``env`` is ``production`` and a development secret is in use, Stripe is on
-            and has no secret for its webhooks, or the refund brackets make no sense.
+        ValueError: ``env`` is ``production`` and something is set as for development (each
+            by its name, see ``infra/production.py``), Stripe is on and has no secret for its
+            webhooks, or the refund brackets make no sense.
     """
 
     model_config = SettingsConfigDict(
@@ -66,6 +71,11 @@ class Settings(BaseSettings):
     max_seats_per_booking: int = Field(10, ge=1, le=50)
     max_seats_per_user_show: int = Field(20, ge=1)
     max_live_holds_per_user: int = Field(3, ge=1)
+    # Unpaid holds that ran out, and holds of one show that their buyer cancelled, within the
+    # window before a new one is refused. 0 = off; not set = 6, and off where rate limits are.
+    max_lapsed_holds: int | None = Field(None, ge=0)
+    max_cancelled_holds_per_show: int | None = Field(None, ge=0)
+    cool_down_seconds: int = Field(3600, ge=1)
     access_token_seconds: int = Field(600, ge=1, le=600)
     session_seconds: int = Field(30 * 24 * 3600, ge=60)
     session_idle_seconds: int = Field(14 * 24 * 3600, ge=60)
@@ -79,6 +89,18 @@ class Settings(BaseSettings):
     public_url: str = "http://127.0.0.1:8081"
     # Where mailed links lead: the pages of whoever serves people.
     account_url: str = "http://127.0.0.1:8081/account"
+
+    # Whose X-Forwarded-For is believed: networks with commas. Nobody's, unless set.
+    trusted_proxies: Networks = ()
+    # Who may read /metrics. Not set: everybody in development, nobody in production.
+    metrics_networks: Networks = ()
+    # Origins (scheme://host[:port]) whose pages may call the API from a browser. None, unless set.
+    cors_origins: Words = ()
+    # The names under which the API is reached. Not set: any in development, in production that
+    # of public_url.
+    allowed_hosts: Words = ()
+    # /docs and /openapi.json, which development always has.
+    public_docs: bool = False
 
     payment_mode: PaymentMode = PaymentMode.CAPTURE
     sandbox_url: str = "http://127.0.0.1:8090"
@@ -106,19 +128,9 @@ class Settings(BaseSettings):
     log_json: bool = True
 
     @model_validator(mode="after")
-    def refuse_development_secrets(self) -> Self:
-        if self.env != "production":
-            return self
-        if self.jwt_seed.get_secret_value() == DEV_JWT_SEED:
-            raise ValueError("SEATHOLD_JWT_SEED is the development seed; set one of your own")
-        if self.webhook_secret.get_secret_value() == DEV_WEBHOOK_SECRET:
-            raise ValueError("SEATHOLD_WEBHOOK_SECRET is the development secret; set your own")
-        if self.payload_keys.get_secret_value() == DEV_PAYLOAD_KEYS:
-            raise ValueError("SEATHOLD_PAYLOAD_KEYS is the development key; set one of your own")
-        if self.partner_secret_keys.get_secret_value() == DEV_PARTNER_KEYS:
-            raise ValueError("SEATHOLD_PARTNER_SECRET_KEYS is the development ring; set your own")
-        if self.partner_private_networks:
-            raise ValueError("SEATHOLD_PARTNER_PRIVATE_NETWORKS is for development only")
+    def refuse_what_is_for_development(self) -> Self:
+        if self.env == "production" and (reasons := production.refusals(self)):
+            raise ValueError("; ".join(reasons))
         return self
 
     @model_validator(mode="after")
@@ -182,7 +194,15 @@ class Settings(BaseSettings):
             payment_retry_seconds=self.payment_retry_seconds,
             max_seats_per_user_show=self.max_seats_per_user_show,
             max_live_holds_per_user=self.max_live_holds_per_user,
+            max_lapsed_holds=self._cool_down(self.max_lapsed_holds),
+            max_cancelled_holds_per_show=self._cool_down(self.max_cancelled_holds_per_show),
+            cool_down_seconds=self.cool_down_seconds,
         )
+
+    def _cool_down(self, asked: int | None) -> int:
+        if asked is not None:
+            return asked
+        return COOL_DOWN_HOLDS if self.rate_limit_per_minute else 0
 
     @property
     def late_limits(self) -> LateLimits:

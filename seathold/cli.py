@@ -82,6 +82,7 @@ def api(
     import uvicorn
 
     from api.app import create_app
+    from api.protocol import BoundedProtocol
     from api.server import ApiServer
     from infra.logging import configure_logging
     from infra.memory import settle_memory
@@ -96,10 +97,13 @@ def api(
         host=host or settings.api_host,
         port=port or settings.api_port,
         loop="uvloop",
-        http="httptools",
+        http=BoundedProtocol,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
+        # Whose word on the client's address counts is SEATHOLD_TRUSTED_PROXIES' business.
+        proxy_headers=False,
         backlog=4096,
         timeout_graceful_shutdown=25,
     )

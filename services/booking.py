@@ -112,6 +112,31 @@ def refuse(context: HoldContext, input: BookingInput) -> HoldOutcome | None:
             limit="seats_per_user_show",
             maximum=input.max_seats_per_user_show,
         )
+    return _refuse_hoarding(context, input)
+
+
+def _refuse_hoarding(context: HoldContext, input: BookingInput) -> HoldOutcome | None:
+    """Holding without buying keeps seats from others: after a few such holds there is a pause."""
+    lapsed, cancelled = context.lapsed_holds_of_user, context.cancelled_holds_of_user_show
+    limits = (
+        ("lapsed_holds", lapsed, input.max_lapsed_holds, "ran out unpaid"),
+        (
+            "cancelled_holds_per_show",
+            cancelled,
+            input.max_cancelled_holds_per_show,
+            "of this show were cancelled",
+        ),
+    )
+    minutes = max(1, round(input.cool_down_seconds / 60))
+    for name, count, maximum, what in limits:
+        if maximum and count >= maximum:
+            return rejected(
+                "limit_reached",
+                f"{count} of your holds {what} within {minutes} minutes; wait a while.",
+                limit=name,
+                maximum=maximum,
+                window_seconds=input.cool_down_seconds,
+            )
     return None
 
 

@@ -29,8 +29,9 @@ class HoldContext:
     """What a hold is judged by, read in one statement under the user's advisory lock.
 
     ``request_age_seconds`` is by the database clock, read as ``now``; ``seats_of_user`` counts
-    this user's live and confirmed seats of the show; ``has_lapsed_hold`` says that a hold that
-    ran out stands on an asked seat; ``prices`` leaves out the seats that the show does not sell.
+    this user's live and confirmed seats of the show; ``lapsed_holds_of_user`` and
+    ``cancelled_holds_of_user_show`` the unpaid holds that came to nothing within the brief's
+    ``cool_down_seconds``; ``has_lapsed_hold`` says that a hold that ran out stands on an asked seat; ``prices`` leaves out the seats that the show does not sell.
     """
 
     request_age_seconds: float | None
@@ -41,6 +42,8 @@ class HoldContext:
     currency: str
     seats_of_user: int
     live_holds_of_user: int
+    lapsed_holds_of_user: int
+    cancelled_holds_of_user_show: int
     has_lapsed_hold: bool
     prices: Mapping[str, SeatPrice]
     now: datetime

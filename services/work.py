@@ -35,6 +35,9 @@ class HoldLimits:
     payment_retry_seconds: float
     max_seats_per_user_show: int
     max_live_holds_per_user: int
+    max_lapsed_holds: int = 0
+    max_cancelled_holds_per_show: int = 0
+    cool_down_seconds: int = 3600
 
 
 @dataclass(frozen=True, slots=True)

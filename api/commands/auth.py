@@ -8,6 +8,7 @@ import orjson
 from fastapi import APIRouter, Depends, Response
 from starlette.requests import Request
 
+from api.deps.guesses import require_few_guesses
 from api.deps.state import State
 from api.deps.write import RequestId
 from api.schemas.users import (
@@ -52,6 +53,7 @@ async def register(
 @router.post("/login", response_model=SignedInOut)
 async def login(body: LoginBody, state: State, client: Client) -> Response:
     """Start a session; the answer is the same for an unknown address and a wrong password."""
+    await require_few_guesses(state, body.email)
     signed_in = await state.accounts.login(email=body.email, password=body.password, client=client)
     return _signed_in(signed_in, 200)
 

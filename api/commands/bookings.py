@@ -134,6 +134,7 @@ def _booking_id(user_id: UUID, key: str | None, body_hash: bytes, attempt: int) 
 
 def _input(call: Call, booking_id: UUID, show_id: UUID, choices: list[SeatChoice]) -> BookingInput:
     settings = call.state.settings
+    limits = settings.hold_limits
     return BookingInput(
         booking_id=str(booking_id),
         user_id=str(call.user.user_id),
@@ -145,6 +146,9 @@ def _input(call: Call, booking_id: UUID, show_id: UUID, choices: list[SeatChoice
         payment_retry_seconds=settings.payment_retry_seconds,
         max_seats_per_user_show=settings.max_seats_per_user_show,
         max_live_holds_per_user=settings.max_live_holds_per_user,
+        max_lapsed_holds=limits.max_lapsed_holds,
+        max_cancelled_holds_per_show=limits.max_cancelled_holds_per_show,
+        cool_down_seconds=limits.cool_down_seconds,
         request_id=call.request_id,
     )
 

@@ -19,6 +19,7 @@ from infra.postgres.database import Database
 from infra.postgres.idempotency import PostgresIdempotency
 from infra.postgres.inbox import InboxWriter
 from infra.postgres.show import ShowCache
+from infra.rate_limits import RateLimits
 from infra.redis.news import Newsroom
 from infra.settings import Settings
 from infra.tokens import TokenSigner
@@ -42,6 +43,7 @@ class AppState:
     database: Database
     begin: UnitOfWork
     redis: Redis
+    limits: RateLimits | None
     temporal: Client
     gateways: Mapping[str, PaymentGateway]
     webhooks: Mapping[str, WebhookVerifier]

@@ -14,8 +14,9 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from api.hot.document import READ_AFTER, read_after, url_of
+from api.hot.door import Door
 from api.hot.shelf import Shelf
-from api.middleware.frame import NOSNIFF, REQUEST_ID
+from api.middleware.frame import REQUEST_ID
 from api.middleware.metrics import Metrics
 from api.queries.etag import is_kept
 from api.streams.availability import AvailabilityStreams
@@ -28,9 +29,10 @@ log = structlog.get_logger("api.access")
 class Front:
     """``shelf`` and ``streams`` are there once the app has started."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, door: Door) -> None:
         self.shelf: Shelf | None = None
         self.streams: AvailabilityStreams | None = None
+        self._door = door
         self._metrics = metrics
         self._answered = count()
 
@@ -49,13 +51,17 @@ class Front:
                 request_id = value
             elif name == READ_AFTER:
                 after = read_after(value)
-        own = [(b"x-request-id", request_id or str(uuid4()).encode()), NOSNIFF]
+        own = [(b"x-request-id", request_id or str(uuid4()).encode())]
         if scope["path"].endswith("/stream"):
-            address = str((scope.get("client") or [""])[0])
+            if (safe := self._door.admit(scope)) is None:
+                return False
+            own += safe
+            address = self._door.whose(scope)
             return await self.streams.answer(scope, receive, send, address=address, own=own)
         kept = self.shelf.ready(url_of(scope), after)
-        if kept is None:
+        if kept is None or (safe := self._door.admit(scope)) is None:
             return False
+        own += safe
         form = kept.document.form_for(encodings)
         status, headers, body = 200, form.headers, form.body
         if tags and is_kept(form.tag, tags):

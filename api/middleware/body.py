@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -41,7 +42,8 @@ class BodyRules:
             refused = problem(422, "invalid", "The query has a NUL character.", errors=errors)
         elif (declared := _declared(scope)) is not None:
             receive, refused = await _read(scope, receive, *declared)
-        await (refused or self._app)(scope, receive, send)
+        if receive is not gone:
+            await (refused or self._app)(scope, receive, send)
 
 
 def _fields_with_nul(query: bytes) -> list[dict[str, str]]:
@@ -56,9 +58,14 @@ def _fields_with_nul(query: bytes) -> list[dict[str, str]]:
     ][:MAX_FIELD_ERRORS]
 
 
-def _declared(scope: Scope) -> tuple[int, bytes] | None:
-    """The promised length (-1: in chunks, unknown) and type; None when there is no body."""
-    length, media_type = 0, b""
+async def gone() -> Message:
+    """The ``receive`` of a client that has left."""
+    return {"type": "http.disconnect"}
+
+
+def _declared(scope: Scope) -> tuple[int, bytes, bool] | None:
+    """The promised length (-1: in chunks, unknown), type, and whether it is packed; None: none."""
+    length, media_type, encoding = 0, b"", False
     for name, value in scope["headers"]:
         if name == b"content-length":
             # Longer than any size there is: count what comes instead.
@@ -67,15 +74,24 @@ def _declared(scope: Scope) -> tuple[int, bytes] | None:
             length = -1
         elif name == b"content-type":
             media_type = value.partition(b";")[0].strip().lower()
-    return (length, media_type) if length else None
+        elif name == b"content-encoding":
+            encoding = value.strip().lower() != b"identity"
+    return (length, media_type, encoding) if length else None
 
 
 async def _read(
-    scope: Scope, receive: Receive, length: int, media_type: bytes
+    scope: Scope, receive: Receive, length: int, media_type: bytes, encoding: bool
 ) -> tuple[Receive, Response | None]:
     path: str = scope["path"]
     limit = next(most for start, most in LIMITS if path.startswith(start))
-    body = None if length > limit else await _whole(receive, limit)
+    if encoding:
+        # Nothing is unpacked here, so that a small body cannot become a large one.
+        return receive, _refused(415, headers={"Accept-Encoding": "identity"})
+    try:
+        body = None if length > limit else await _whole(receive, limit)
+    except ClientDisconnect:
+        # What came may look whole and is not what was sent: nobody is there to be answered.
+        return gone, None
     if body is None:
         # What is left of the body is not worth reading, so neither is the connection.
         return receive, _refused(413, headers={"Connection": "close"})
@@ -93,13 +109,17 @@ def _refused(status: int, headers: dict[str, str] | None = None) -> Response:
 
 
 async def _whole(receive: Receive, limit: int) -> bytes | None:
-    """The body; None when it is longer than ``limit`` bytes."""
+    """The body; None when it is longer than ``limit`` bytes.
+
+    Raises:
+        ClientDisconnect: the client went away, or broke the protocol, in the middle of it.
+    """
     chunks: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            return b"".join(chunks)
+            raise ClientDisconnect
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > limit:

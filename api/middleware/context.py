@@ -5,11 +5,14 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from api.middleware.client import Address
+
 
 @dataclass(frozen=True, slots=True)
 class RequestInfo:
     request_id: str
     path: str
+    client: Address | None = None
 
 
 NO_REQUEST = RequestInfo("", "")

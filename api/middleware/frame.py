@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from uuid import uuid4
 
 import structlog
@@ -11,12 +12,35 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from api.errors import answer_to
+from api.middleware.client import Network, address_of
 from api.middleware.context import RequestInfo, current_request
 from api.middleware.metrics import Metrics
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-NOSNIFF = (b"x-content-type-options", b"nosniff")
 NO_STORE = (b"cache-control", b"no-store")
+# On every answer that does not say otherwise itself: nothing here is a page, so nothing may run.
+SAFE = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+HSTS = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
+# Swagger's page brings its own scripts from there; development only, unless switched on.
+DOCS = "/docs"
+DOCS_POLICY = (
+    b"content-security-policy",
+    b"; ".join(
+        (
+            b"default-src 'self'",
+            b"script-src 'unsafe-inline' https://cdn.jsdelivr.net",
+            b"style-src 'unsafe-inline' https://cdn.jsdelivr.net",
+            b"img-src 'self' data: https://fastapi.tiangolo.com",
+            b"frame-ancestors 'none'",
+        )
+    ),
+)
+Header = tuple[bytes, bytes]
 UNMATCHED = "unmatched"
 # Asked every few seconds by machines that look after us: counted, not logged.
 QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -27,16 +51,26 @@ log = structlog.get_logger("api.access")
 class RequestFrame:
     """The outermost layer of ours; nothing that a request does gets past it as an exception."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        *,
+        trusted_proxies: Sequence[Network] = (),
+        safe: Sequence[Header] = SAFE,
+    ) -> None:
         self._app = app
         self._metrics = metrics
+        self._trusted = trusted_proxies
+        self._safe = safe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         request_id = _request_id(scope)
-        token = current_request.set(RequestInfo(request_id, scope["path"]))
+        client = address_of(scope, self._trusted)
+        token = current_request.set(RequestInfo(request_id, scope["path"], client))
         bound = bind_contextvars(request_id=request_id)
         try:
             await self._answer(scope, receive, send, request_id)
@@ -47,17 +81,18 @@ class RequestFrame:
     async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         started = time.perf_counter()
         status = 0
-        own = [(b"x-request-id", request_id.encode()), NOSNIFF]
-        may_default_cache = scope["path"].startswith("/api/")
+        own = self._own_headers(scope["path"])
 
         async def framed(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [*message["headers"], *own]
-                if may_default_cache and all(name != NO_STORE[0] for name, _ in headers):
-                    headers.append(NO_STORE)
-                message["headers"] = headers
+                given = {name for name, _ in message["headers"]}
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", request_id.encode()),
+                    *(header for header in own if header[0] not in given),
+                ]
             await send(message)
 
         try:
@@ -68,6 +103,15 @@ class RequestFrame:
                 await answer(scope, receive, framed)
         finally:
             self._finish(scope, status, time.perf_counter() - started)
+
+    def _own_headers(self, path: str) -> list[Header]:
+        own = [*self._safe]
+        if path.startswith("/api/"):
+            own.append(NO_STORE)
+        elif path == DOCS:
+            own.insert(0, DOCS_POLICY)
+            own.remove(SAFE[1])
+        return own
 
     def _finish(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", None) or UNMATCHED
@@ -82,6 +126,11 @@ class RequestFrame:
                 status=status,
                 ms=round(seconds * 1000, 2),
             )
+
+
+def safe_headers(*, https: bool) -> tuple[Header, ...]:
+    """``https``: the API is reached by TLS only, and browsers are told so."""
+    return (*SAFE, HSTS) if https else SAFE
 
 
 def _request_id(scope: Scope) -> str:

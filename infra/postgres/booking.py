@@ -41,6 +41,17 @@ WITH request AS MATERIALIZED (
     JOIN prices ON prices.show_id = shows.id AND prices.price_class = seats.price_class
                AND prices.ticket_type = asked.ticket_type
     WHERE shows.id = :show_id
+), given_up AS (
+    -- What this buyer began of late and let go unpaid; of a hold whose end nobody has written yet
+    -- the clock says so.
+    SELECT count(*) FILTER (WHERE state <> 'cancelled') AS lapsed,
+           count(*) FILTER (WHERE state = 'cancelled' AND show_id = :show_id) AS cancelled
+    FROM bookings
+    WHERE user_id = :user_id AND provider_payment_id IS NULL
+      AND created_at > clock_timestamp() - make_interval(secs => :cool_down_seconds)
+      AND (state = 'expired' AND close_reason = 'lapsed'
+           OR state = 'cancelled' AND close_reason = 'cancelled'
+           OR state = 'held' AND lapses AND hold_expires_at <= clock_timestamp())
 )
 SELECT
     (SELECT extract(epoch FROM clock_timestamp() - created_at)::float8 FROM request) AS age,
@@ -61,6 +72,7 @@ SELECT
         WHERE user_id = :user_id AND state IN ('held', 'expiring', 'cancelling')
           AND NOT (state = 'held' AND lapses AND hold_expires_at <= clock_timestamp())
     ) AS live_holds,
+    given_up.lapsed AS lapsed_holds, given_up.cancelled AS cancelled_holds,
     EXISTS (
         SELECT 1 FROM seat_claims JOIN bookings ON bookings.id = seat_claims.booking_id
         WHERE seat_claims.show_id = :show_id AND seat_claims.state = 'held'
@@ -69,7 +81,7 @@ SELECT
     ) AS has_lapsed,
     clock_timestamp() AS now,
     priced.label, price_class, ticket_type, amount
-FROM shows LEFT JOIN priced ON true WHERE shows.id = :show_id
+FROM shows CROSS JOIN given_up LEFT JOIN priced ON true WHERE shows.id = :show_id
 ORDER BY priced.position
 """)
 
@@ -202,6 +214,7 @@ class PostgresBookings:
             show_id=UUID(input.show_id),
             labels=[seat.label for seat in input.seats],
             types=[seat.ticket_type for seat in input.seats],
+            cool_down_seconds=input.cool_down_seconds,
         )
         if not rows:
             raise LookupError(f"show {input.show_id} has no row")
@@ -215,6 +228,8 @@ class PostgresBookings:
             currency=row.currency,
             seats_of_user=row.seats_of_user,
             live_holds_of_user=row.live_holds,
+            lapsed_holds_of_user=row.lapsed_holds,
+            cancelled_holds_of_user_show=row.cancelled_holds,
             has_lapsed_hold=row.has_lapsed,
             prices={
                 one.label: SeatPrice(one.label, one.price_class, one.ticket_type, one.amount)

@@ -1,0 +1,111 @@
+"""What is limited by whom, in one table; a route that is not named here has the default limits."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.types import Scope
+
+from api.middleware.client import Address, who
+from domain.errors import SeatholdError
+from infra.rate_limits import Hit, Policy
+
+MINUTE, HOUR = 60, 3600
+REGISTER = Policy("register", 5, HOUR)
+# By account and address, so that a stranger's guesses do not lock the owner out; and by account
+# alone, so that guesses from everywhere are few.
+LOGIN_FROM_HERE = Policy("login", 10, 15 * MINUTE)
+LOGIN_OF_ACCOUNT = Policy("account", 100, HOUR)
+# Providers send in bursts and from few addresses; a refused one is sent again.
+WEBHOOKS = Policy("webhooks", 6000, MINUTE)
+STREAMS = Policy("streams", 60, MINUTE)
+OPERATIONS = Policy("operations", 600, MINUTE)
+
+UNLIMITED = frozenset({"/healthz"})
+OPERATION_PATHS = frozenset({"/readyz", "/metrics"})
+PUBLIC = ("/api/movies", "/api/theatres", "/api/shows/", "/api/show/", "/api/queue/")
+ID = re.compile(r"/[0-9a-fA-F-]{32,36}(?=/|$)")
+MAX_ROUTE_CHARACTERS = 100
+
+Identify = Callable[[Scope], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to count for a request, and whether every process has to know of it."""
+
+    hits: tuple[Hit, ...]
+    shared: bool
+
+
+class LimitTable:
+    """``per_minute``: requests of one address, and of one user on one route."""
+
+    def __init__(self, per_minute: int, identify: Identify) -> None:
+        self.by_address = Policy("default", per_minute, MINUTE)
+        self.by_user = Policy("user", per_minute, MINUTE)
+        self._identify = identify
+
+    def plan(self, scope: Scope, address: Address | None) -> Plan | None:
+        """None: not limited."""
+        path, method, here = scope["path"], scope["method"], who(address)
+        if path in UNLIMITED:
+            return None
+        own = _policy_of_its_own(path)
+        if own is not None:
+            return Plan((Hit(own, here),), shared=False)
+        by_address = Hit(self.by_address, here)
+        is_read = method in ("GET", "HEAD", "OPTIONS")
+        if is_read and path.startswith(PUBLIC):
+            return Plan((by_address,), shared=False)
+        if method == "POST" and path == "/api/auth/register":
+            return Plan((by_address, Hit(REGISTER, here)), shared=True)
+        user = self._identify(scope)
+        if user is not None:
+            route = f"{method} {ID.sub('/{id}', path)}"[:MAX_ROUTE_CHARACTERS]
+            return Plan((by_address, Hit(self.by_user, f"{user} {route}")), shared=True)
+        return Plan((by_address,), shared=not is_read)
+
+
+def login_hits(email: str, address: Address | None) -> tuple[Hit, ...]:
+    """To be counted before a password is looked at, whether there is such an account or not."""
+    account = hashlib.sha256(email.strip().casefold().encode()).hexdigest()
+    return (
+        Hit(LOGIN_FROM_HERE, f"{account} {who(address)}"),
+        Hit(LOGIN_OF_ACCOUNT, account),
+    )
+
+
+def bearer_of(scope: Scope) -> str | None:
+    """The credential of ``Authorization: Bearer``."""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            scheme, _, credential = value.decode("latin-1").partition(" ")
+            return credential.strip() if scheme.lower() == "bearer" else None
+    return None
+
+
+def identify_by(verify: Callable[[str], object]) -> Identify:
+    """Who a token speaks for, by ``verify``; a token that is none of ours speaks for nobody."""
+
+    def identify(scope: Scope) -> str | None:
+        credential = bearer_of(scope)
+        if credential is None:
+            return None
+        try:
+            return str(verify(credential))
+        except SeatholdError:
+            return None
+
+    return identify
+
+
+def _policy_of_its_own(path: str) -> Policy | None:
+    if path.startswith("/api/webhooks/"):
+        return WEBHOOKS
+    if path.endswith("/stream"):
+        return STREAMS
+    return OPERATIONS if path in OPERATION_PATHS else None

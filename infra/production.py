@@ -1,0 +1,213 @@
+"""What ``SEATHOLD_ENV=production`` refuses to start with, each by its name.
+
+The list is that of the OWASP-based checklist this project keeps to: secrets, debugging, plain text
+on a network, doors that stand open to everybody, stand-ins for what costs money.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
+if TYPE_CHECKING:
+    from infra.settings import Settings
+
+DEV_JWT_SEED = "seathold-development-only-seed-0"
+DEV_PAYLOAD_KEYS = "dev:c2VhdGhvbGQtZGV2ZWxvcG1lbnQtcGF5bG9hZC1rZXk="
+DEV_PARTNER_KEYS = "dev:c2VhdGhvbGQtZGV2ZWxvcG1lbnQtcGFydG5lci1rZXk="
+DEV_WEBHOOK_SECRET = "whsec_c2VhdGhvbGQtZGV2ZWxvcG1lbnQtb25seS1zZWNyZXQ="
+DEVELOPMENT = frozenset({DEV_JWT_SEED, DEV_PARTNER_KEYS, DEV_PAYLOAD_KEYS, DEV_WEBHOOK_SECRET})
+DEV_PASSWORDS = frozenset({"", "seathold", "postgres", "password", "tests-only"})
+SINK_SMTP_PORT = 8026
+SINK_SMS_PORT = 8025
+# RFC 2606 and RFC 6761: nobody has an address there.
+NOBODYS_DOMAINS = (".test", ".example", ".invalid", ".localhost", "localhost")
+
+MIN_SECRET_BYTES = 32
+MIN_DIFFERENT_BYTES = 8
+# The shortest prefix of a network that somebody can own.
+MIN_PREFIX = {4: 8, 6: 16}
+ENCRYPTED = frozenset({"require", "verify-ca", "verify-full"})
+SECRETS = (
+    "jwt_seed",
+    "jwt_verify_seeds",
+    "payload_keys",
+    "partner_secret_keys",
+    "webhook_secret",
+    "webhook_secret_previous",
+    "stripe_api_key",
+    "stripe_webhook_secret",
+    "stripe_webhook_secret_previous",
+)
+
+
+def refusals(settings: Settings) -> list[str]:
+    """One sentence for each thing that must not be so in production; it begins with its name."""
+    return [
+        *_secrets(settings),
+        *_servers(settings),
+        *_temporal(_temporal_config()),
+        *_doors(settings),
+        *_stand_ins(settings),
+        *_debugging(settings),
+    ]
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether nothing sent there leaves the machine; a path is a socket of this machine."""
+    if not host or host == "localhost" or host.startswith("/"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _secrets(settings: Settings) -> Iterator[str]:
+    found: list[tuple[str, str]] = []
+    for field in SECRETS:
+        name, secret = f"SEATHOLD_{field.upper()}", getattr(settings, field)
+        text = secret.get_secret_value() if secret is not None else ""
+        # Some are lists, for a rotation: each part is a secret of its own.
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        found += [(name, part) for part in parts]
+        for part in parts:
+            if part in DEVELOPMENT:
+                yield f"{name} is the development secret; set one of your own"
+            elif field != "stripe_api_key" and len(_key_bytes(part)) < MIN_SECRET_BYTES:
+                yield f"{name} is shorter than {MIN_SECRET_BYTES} bytes; make one by chance"
+            elif len(set(_key_bytes(part))) < MIN_DIFFERENT_BYTES:
+                yield f"{name} repeats a few characters; make one by chance"
+    for (name, part), (other, same) in combinations(found, 2):
+        if _key_bytes(part) == _key_bytes(same):
+            yield f"{name} and {other} are the same secret; each needs its own"
+
+
+def _key_bytes(text: str) -> bytes:
+    """The key that a secret stands for: in ``whsec_…`` and ``name:…`` it is in base64."""
+    _, colon, encoded = text.rpartition(":")
+    if text.startswith("whsec_"):
+        encoded = text.removeprefix("whsec_")
+    elif not colon:
+        return text.encode()
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        # Stripe's look like Standard Webhooks' and are taken as they are written.
+        return text.encode()
+
+
+def _servers(settings: Settings) -> Iterator[str]:
+    url = settings.database_url.get_secret_value()
+    try:
+        database: Mapping[str, Any] = conninfo_to_dict(url)
+    except ProgrammingError:
+        yield "SEATHOLD_DATABASE_URL is not postgresql://; nothing else keeps the promises"
+    else:
+        hosts = str(database.get("host") or "").split(",")
+        mode = database.get("sslmode") or os.environ.get("PGSSLMODE")
+        if not all(map(is_loopback, hosts)) and mode not in ENCRYPTED:
+            yield (
+                "SEATHOLD_DATABASE_URL goes over the network in plain text;"
+                " add ?sslmode=verify-full"
+            )
+        if str(database.get("password") or "") in DEV_PASSWORDS and not hosts[0].startswith("/"):
+            yield "SEATHOLD_DATABASE_URL has no password or that of development; set your own"
+    redis = urlsplit(settings.redis_url.get_secret_value())
+    if redis.scheme == "redis" and not is_loopback(redis.hostname):
+        yield "SEATHOLD_REDIS_URL goes over the network in plain text; use rediss://"
+
+
+def _temporal_config() -> Mapping[str, Any]:
+    # Dear to import, and asked for in production only.
+    from temporalio.envconfig import ClientConfig
+
+    return ClientConfig.load_client_connect_config()
+
+
+def _temporal(config: Mapping[str, Any]) -> Iterator[str]:
+    address = config.get("target_host")
+    if not address:
+        yield "TEMPORAL_ADDRESS is not set; the default is a development server"
+        return
+    host = urlsplit(f"//{address}").hostname
+    if not is_loopback(host) and not config.get("tls") and not config.get("api_key"):
+        yield (
+            "TEMPORAL_ADDRESS goes over the network in plain text;"
+            " set TEMPORAL_TLS_* or TEMPORAL_API_KEY"
+        )
+
+
+def _doors(settings: Settings) -> Iterator[str]:
+    if any(map(_is_everybody, settings.trusted_proxies)):
+        yield "SEATHOLD_TRUSTED_PROXIES trusts strangers; name the networks of your proxies"
+    if os.environ.get("FORWARDED_ALLOW_IPS") == "*":
+        yield "FORWARDED_ALLOW_IPS=* trusts strangers; name networks in SEATHOLD_TRUSTED_PROXIES"
+    if any(map(_is_everybody, settings.metrics_networks)):
+        yield "SEATHOLD_METRICS_NETWORKS lets strangers read the metrics; name your own networks"
+    for origin in settings.cors_origins:
+        if origin == "*":
+            yield "SEATHOLD_CORS_ORIGINS is *; name each origin"
+        elif not _is_https_origin(origin):
+            yield f"SEATHOLD_CORS_ORIGINS has {origin}, which is not https://host[:port]"
+    if any("*" in host for host in settings.allowed_hosts):
+        yield "SEATHOLD_ALLOWED_HOSTS has *; name each host"
+    public = urlsplit(settings.public_url)
+    if public.scheme != "https" or is_loopback(public.hostname):
+        yield "SEATHOLD_PUBLIC_URL is not the https:// address that buyers use"
+    if settings.partner_private_networks:
+        yield "SEATHOLD_PARTNER_PRIVATE_NETWORKS lets partners' webhooks reach inside; unset it"
+    if settings.rate_limit_per_minute == 0:
+        yield "SEATHOLD_RATE_LIMIT_PER_MINUTE=0 switches the limits off"
+
+
+def _is_everybody(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    return network.prefixlen < MIN_PREFIX[network.version]
+
+
+def _is_https_origin(origin: str) -> bool:
+    parts = urlsplit(origin)
+    return parts.scheme == "https" and bool(parts.hostname) and origin == f"https://{parts.netloc}"
+
+
+def _stand_ins(settings: Settings) -> Iterator[str]:
+    key = settings.stripe_api_key
+    if key is None or not _is_live(key.get_secret_value()):
+        yield (
+            "SEATHOLD_STRIPE_API_KEY is no live key, so the sandbox would sell tickets"
+            " for play money"
+        )
+    domain = settings.mail_from.rpartition("@")[2].rstrip("> ")
+    if _is_one_of(domain, NOBODYS_DOMAINS):
+        yield "SEATHOLD_MAIL_FROM is an address that nobody has"
+    if settings.smtp_port == SINK_SMTP_PORT:
+        yield "SEATHOLD_SMTP_PORT is that of the mail sink, which delivers nothing"
+    sms = urlsplit(settings.sms_url)
+    if sms.port == SINK_SMS_PORT:
+        yield "SEATHOLD_SMS_URL is that of the SMS sink, which delivers nothing"
+    elif sms.scheme != "https" and not is_loopback(sms.hostname):
+        yield "SEATHOLD_SMS_URL goes over the network in plain text; use https://"
+
+
+def _is_live(key: str) -> bool:
+    return key.startswith(("sk_live_", "rk_live_"))
+
+
+def _is_one_of(domain: str, ends: Iterable[str]) -> bool:
+    return domain.lower().endswith(tuple(ends))
+
+
+def _debugging(settings: Settings) -> Iterator[str]:
+    if settings.log_level == "DEBUG":
+        yield "SEATHOLD_LOG_LEVEL=DEBUG writes more than a log may keep"
+    if not settings.log_json:
+        yield "SEATHOLD_LOG_JSON=false is for a screen; a log needs one record a line"
