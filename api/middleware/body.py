@@ -84,7 +84,7 @@ async def _read(
 ) -> tuple[Receive, Response | None]:
     path: str = scope["path"]
     limit = next(most for start, most in LIMITS if path.startswith(start))
-    if encoding:
+    if encoding and not path.startswith(ANY_TYPE):
         # Nothing is unpacked here, so that a small body cannot become a large one.
         return receive, _refused(415, headers={"Accept-Encoding": "identity"})
     try:

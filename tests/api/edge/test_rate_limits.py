@@ -13,7 +13,6 @@ from uuid import uuid4
 import httpx2
 import pytest
 from fastapi import FastAPI
-from pydantic import SecretStr
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -27,7 +26,7 @@ from domain.user import Role
 from infra.rate_limits import Hit, Policy, RateLimits
 from infra.settings import Settings
 from tests.helpers.accounts import new_email, replaced_parts
-from tests.helpers.edge import QUOTA, client_from, started
+from tests.helpers.edge import QUOTA, client_from
 from tests.helpers.problems import assert_problem
 
 READ = "/api/movies"
@@ -44,7 +43,7 @@ def refused(found: list[int]) -> int:
 
 
 def token_of(app: FastAPI, user_id: Any = None) -> str:
-    token = app.state.parts.signer.issue(user_id or uuid4(), Role.USER)
+    token = app.state.parts.signer.issue(user_id or uuid4(), Role.USER, uuid4())
     return f"Bearer {token}"
 
 
@@ -188,16 +187,14 @@ async def test_a_full_window_is_refused_without_redis_until_it_ends(redis: Redis
     assert gone.asked == 0
 
 
-async def test_without_redis_this_process_counts(settings: Settings, address: str) -> None:
+async def test_without_redis_this_process_counts(limited: FastAPI, address: str) -> None:
     """Slower to refuse than with it, but never without a limit."""
-    async with (
-        started(
-            settings, rate_limit_per_minute=QUOTA, redis_url=SecretStr("redis://127.0.0.1:1/0")
-        ) as app,
-        client_from(app, address) as client,
-    ):
-        found = await statuses(client, WRITE, 2 * QUOTA)
+    gone = Gone()
+    with replaced_parts(limited, limits=RateLimits(gone)):  # type: ignore[arg-type]
+        async with client_from(limited, address) as client:
+            found = await statuses(client, WRITE, 2 * QUOTA)
     assert found == [401] * QUOTA + [429] * QUOTA
+    assert gone.asked >= 1
 
 
 async def test_redis_started_anew_knows_the_script_again(redis: Redis) -> None:
@@ -231,13 +228,9 @@ async def test_webhooks_and_streams_have_limits_of_their_own(
     assert "ratelimit" not in healthy.headers
 
 
-async def test_five_accounts_an_hour_from_one_address(settings: Settings, address: str) -> None:
-    async with (
-        started(settings, rate_limit_per_minute=100) as app,
-        client_from(app, address) as client,
-    ):
-        for _ in range(5):
-            assert refused(await statuses(client, "/api/auth/register", 1)) == 0
+async def test_five_accounts_an_hour_from_one_address(limited: FastAPI, address: str) -> None:
+    async with client_from(limited, address) as client:
+        assert refused(await statuses(client, "/api/auth/register", 5)) == 0
         answer = await client.post("/api/auth/register")
     assert_problem(answer, 429, "rate_limited")
     assert answer.headers["ratelimit-policy"] == '"register";q=5;w=3600'
