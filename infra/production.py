@@ -57,6 +57,7 @@ def refusals(settings: Settings) -> list[str]:
         *_servers(settings),
         *_temporal(_temporal_config()),
         *_doors(settings),
+        *_limits(settings),
         *_stand_ins(settings),
         *_debugging(settings),
     ]
@@ -164,6 +165,9 @@ def _doors(settings: Settings) -> Iterator[str]:
     public = urlsplit(settings.public_url)
     if public.scheme != "https" or is_loopback(public.hostname):
         yield "SEATHOLD_PUBLIC_URL is not the https:// address that buyers use"
+
+
+def _limits(settings: Settings) -> Iterator[str]:
     if settings.partner_private_networks:
         yield "SEATHOLD_PARTNER_PRIVATE_NETWORKS lets partners' webhooks reach inside; unset it"
     if settings.rate_limit_per_minute == 0:
