@@ -50,6 +50,10 @@ SECRETS = (
 )
 
 
+# For a rotation: each part is a secret of its own.
+LISTS = frozenset({"jwt_verify_seeds", "payload_keys", "partner_secret_keys"})
+
+
 def refusals(settings: Settings) -> list[str]:
     """One sentence for each thing that must not be so in production; it begins with its name."""
     return [
@@ -74,36 +78,38 @@ def is_loopback(host: str | None) -> bool:
 
 
 def _secrets(settings: Settings) -> Iterator[str]:
-    found: list[tuple[str, str]] = []
+    found: list[tuple[str, bytes]] = []
     for field in SECRETS:
         name, secret = f"SEATHOLD_{field.upper()}", getattr(settings, field)
         text = secret.get_secret_value() if secret is not None else ""
-        # Some are lists, for a rotation: each part is a secret of its own.
-        parts = [part.strip() for part in text.split(",") if part.strip()]
-        found += [(name, part) for part in parts]
+        several = text.split(",") if field in LISTS else [text]
+        parts = [part.strip() for part in several if part.strip()]
         for part in parts:
+            key = _key_bytes(field, part)
+            found.append((name, key))
             if part in DEVELOPMENT:
                 yield f"{name} is the development secret; set one of your own"
-            elif field != "stripe_api_key" and len(_key_bytes(part)) < MIN_SECRET_BYTES:
+            elif field != "stripe_api_key" and len(key) < MIN_SECRET_BYTES:
                 yield f"{name} is shorter than {MIN_SECRET_BYTES} bytes; make one by chance"
-            elif len(set(_key_bytes(part))) < MIN_DIFFERENT_BYTES:
+            elif len(set(key)) < MIN_DIFFERENT_BYTES:
                 yield f"{name} repeats a few characters; make one by chance"
-    for (name, part), (other, same) in combinations(found, 2):
-        if _key_bytes(part) == _key_bytes(same):
+    for (name, key), (other, same) in combinations(found, 2):
+        if key == same:
             yield f"{name} and {other} are the same secret; each needs its own"
 
 
-def _key_bytes(text: str) -> bytes:
-    """The key that a secret stands for: in ``whsec_…`` and ``name:…`` it is in base64."""
-    _, colon, encoded = text.rpartition(":")
-    if text.startswith("whsec_"):
+def _key_bytes(field: str, text: str) -> bytes:
+    """The key that a secret stands for; in ``whsec_…`` and ``name:…`` it is in base64."""
+    if field in LISTS and ":" in text:
+        encoded = text.partition(":")[2]
+    elif field.startswith("webhook_secret"):
         encoded = text.removeprefix("whsec_")
-    elif not colon:
+    else:
+        # Stripe's begin with whsec_ as well, and are taken as they are written.
         return text.encode()
     try:
         return base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        # Stripe's look like Standard Webhooks' and are taken as they are written.
+    except binascii.Error:
         return text.encode()
 
 
@@ -162,9 +168,10 @@ def _doors(settings: Settings) -> Iterator[str]:
             yield f"SEATHOLD_CORS_ORIGINS has {origin}, which is not https://host[:port]"
     if any("*" in host for host in settings.allowed_hosts):
         yield "SEATHOLD_ALLOWED_HOSTS has *; name each host"
-    public = urlsplit(settings.public_url)
-    if public.scheme != "https" or is_loopback(public.hostname):
-        yield "SEATHOLD_PUBLIC_URL is not the https:// address that buyers use"
+    for field in ("public_url", "account_url"):
+        url = urlsplit(getattr(settings, field))
+        if url.scheme != "https" or is_loopback(url.hostname):
+            yield f"SEATHOLD_{field.upper()} is not the https:// address that buyers use"
 
 
 def _limits(settings: Settings) -> Iterator[str]:

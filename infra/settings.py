@@ -130,7 +130,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def refuse_what_is_for_development(self) -> Self:
         if self.env == "production" and (reasons := production.refusals(self)):
-            raise ValueError("; ".join(reasons))
+            raise ValueError("\n".join(reasons))
         return self
 
     @model_validator(mode="after")

@@ -8,12 +8,15 @@ import socket
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 from uuid import UUID
 
 import typer
 
 from seathold import cli_record
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 # Imports wait inside the commands, so that `--help` and each process load only what they need.
 app = typer.Typer(
@@ -34,6 +37,9 @@ app.add_typer(projections, name="projections")
 app.add_typer(cli_record.events, name="events")
 app.command("audit")(cli_record.audit)
 
+# They play what costs money or reaches people.
+STAND_INS = frozenset({"demo", "dev", "mail", "sandbox"})
+
 RunDir = Annotated[Path, typer.Option(help="Where every file of the stack lives.")]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 
@@ -47,6 +53,35 @@ class Role(StrEnum):
     all = "all"
     booking = "booking"
     loops = "loops"
+
+
+@app.callback()
+def _start(context: typer.Context) -> None:
+    """In production nothing runs on a configuration that is for development."""
+    if os.environ.get("SEATHOLD_ENV") != "production":
+        return
+    from pydantic import ValidationError
+
+    from infra.settings import Settings
+
+    command = context.invoked_subcommand
+    try:
+        Settings()
+    except ValidationError as error:
+        _refuse(error)
+    if command in STAND_INS:
+        typer.echo(f"Error: `seathold {command}` is for development.", err=True)
+        raise typer.Exit(2)
+
+
+def _refuse(error: ValidationError) -> NoReturn:
+    """Say what is wrong with the settings, a line for each; exit 2."""
+    for one in error.errors():
+        said = str(one["msg"]).removeprefix("Value error, ")
+        name = "".join(f"SEATHOLD_{str(part).upper()}: " for part in one["loc"][:1])
+        for reason in said.splitlines():
+            typer.echo(f"Error: {name}{reason}", err=True)
+    raise typer.Exit(2)
 
 
 @app.command()

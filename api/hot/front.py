@@ -41,27 +41,16 @@ class Front:
         if self.shelf is None or self.streams is None or scope["method"] != "GET":
             return False
         started = time.perf_counter()
-        after, encodings, request_id, tags = 0, b"", b"", []
-        for name, value in scope["headers"]:
-            if name == b"if-none-match":
-                tags.append(value.decode("latin-1"))
-            elif name == b"accept-encoding":
-                encodings = value
-            elif name == b"x-request-id" and REQUEST_ID.fullmatch(value):
-                request_id = value
-            elif name == READ_AFTER:
-                after = read_after(value)
+        after, encodings, request_id, tags = _wishes(scope)
         own = [(b"x-request-id", request_id or str(uuid4()).encode())]
-        if scope["path"].endswith("/stream"):
-            if (safe := self._door.admit(scope)) is None:
-                return False
-            own += safe
-            address = self._door.whose(scope)
-            return await self.streams.answer(scope, receive, send, address=address, own=own)
-        kept = self.shelf.ready(url_of(scope), after)
-        if kept is None or (safe := self._door.admit(scope)) is None:
+        is_stream = scope["path"].endswith("/stream")
+        kept = None if is_stream else self.shelf.ready(url_of(scope), after)
+        if kept is None and not is_stream or (safe := self._door.admit(scope)) is None:
             return False
         own += safe
+        if kept is None:
+            address = self._door.whose(scope)
+            return await self.streams.answer(scope, receive, send, address=address, own=own)
         form = kept.document.form_for(encodings)
         status, headers, body = 200, form.headers, form.body
         if tags and is_kept(form.tag, tags):
@@ -83,3 +72,19 @@ class Front:
                 request_id=request_id.decode(),
                 one_in=LOGGED_ONE_IN,
             )
+
+
+def _wishes(scope: Scope) -> tuple[int, bytes, bytes, list[str]]:
+    """What of the headers matters: read after, encodings, request id, tags of copies."""
+    after, encodings, request_id = 0, b"", b""
+    tags: list[str] = []
+    for name, value in scope["headers"]:
+        if name == b"if-none-match":
+            tags.append(value.decode("latin-1"))
+        elif name == b"accept-encoding":
+            encodings = value
+        elif name == b"x-request-id" and REQUEST_ID.fullmatch(value):
+            request_id = value
+        elif name == READ_AFTER:
+            after = read_after(value)
+    return after, encodings, request_id, tags

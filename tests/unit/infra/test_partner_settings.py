@@ -10,15 +10,16 @@ import pytest
 from domain.errors import Invalid
 from domain.outbound import target_of
 from infra.settings import Settings
+from tests.helpers.production import GOOD, TEMPORAL
 
 RING = "own:" + base64.b64encode(os.urandom(32)).decode()
-PRODUCTION = {
-    "env": "production",
-    "jwt_seed": "a seed of one's own, of 32 bytes",
-    "webhook_secret": "whsec_" + base64.b64encode(os.urandom(32)).decode(),
-    "payload_keys": "own:" + base64.b64encode(os.urandom(32)).decode(),
-    "partner_secret_keys": RING,
-}
+PRODUCTION = {**GOOD, "partner_secret_keys": RING}
+
+
+@pytest.fixture(autouse=True)
+def _temporal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in TEMPORAL.items():
+        monkeypatch.setenv(name, value)
 
 
 def settings(**changes: object) -> Settings:

@@ -1,0 +1,194 @@
+"""ENV=production starts with a whole configuration, and with none that has one thing wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from infra import production
+from infra.settings import Settings
+from seathold import cli
+from tests.helpers.production import GOOD, TEMPORAL, environment, secret
+
+JWT, WEBHOOKS = secret("jwt"), f"whsec_{secret('webhooks')}"
+
+
+@pytest.fixture(autouse=True)
+def _temporal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("TEMPORAL_")]:
+        monkeypatch.delenv(name)
+    for name, value in TEMPORAL.items():
+        monkeypatch.setenv(name, value)
+
+
+def settings(**changes: object) -> Settings:
+    return Settings(_env_file=None, **{**GOOD, **changes})  # type: ignore[arg-type]
+
+
+def test_the_whole_configuration_is_taken() -> None:
+    """The control of every refusal below."""
+    assert settings().env == "production"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"jwt_seed": production.DEV_JWT_SEED}, "JWT_SEED is the development secret"),
+        ({"jwt_seed": "short but one's own"}, "JWT_SEED is shorter than 32 bytes"),
+        ({"jwt_seed": "ab" * 32}, "JWT_SEED repeats a few characters"),
+        ({"jwt_verify_seeds": production.DEV_JWT_SEED}, "JWT_VERIFY_SEEDS is the development"),
+        ({"jwt_verify_seeds": "short"}, "JWT_VERIFY_SEEDS is shorter"),
+        ({"webhook_secret": production.DEV_WEBHOOK_SECRET}, "WEBHOOK_SECRET is the development"),
+        ({"webhook_secret": "whsec_c2hvcnQgc2VjcmV0IG9mIG1pbmU="}, "WEBHOOK_SECRET is shorter"),
+        ({"webhook_secret_previous": WEBHOOKS}, "WEBHOOK_SECRET_PREVIOUS are the same secret"),
+        ({"payload_keys": production.DEV_PAYLOAD_KEYS}, "PAYLOAD_KEYS is the development"),
+        (
+            {"payload_keys": f"new:{secret('new')},{production.DEV_PAYLOAD_KEYS}"},
+            "PAYLOAD_KEYS is the development",
+        ),
+        ({"partner_secret_keys": production.DEV_PARTNER_KEYS}, "PARTNER_SECRET_KEYS is the devel"),
+        ({"partner_secret_keys": f"own:{secret('payloads')}"}, "are the same secret"),
+        ({"stripe_webhook_secret": "whsec_short"}, "STRIPE_WEBHOOK_SECRET is shorter"),
+        ({"database_url": "sqlite:///seathold.db"}, "DATABASE_URL is not postgresql://"),
+        ({"database_url": "postgresql://a:seathold@127.0.0.1/s"}, "DATABASE_URL has no password"),
+        ({"database_url": "postgresql://a@127.0.0.1/s"}, "DATABASE_URL has no password"),
+        ({"database_url": "postgresql://a:own@db.internal/s"}, "DATABASE_URL goes over the netw"),
+        (
+            {"database_url": "postgresql://a:own@127.0.0.1,db.internal/s?sslmode=prefer"},
+            "DATABASE_URL goes over the network in plain text",
+        ),
+        ({"database_url": "postgresql://a:own@127.0.0.1/s"}, None),
+        ({"database_url": "postgresql://a@/s?host=/run/postgresql"}, None),
+        ({"redis_url": "redis://redis.internal:6379/0"}, "REDIS_URL goes over the network"),
+        ({"redis_url": "redis://127.0.0.1:6379/0"}, None),
+        ({"redis_url": "redis://[::1]:6379/0"}, None),
+        ({"cors_origins": "*"}, r"CORS_ORIGINS is \*"),
+        ({"cors_origins": "null"}, "CORS_ORIGINS has null"),
+        ({"cors_origins": "http://shop.cinema.org"}, "CORS_ORIGINS has http://shop"),
+        ({"cors_origins": "https://shop.cinema.org/"}, "CORS_ORIGINS has https://shop"),
+        ({"trusted_proxies": "0.0.0.0/0"}, "TRUSTED_PROXIES trusts strangers"),
+        ({"trusted_proxies": "::/0"}, "TRUSTED_PROXIES trusts strangers"),
+        ({"trusted_proxies": "*"}, "trusted_proxies"),
+        ({"metrics_networks": "0.0.0.0/0"}, "METRICS_NETWORKS lets strangers"),
+        ({"allowed_hosts": "*"}, r"ALLOWED_HOSTS has \*"),
+        ({"public_url": "http://tickets.cinema.org"}, "PUBLIC_URL is not the https"),
+        ({"public_url": "https://127.0.0.1"}, "PUBLIC_URL is not the https"),
+        ({"account_url": "http://tickets.cinema.org/account"}, "ACCOUNT_URL is not the https"),
+        ({"rate_limit_per_minute": 0}, "RATE_LIMIT_PER_MINUTE=0"),
+        ({"partner_private_networks": "10.0.0.0/8"}, "PARTNER_PRIVATE_NETWORKS"),
+        ({"stripe_api_key": None, "stripe_webhook_secret": None}, "STRIPE_API_KEY is no live key"),
+        ({"stripe_api_key": "sk_test_0123456789abcdef"}, "STRIPE_API_KEY is no live key"),
+        ({"mail_from": "Seathold <tickets@seathold.test>"}, "MAIL_FROM is an address that nobody"),
+        ({"smtp_port": 8026}, "SMTP_PORT is that of the mail sink"),
+        ({"sms_url": "http://127.0.0.1:8025/api/sms"}, "SMS_URL is that of the SMS sink"),
+        ({"sms_url": "http://sms.provider.org/send"}, "SMS_URL goes over the network"),
+        ({"log_level": "DEBUG"}, "LOG_LEVEL=DEBUG"),
+        ({"log_json": False}, "LOG_JSON=false"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else str(value)[:24],
+)
+def test_each_thing_alone_is_refused_by_its_name(
+    wrong: Mapping[str, Any], named: str | None
+) -> None:
+    """``None``: looks wrong and is not."""
+    if named is None:
+        settings(**wrong)
+        return
+    with pytest.raises(ValueError, match=named) as refused:
+        settings(**wrong)
+    reasons = str(refused.value).count("SEATHOLD_")
+    assert reasons <= 2, "only what is wrong, and the other of two that are the same"
+    for value in (JWT, secret("payloads"), "correct-horse", "another-horse"):
+        assert value not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"TEMPORAL_ADDRESS": None}, "TEMPORAL_ADDRESS is not set"),
+        ({"TEMPORAL_API_KEY": None}, "TEMPORAL_ADDRESS goes over the network in plain text"),
+        ({"TEMPORAL_API_KEY": None, "TEMPORAL_ADDRESS": "127.0.0.1:7233"}, None),
+        ({"FORWARDED_ALLOW_IPS": "*"}, "FORWARDED_ALLOW_IPS"),
+        ({"FORWARDED_ALLOW_IPS": "10.0.0.1"}, None),
+    ],
+)
+def test_others_variables_are_looked_at_too(
+    monkeypatch: pytest.MonkeyPatch, changes: Mapping[str, str | None], named: str | None
+) -> None:
+    for name, value in changes.items():
+        if value is None:
+            monkeypatch.delenv(name)
+        else:
+            monkeypatch.setenv(name, value)
+    if named is None:
+        settings()
+        return
+    with pytest.raises(ValueError, match=named):
+        settings()
+
+
+def test_development_refuses_none_of_it() -> None:
+    assert Settings(_env_file=None).env == "dev"
+
+
+COMMANDS = {
+    "api": ["api"],
+    "worker": ["worker"],
+    "migrate": ["migrate"],
+    "seed": ["seed"],
+    "openapi": ["openapi"],
+    "check": ["check"],
+    "admin": ["admin", "create", "--email", "a@cinema.org"],
+    "show": ["show", "cancel", "0b5c8c0e-6f0a-5b1e-9d53-3f6a2f0f2a11", "--reason", "x"],
+    "sandbox": ["sandbox", "--port", "1"],
+    "mail": ["mail", "--port", "1"],
+    "dev": ["dev"],
+    "demo": ["demo"],
+}
+
+
+@pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMANDS)
+def test_every_command_refuses(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
+    for name, value in environment(jwt_seed=production.DEV_JWT_SEED).items():
+        monkeypatch.setenv(name, value)
+    answer = CliRunner().invoke(cli.app, arguments)
+    assert answer.exit_code == 2
+    assert "SEATHOLD_JWT_SEED is the development secret" in answer.output
+    assert "Traceback" not in answer.output
+
+
+@pytest.mark.parametrize("command", ["sandbox", "mail", "dev", "demo"])
+def test_stand_ins_have_no_place_in_production(
+    monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    answer = CliRunner().invoke(cli.app, COMMANDS[command])
+    assert answer.exit_code == 2
+    assert f"`seathold {command}` is for development" in answer.output
+
+
+@pytest.mark.parametrize(("seed", "code"), [(JWT, 0), ("short", 2)], ids=["good", "short"])
+def test_as_a_process_it_is_the_same(seed: str, code: int) -> None:
+    """The control starts: the document is printed."""
+    path = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    done = subprocess.run(
+        [sys.executable, "-m", "seathold", "openapi"],
+        env={**environment(jwt_seed=seed), **path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == code, done.stderr
+    if code:
+        assert done.stderr.startswith("Error: SEATHOLD_JWT_SEED is shorter")
+        assert "Traceback" not in done.stderr
+    else:
+        assert '"openapi": "3.1' in done.stdout
