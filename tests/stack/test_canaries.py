@@ -20,6 +20,8 @@ from tests.kill.conftest import roomy_show
 from tests.stack.command import Dev, running, wait_for
 from tests.stack.person import Json, Person, Stores, mails_to
 
+# The worker erases what is left of a person beside the request.
+ERASED_SECONDS = 60
 # Where a living account's details may stand.
 HOME = {"table users"}
 
@@ -52,6 +54,7 @@ def person(dev: Dev, buyer: Buyer) -> Person:
     sign_up(buyer, person)
     mistype(buyer, person)
     buy(buyer)
+    change_password(buyer, person)
     wait_for(lambda: len(mails_to(dev, person)) >= 2)
     return person
 
@@ -83,6 +86,12 @@ def mistype(buyer: Buyer, person: Person) -> None:
     assert http.get("/api/movies", params={"q": person.name}).status_code == 200
     forged = {"Authorization": f"Bearer x.{person.secrets[0]}"}
     assert http.get("/api/me", headers=forged).status_code == 401
+
+
+def change_password(buyer: Buyer, person: Person) -> None:
+    body = {"current_password": person.password, "new_password": person.new_password}
+    assert buyer.http.post("/api/me/password", json=body).status_code == 204
+    assert person.email in buyer.http.get("/api/me/export").text
 
 
 def buy(buyer: Buyer) -> None:
@@ -129,3 +138,12 @@ async def _start_unsealed(dev: Dev, word: str) -> None:
     """What a client without our converter leaves in Temporal's store."""
     client = await Client.connect(dev.info["temporal_address"])
     await client.start_workflow("Nobody", word, id=f"planted-{word}", task_queue="nobody")
+
+
+def test_after_an_erasure_they_stand_nowhere(
+    dev: Dev, stores: Stores, buyer: Buyer, person: Person
+) -> None:
+    answer = buyer.http.delete("/api/me")
+    assert answer.status_code == 204, answer.text
+    wait_for(lambda: not stores.found(person.words), ERASED_SECONDS)
+    assert buyer.http.get("/api/me").status_code == 401
