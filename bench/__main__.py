@@ -6,9 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from bench import race, report, saga, sequences, start, webhooks
+from bench import race, reads, report, saga, sequences, start, stream, webhooks
 
-BENCHMARKS = {"start": start, "saga": saga, "webhooks": webhooks}
+BENCHMARKS = {"start": start, "saga": saga, "webhooks": webhooks, "reads": reads, "stream": stream}
 CAMPAIGNS = {"campaign-race": race, "campaign-webhooks": sequences}
 ALL = {**BENCHMARKS, **CAMPAIGNS}
 

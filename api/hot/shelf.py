@@ -45,6 +45,8 @@ class Source:
     Args:
         route: the template, for the metrics.
         seconds: how long a copy lives at most.
+        fresh_seconds: one that is older is read anew on the side while it is still sent, so that
+            the crowd never waits.
         of_seats: whether news about seats makes it untrue, not only its counts late.
     """
 
@@ -54,6 +56,7 @@ class Source:
     read: ReadFunction
     seconds: float
     cache_control: bytes
+    fresh_seconds: float = math.inf
     of_seats: bool = False
 
 
@@ -72,7 +75,7 @@ class Kept:
     read_at: float
     cost: float
     until: float
-    refresh_at: float = math.inf
+    refresh_at: float
     told_at: float = 0
     urls: list[str] = field(default_factory=list)
 
@@ -112,7 +115,7 @@ class Shelf:
             return None
         if kept.refresh_at <= self._clock():
             kept.refresh_at = math.inf
-            self._fly(kept.source, COUNTS_SECONDS, 0)
+            self._fly(kept.source, min(COUNTS_SECONDS, kept.source.fresh_seconds), 0)
         return kept
 
     async def get(self, source: Source, *, read_after: int = 0, url: str = "") -> Document | None:
@@ -200,13 +203,14 @@ class Shelf:
             read_at=now - copy.age,
             cost=about["cost"],
             until=now + copy.seconds,
+            refresh_at=now - copy.age + source.fresh_seconds,
         )
         self._drop(source.name)
         if old is not None:
             kept.urls = old.urls
             if old.told_at > kept.read_at:
                 kept.told_at = old.told_at
-                kept.refresh_at = kept.read_at + COUNTS_SECONDS
+                kept.refresh_at = min(kept.refresh_at, kept.read_at + COUNTS_SECONDS)
         self._kept[source.name] = kept
         self._by_url.update(dict.fromkeys(kept.urls, kept))
         self._size += document.size

@@ -15,7 +15,8 @@ from readmodel import catalogue
 
 SHOW_SECONDS = 300.0
 # Seats change without news too, when a hold runs out: this often PostgreSQL is asked.
-SEATS_SECONDS = 1.0
+SEATS_SECONDS = 2.0
+SEATS_FRESH_SECONDS = 1.0
 MAP_SECONDS = 3600.0
 
 SHOWS_CACHED = b"public, max-age=5, s-maxage=5, stale-while-revalidate=30"
@@ -33,6 +34,7 @@ def availability(show_id: UUID) -> Source:
         read=lambda session: catalogue.availability(session, show_id),
         seconds=SEATS_SECONDS,
         cache_control=SEATS_CACHED,
+        fresh_seconds=SEATS_FRESH_SECONDS,
         of_seats=True,
     )
 
