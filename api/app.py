@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from starlette.types import Receive, Scope, Send
 
 from api import errors, openapi
-from api.commands import auth, bookings, cases, offers, partners, shows, webhooks
+from api.commands import api_keys, auth, bookings, cases, offers, partners, shows, staff, webhooks
 from api.commands import me as me_commands
 from api.commands import refunds as refund_commands
 from api.deps.state import AppState
@@ -22,6 +22,7 @@ from api.hot.shelf import Shelf
 from api.middleware.guard import Access
 from api.middleware.metrics import Metrics
 from api.policy import POLICY
+from api.queries import api_keys as api_key_queries
 from api.queries import audit, catalogue, health, me, not_yet
 from api.queries import bookings as booking_queries
 from api.queries import cases as case_queries
@@ -29,13 +30,16 @@ from api.queries import partners as partner_queries
 from api.queries import refunds as refund_queries
 from api.queries import reports as report_queries
 from api.queries import shows as show_queries
+from api.queries import staff as staff_queries
 from api.refusals import Refusals
 from api.streams.availability import AvailabilityStreams, Crowds
 from domain.limits import STREAMS_PER_ADDRESS
+from infra.api_keys import ApiKeys
 from infra.ended_sessions import EndedSessions
 from infra.gateways.assembly import open_gateways, webhook_verifiers
 from infra.opaque_tokens import OpaqueTokens
 from infra.passwords import Argon2Passwords
+from infra.postgres.api_key import PostgresApiKeys
 from infra.postgres.database import Database
 from infra.postgres.guards import require_guards
 from infra.postgres.idempotency import PostgresIdempotency
@@ -45,6 +49,7 @@ from infra.postgres.password import PostgresPasswords
 from infra.postgres.profile import PostgresProfiles
 from infra.postgres.session import PostgresSessions
 from infra.postgres.show import ShowCache
+from infra.postgres.staff import PostgresStaff
 from infra.postgres.uow import PostgresUnitOfWork
 from infra.postgres.users import PostgresAccounts
 from infra.postgres.work import PostgresWorkQueue
@@ -58,6 +63,7 @@ from infra.settings import Settings
 from infra.temporal import TemporalBookingProcess, connect
 from infra.temporal_shows import TemporalShowProcess
 from infra.tokens import TokenSigner
+from services.api_key import ApiKeyDesk
 from services.desk import BookingDesk
 from services.offer_desk import OfferDesk
 from services.partner import PartnerDesk
@@ -68,6 +74,7 @@ from services.refund_desk import RefundDesk
 from services.reserve import Reserver
 from services.session import Sessions
 from services.show_cancel import ShowDesk
+from services.staff import StaffDesk
 from services.user import Accounts
 
 # Routes are tried in this order, so the busiest come first.
@@ -89,6 +96,10 @@ ROUTERS = (
     shows.router,
     show_queries.router,
     report_queries.router,
+    staff.router,
+    staff_queries.router,
+    api_keys.router,
+    api_key_queries.router,
     partners.router,
     partner_queries.router,
     not_yet.router,
@@ -172,6 +183,10 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
         work = PostgresWorkQueue(database, limits)
         opaque = OpaqueTokens(settings.key_ring)
         signer, sessions = make_sessions(settings, database, ended_sessions, opaque)
+        password_desk = PasswordDesk(
+            PostgresPasswords(database, opaque), passwords, ended_sessions.announce
+        )
+        api_key_check = ApiKeys(database)
         yield AppState(
             settings=settings,
             database=database,
@@ -195,8 +210,11 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
                 passwords,
                 sessions,
             ),
-            passwords=PasswordDesk(
-                PostgresPasswords(database, opaque), passwords, ended_sessions.announce
+            passwords=password_desk,
+            api_keys=ApiKeyDesk(PostgresApiKeys(database), api_key_check.forget),
+            api_key_check=api_key_check,
+            staff=StaffDesk(
+                PostgresStaff(database), passwords, password_desk, ended_sessions.announce
             ),
             profiles=ProfileDesk(PostgresProfiles(database), ended_sessions.announce),
             idempotency=PostgresIdempotency(database),

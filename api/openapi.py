@@ -36,8 +36,11 @@ IDEMPOTENCY_KEY = {
     "example": "c0ffee00-7a55-4f5c-9a0e-1f1f6a3f2a10",
 }
 # Answers with credentials are never stored, and providers have ids of their own.
-WITHOUT_KEY = ("/api/auth/", "/api/me/", "/api/webhooks/")
-SECURITY_SCHEMES = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+WITHOUT_KEY = ("/api/auth/", "/api/me/", "/api/webhooks/", "/api/admin/api-keys")
+SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
 WITHOUT_KEY_AT = ("/api/partner/endpoints", "/api/partner/endpoints/{endpoint_id}/rotate")
 
 
@@ -76,7 +79,8 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         "roles": [role for role in Role if role in rule.roles],
     }
     if rule.who is not Who.PUBLIC:
-        operation["security"] = [{"bearer": []}]
+        by_key = [{"api_key": [rule.scope]}] if rule.scope else []
+        operation["security"] = [{"bearer": []}, *by_key]
     takes_key = not path.startswith(WITHOUT_KEY) and path not in WITHOUT_KEY_AT
     if method == "post" and "501" not in answers and takes_key:
         operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)

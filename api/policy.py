@@ -52,8 +52,8 @@ class Rule:
     scope: Scope | None = None
 
 
-def public(*, scope: Scope | None = None) -> Rule:
-    return Rule(Who.PUBLIC, scope=scope)
+def public() -> Rule:
+    return Rule(Who.PUBLIC)
 
 
 def account(*, scope: Scope | None = None) -> Rule:
@@ -68,11 +68,10 @@ def staff(*roles: Role) -> Rule:
     return Rule(Who.STAFF, frozenset(roles))
 
 
-def partner(*roles: Role) -> Rule:
-    return Rule(Who.STAFF, frozenset(roles), Scope.EVENTS_READ)
+def partner(*roles: Role, scope: Scope = Scope.EVENTS_READ) -> Rule:
+    return Rule(Who.STAFF, frozenset(roles), scope)
 
 
-CATALOGUE = public(scope=Scope.CATALOGUE_READ)
 BUYER = own(scope=WRITES)
 SERVES = (Role.OWNER, Role.MANAGER, Role.BOX_OFFICE)
 RUNS = (Role.OWNER, Role.MANAGER)
@@ -98,14 +97,14 @@ POLICY: Mapping[str, Rule] = MappingProxyType(
         "POST /api/me/verify-email": account(),
         "GET /api/me/export": account(),
         # Catalogue
-        "GET /api/movies": CATALOGUE,
-        "GET /api/movies/{movie_id}": CATALOGUE,
-        "GET /api/theatres": CATALOGUE,
-        "GET /api/shows/{movie_id}": CATALOGUE,
-        "GET /api/show/{show_id}": CATALOGUE,
-        "GET /api/show/{show_id}/seatmap": CATALOGUE,
-        "GET /api/show/{show_id}/availability": CATALOGUE,
-        "GET /api/show/{show_id}/availability/stream": CATALOGUE,
+        "GET /api/movies": public(),
+        "GET /api/movies/{movie_id}": public(),
+        "GET /api/theatres": public(),
+        "GET /api/shows/{movie_id}": public(),
+        "GET /api/show/{show_id}": public(),
+        "GET /api/show/{show_id}/seatmap": public(),
+        "GET /api/show/{show_id}/availability": public(),
+        "GET /api/show/{show_id}/availability/stream": public(),
         # The waiting room: its ticket is the credential
         "POST /api/show/{show_id}/queue": account(),
         "GET /api/queue/{ticket}": public(),
@@ -137,18 +136,38 @@ POLICY: Mapping[str, Rule] = MappingProxyType(
         "GET /api/admin/show/{show_id}/availability": staff(*SERVES, Role.AUDITOR),
         "GET /api/admin/reports/sales": staff(*RUNS, Role.AUDITOR),
         "GET /api/admin/reports/demand": staff(*RUNS, Role.AUDITOR),
+        # Who may do what, and who is kept out
+        "GET /api/admin/staff": staff(Role.OWNER, Role.AUDITOR),
+        "POST /api/admin/staff": staff(Role.OWNER),
+        "GET /api/admin/staff/{staff_id}": staff(Role.OWNER, Role.AUDITOR),
+        "POST /api/admin/staff/{staff_id}/role": staff(Role.OWNER),
+        "POST /api/admin/staff/{staff_id}/block": staff(Role.OWNER),
+        "POST /api/admin/staff/{staff_id}/unblock": staff(Role.OWNER),
+        "GET /api/admin/api-keys": staff(Role.OWNER, Role.AUDITOR),
+        "POST /api/admin/api-keys": staff(Role.OWNER),
+        "GET /api/admin/api-keys/{key_id}": staff(Role.OWNER, Role.AUDITOR),
+        "POST /api/admin/api-keys/{key_id}/rotate": staff(Role.OWNER),
+        "DELETE /api/admin/api-keys/{key_id}": staff(Role.OWNER),
         # Partners: each account sees its own endpoints and deliveries
         "GET /api/partner/endpoints": partner(*RUNS),
-        "POST /api/partner/endpoints": partner(*RUNS),
+        "POST /api/partner/endpoints": partner(*RUNS, scope=Scope.ENDPOINTS_WRITE),
         "GET /api/partner/endpoints/{endpoint_id}": partner(*RUNS),
-        "PATCH /api/partner/endpoints/{endpoint_id}": partner(*RUNS),
-        "DELETE /api/partner/endpoints/{endpoint_id}": partner(*RUNS),
-        "POST /api/partner/endpoints/{endpoint_id}/rotate": partner(*RUNS),
-        "POST /api/partner/endpoints/{endpoint_id}/test": partner(*RUNS),
-        "POST /api/partner/endpoints/{endpoint_id}/replay": partner(*RUNS),
+        "PATCH /api/partner/endpoints/{endpoint_id}": partner(*RUNS, scope=Scope.ENDPOINTS_WRITE),
+        "DELETE /api/partner/endpoints/{endpoint_id}": partner(*RUNS, scope=Scope.ENDPOINTS_WRITE),
+        "POST /api/partner/endpoints/{endpoint_id}/rotate": partner(
+            *RUNS, scope=Scope.ENDPOINTS_WRITE
+        ),
+        "POST /api/partner/endpoints/{endpoint_id}/test": partner(
+            *RUNS, scope=Scope.ENDPOINTS_WRITE
+        ),
+        "POST /api/partner/endpoints/{endpoint_id}/replay": partner(
+            *RUNS, scope=Scope.ENDPOINTS_WRITE
+        ),
         "GET /api/partner/deliveries": partner(*RUNS),
         "GET /api/partner/deliveries/{delivery_id}": partner(*RUNS),
-        "POST /api/partner/deliveries/{delivery_id}/replay": partner(*RUNS),
+        "POST /api/partner/deliveries/{delivery_id}/replay": partner(
+            *RUNS, scope=Scope.ENDPOINTS_WRITE
+        ),
         "GET /api/partner/events": partner(*RUNS),
         # What is not built yet says so to the staff, and to nobody else
         "GET /api/admin/{rest:path}": staff(*STAFF),

@@ -6,9 +6,12 @@ from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """Each names things and what is done with them; a key can do nothing beside its scopes."""
+    """Each names things and what is done with them; a key can do nothing beside its scopes.
 
-    CATALOGUE_READ = "catalogue:read"
+    What is open to everybody needs no scope.
+    """
+
     BOOKINGS_READ = "bookings:read"
     BOOKINGS_WRITE = "bookings:write"
     EVENTS_READ = "events:read"
+    ENDPOINTS_WRITE = "endpoints:write"

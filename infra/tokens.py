@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from domain.access import Scope
 from domain.errors import Invalid, Unauthenticated
 from domain.user import Role
 from infra.keys import KeyRing
@@ -35,11 +36,21 @@ TICKET = re.compile(r"SH1\.([A-Za-z0-9_-]{1,2000})\.([A-Za-z0-9_-]{86})")
 
 
 @dataclass(frozen=True, slots=True)
+class KeyGrant:
+    """What an API key may do, and how often."""
+
+    id: UUID
+    scopes: frozenset[Scope]
+    per_minute: int
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
     """Who a request speaks for, and in which session.
 
     ``second_factor``: the session was opened, or has since been strengthened, with a code.
-    ``sees_all``: on this route also for what belongs to others.
+    ``sees_all``: on this route also for what belongs to others. ``key``: an API key of the account
+    asks; then ``session_id`` is the key's id.
     """
 
     user_id: UUID
@@ -47,6 +58,7 @@ class Principal:
     session_id: UUID
     second_factor: bool = False
     sees_all: bool = False
+    key: KeyGrant | None = None
 
 
 class TokenSigner:

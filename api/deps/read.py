@@ -16,20 +16,27 @@ from domain.errors import NotFound, Unauthenticated
 from infra.postgres.database import Session
 from infra.tokens import Principal, TokenSigner
 
+# No access token begins like this.
+KEY_MARK = "sk_"
 ID_EXAMPLE = "0b5c8c0e-6f0a-5b1e-9d53-3f6a2f0f2a11"
 
 
 async def authenticate(request: Request) -> Principal:
-    """Who asks, by ``Authorization: Bearer``; for the guard, which asks once a request.
+    """Who asks, by ``Authorization: Bearer`` or ``X-API-Key``; for the guard, once a request.
 
     Raises:
-        Unauthenticated: there is no token, it is not valid, or its session is over.
+        Unauthenticated: there is no credential, or there are two; it is not valid, or is over.
     """
+    state, api_key = await app_state(request), request.headers.get("x-api-key")
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
+    if api_key is not None and scheme:
+        raise Unauthenticated("Send an access token or an API key, not both.")
+    if api_key is None and scheme.lower() != "bearer":
         raise Unauthenticated("Log in, and send the access token as a bearer.")
-    state = await app_state(request)
-    principal = state.signer.verify(token.strip())
+    token = (token if api_key is None else api_key).strip()
+    if api_key is not None or token.startswith(KEY_MARK):
+        return await state.api_key_check.verify(token)
+    principal = state.signer.verify(token)
     await state.ended_sessions.require_live(principal.session_id)
     return principal
 

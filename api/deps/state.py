@@ -13,6 +13,7 @@ from temporalio.client import Client
 
 from api.hot.shelf import Shelf
 from api.streams.availability import AvailabilityStreams
+from infra.api_keys import ApiKeys
 from infra.ended_sessions import EndedSessions
 from infra.gateways.events import WebhookVerifier
 from infra.postgres.database import Database
@@ -23,6 +24,7 @@ from infra.rate_limits import RateLimits
 from infra.redis.news import Newsroom
 from infra.settings import Settings
 from infra.tokens import TokenSigner
+from services.api_key import ApiKeyDesk
 from services.desk import BookingDesk
 from services.gateway import PaymentGateway
 from services.offer_desk import OfferDesk
@@ -34,6 +36,7 @@ from services.refund_desk import RefundDesk
 from services.reserve import Reserver
 from services.session import Sessions
 from services.show_cancel import ShowDesk
+from services.staff import StaffDesk
 from services.user import Accounts
 
 
@@ -54,6 +57,9 @@ class AppState:
     accounts: Accounts
     passwords: PasswordDesk
     profiles: ProfileDesk
+    staff: StaffDesk
+    api_keys: ApiKeyDesk
+    api_key_check: ApiKeys
     idempotency: PostgresIdempotency
     shows: ShowCache
     reserver: Reserver

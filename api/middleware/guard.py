@@ -141,6 +141,13 @@ def admitted(rule: Rule, principal: Principal) -> Principal:
     Raises:
         Forbidden: the rule does not let the principal in.
     """
+    if principal.key is not None:
+        # A key has its scopes and nothing else: not even what its account may do.
+        if rule.scope is None:
+            raise Forbidden("No API key may call this.")
+        if rule.scope not in principal.key.scopes:
+            raise Forbidden(f"This needs an API key with the scope {rule.scope}.")
+        return principal
     if rule.who is Who.STAFF and principal.role not in rule.roles:
         raise Forbidden("This needs another role than your account has.")
     if rule.who is Who.OWN and principal.role in rule.roles:

@@ -415,6 +415,41 @@ def upgrade() -> None:
         op.f("account_tokens_expires_at_idx"), "account_tokens", ["expires_at"], unique=False
     )
     op.create_table(
+        "api_keys",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("account_id", sa.UUID(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("prefix", sa.Text(), nullable=False),
+        sa.Column("secret_hash", postgresql.BYTEA(), nullable=False),
+        sa.Column("previous_hash", postgresql.BYTEA(), nullable=True),
+        sa.Column("previous_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("scopes", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("per_minute", sa.Integer(), nullable=False),
+        sa.Column(
+            "created_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("revoked_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("last_used_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "(previous_hash IS NULL) = (previous_until IS NULL)",
+            name=op.f("api_keys_previous_check"),
+        ),
+        sa.CheckConstraint("per_minute > 0", name=op.f("api_keys_per_minute_check")),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["users.id"], name=op.f("api_keys_account_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("api_keys_pkey")),
+        sa.UniqueConstraint("prefix", name=op.f("api_keys_prefix_key")),
+    )
+    op.create_index(op.f("api_keys_account_id_idx"), "api_keys", ["account_id"], unique=False)
+    op.create_index(
+        op.f("api_keys_created_at_id_idx"), "api_keys", ["created_at", "id"], unique=False
+    )
+    op.create_table(
         "second_factors",
         sa.Column("user_id", sa.UUID(), nullable=False),
         sa.Column("secret", postgresql.BYTEA(), nullable=False),
@@ -1606,6 +1641,7 @@ def downgrade() -> None:
     op.drop_table("seat_maps")
     op.drop_table("recovery_codes")
     op.drop_table("second_factors")
+    op.drop_table("api_keys")
     op.drop_index(op.f("account_tokens_expires_at_idx"), table_name="account_tokens")
     op.drop_index(op.f("account_tokens_user_id_idx"), table_name="account_tokens")
     op.drop_table("account_tokens")

@@ -130,5 +130,10 @@ def test_what_needs_an_account_says_so(document: dict[str, Any]) -> None:
     assert ("get", "/api/me") not in open_to_all
     assert ("post", "/api/booking/reserve") not in open_to_all
     assert ("post", "/api/auth/login") in open_to_all
-    [(name, scheme)] = document["components"]["securitySchemes"].items()
-    assert (name, scheme["scheme"]) == ("bearer", "bearer")
+    schemes = document["components"]["securitySchemes"]
+    assert schemes["bearer"]["scheme"] == "bearer"
+    assert schemes["api_key"]["name"] == "X-API-Key"
+    assert document["paths"]["/api/me"]["get"]["security"] == [{"bearer": []}]
+    read = document["paths"]["/api/booking/{booking_id}"]["get"]
+    assert read["security"] == [{"bearer": []}, {"api_key": ["bookings:read"]}]
+    assert read["x-policy"]["who"] == "its own account"

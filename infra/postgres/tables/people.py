@@ -88,3 +88,27 @@ recovery_codes = Table(
     Column("code_hash", pg.BYTEA, primary_key=True),
     c.at("used_at", nullable=True),
 )
+
+# `prefix` finds a key and is no secret. Of a secret's 256 random bits a plain hash is kept.
+api_keys = Table(
+    "api_keys",
+    c.metadata,
+    c.key(),
+    c.uuid("account_id", "users.id"),
+    c.string("name"),
+    c.string("prefix"),
+    Column("secret_hash", pg.BYTEA, nullable=False),
+    Column("previous_hash", pg.BYTEA, nullable=True),
+    c.at("previous_until", nullable=True),
+    Column("scopes", pg.ARRAY(sa.Text), nullable=False),
+    c.integer("per_minute"),
+    c.at("created_at", now=True),
+    c.at("expires_at", nullable=True),
+    c.at("revoked_at", nullable=True),
+    c.at("last_used_at", nullable=True),
+    sa.CheckConstraint("(previous_hash IS NULL) = (previous_until IS NULL)", name="previous"),
+    sa.CheckConstraint("per_minute > 0", name="per_minute"),
+    sa.UniqueConstraint("prefix"),
+    Index(None, "account_id"),
+    Index(None, "created_at", "id"),
+)

@@ -17,7 +17,7 @@ PUBLIC, ACCOUNT, OWN, STAFF, PARTNER = "public", "account", "own", "staff", "par
 SERVES = ("owner", "manager", "box_office")
 RUNS = ("owner", "manager")
 ALL = ("owner", "manager", "box_office", "scanner", "auditor")
-READ, WRITE, CATALOGUE = "bookings:read", "bookings:write", "catalogue:read"
+READ, WRITE, ENDPOINTS = "bookings:read", "bookings:write", "endpoints:write"
 
 Body = Any
 # Stands in a body for the id of the thing that the call is about.
@@ -71,8 +71,8 @@ def staff(*roles: str, **more: Any) -> Row:
     return Row(STAFF, roles, **more)
 
 
-def partner(**more: Any) -> Row:
-    return Row(PARTNER, RUNS, scope="events:read", **more)
+def partner(*, scope: str = "events:read", **more: Any) -> Row:
+    return Row(PARTNER, RUNS, scope=scope, **more)
 
 
 NOT_YET = 501
@@ -96,14 +96,14 @@ ROWS: Mapping[str, Row] = {
     "GET /api/me/sessions": account(),
     "DELETE /api/me/sessions": account(status=204, spends=True),
     "DELETE /api/me/sessions/{session_id}": own(status=204),
-    "GET /api/movies": public(scope=CATALOGUE),
-    "GET /api/movies/{movie_id}": public(scope=CATALOGUE),
-    "GET /api/theatres": public(scope=CATALOGUE),
-    "GET /api/shows/{movie_id}": public(scope=CATALOGUE),
-    "GET /api/show/{show_id}": public(scope=CATALOGUE),
-    "GET /api/show/{show_id}/seatmap": public(scope=CATALOGUE, query="?v=1"),
-    "GET /api/show/{show_id}/availability": public(scope=CATALOGUE),
-    "GET /api/show/{show_id}/availability/stream": public(scope=CATALOGUE),
+    "GET /api/movies": public(),
+    "GET /api/movies/{movie_id}": public(),
+    "GET /api/theatres": public(),
+    "GET /api/shows/{movie_id}": public(),
+    "GET /api/show/{show_id}": public(),
+    "GET /api/show/{show_id}/seatmap": public(query="?v=1"),
+    "GET /api/show/{show_id}/availability": public(),
+    "GET /api/show/{show_id}/availability/stream": public(),
     "POST /api/show/{show_id}/queue": account(status=NOT_YET, missing=NOT_YET),
     "GET /api/queue/{ticket}": public(status=NOT_YET, missing=NOT_YET),
     "GET /api/queue/{ticket}/stream": public(status=NOT_YET, missing=NOT_YET),
@@ -149,22 +149,37 @@ ROWS: Mapping[str, Row] = {
     "GET /api/admin/show/{show_id}/availability": staff(*SERVES, "auditor"),
     "GET /api/admin/reports/sales": staff(*RUNS, "auditor"),
     "GET /api/admin/reports/demand": staff(*RUNS, "auditor"),
+    "GET /api/admin/staff": staff("owner", "auditor"),
+    "POST /api/admin/staff": staff("owner", status=422, body={}),
+    "GET /api/admin/staff/{staff_id}": staff("owner", "auditor"),
+    # They are a scanner, and stay one.
+    "POST /api/admin/staff/{staff_id}/role": staff(
+        "owner", body={"role": "scanner", "reason": "x"}
+    ),
+    "POST /api/admin/staff/{staff_id}/block": staff("owner", status=422, missing=422, body={}),
+    "POST /api/admin/staff/{staff_id}/unblock": staff("owner", body={"reason": "x"}),
+    "GET /api/admin/api-keys": staff("owner", "auditor"),
+    "POST /api/admin/api-keys": staff("owner", status=422, body={}),
+    "GET /api/admin/api-keys/{key_id}": staff("owner", "auditor"),
+    # The world's key to look at is revoked.
+    "POST /api/admin/api-keys/{key_id}/rotate": staff("owner", status=404, body={"reason": "x"}),
+    "DELETE /api/admin/api-keys/{key_id}": staff("owner", status=204, query="?reason=x"),
     # The world's endpoints are disabled.
     "GET /api/partner/endpoints": partner(),
-    "POST /api/partner/endpoints": partner(status=422, body={}),
+    "POST /api/partner/endpoints": partner(scope=ENDPOINTS, status=422, body={}),
     "GET /api/partner/endpoints/{endpoint_id}": partner(),
     "PATCH /api/partner/endpoints/{endpoint_id}": partner(
-        body={"description": "x"}, headers={"If-Match": "*"}
+        scope=ENDPOINTS, body={"description": "x"}, headers={"If-Match": "*"}
     ),
-    "DELETE /api/partner/endpoints/{endpoint_id}": partner(status=204),
-    "POST /api/partner/endpoints/{endpoint_id}/rotate": partner(),
-    "POST /api/partner/endpoints/{endpoint_id}/test": partner(status=409),
+    "DELETE /api/partner/endpoints/{endpoint_id}": partner(scope=ENDPOINTS, status=204),
+    "POST /api/partner/endpoints/{endpoint_id}/rotate": partner(scope=ENDPOINTS),
+    "POST /api/partner/endpoints/{endpoint_id}/test": partner(scope=ENDPOINTS, status=409),
     "POST /api/partner/endpoints/{endpoint_id}/replay": partner(
-        status=409, body={"since": "2026-11-24T09:00:00Z"}
+        scope=ENDPOINTS, status=409, body={"since": "2026-11-24T09:00:00Z"}
     ),
     "GET /api/partner/deliveries": partner(),
     "GET /api/partner/deliveries/{delivery_id}": partner(),
-    "POST /api/partner/deliveries/{delivery_id}/replay": partner(status=409),
+    "POST /api/partner/deliveries/{delivery_id}/replay": partner(scope=ENDPOINTS, status=409),
     "GET /api/partner/events": partner(),
     **{
         f"{method} /api/admin/{{rest:path}}": staff(*ALL, status=NOT_YET, missing=NOT_YET)

@@ -61,11 +61,13 @@ async def test_everybody_gets_what_they_may_and_no_more(world: World, key: str) 
     assert await breaches(world, world.app, key) == []
 
 
-async def breaches(world: World, app: FastAPI, key: str) -> list[str]:
-    """The cells of a row that are not as they must be, each in words."""
-    row, found = ROWS[key], []
+async def breaches(world: World, app: FastAPI, key: str, *, most: int = 20) -> list[str]:
+    """The cells of a row that are not as they must be, each in words; ``most`` are enough."""
+    row, found = ROWS[key], list[str]()
     name = thing_of(key, row)
     for caller in (None, *world.people.values()):
+        if len(found) >= most:
+            break
         answers: dict[str, Answer] = {}
         for which in (OWN, FOREIGN, MISSING) if name else (OWN,):
             answers[which] = answer = await asked(world, app, key, caller, which)
@@ -84,7 +86,7 @@ async def breaches(world: World, app: FastAPI, key: str) -> list[str]:
 async def asked(world: World, app: FastAPI, key: str, caller: Person | None, which: str) -> Answer:
     method, template = key.split(" ", 1)
     row = ROWS[key]
-    if row.spends and caller is not None and not caller.dead:
+    if row.spends and caller is not None and not caller.dead and caller.scopes is None:
         caller = await world.again(caller)
     name = thing_of(key, row)
     id_ = await world.thing(name, which, caller) if name else None
@@ -111,7 +113,10 @@ def expected(row: Row, caller: Person | None, which: str) -> int:
         return row.missing if which == MISSING else row.status
     if caller is None or caller.dead:
         return 401
-    if row.who in (rows.STAFF, rows.PARTNER) and not has_role(row, caller):
+    if caller.scopes is not None:
+        if row.scope not in caller.scopes:
+            return 403
+    elif row.who in (rows.STAFF, rows.PARTNER) and not has_role(row, caller):
         return 403
     if which == MISSING:
         told = row.missing_to_all if sees_all(row, caller) else None
@@ -153,7 +158,7 @@ async def test_the_matrix_sees_every_route_that_is_opened(
     app = app_with(world, settings, monkeypatch, opened)
     for key, row in ROWS.items():
         if row.who != rows.PUBLIC:
-            assert await breaches(world, app, key), key
+            assert await breaches(world, app, key, most=1), key
     staff_for_all = {
         key: account() if ROWS[key].who in (rows.STAFF, rows.PARTNER) else rule
         for key, rule in POLICY.items()
@@ -161,7 +166,7 @@ async def test_the_matrix_sees_every_route_that_is_opened(
     app = app_with(world, settings, monkeypatch, staff_for_all)
     for key, row in ROWS.items():
         if row.who in (rows.STAFF, rows.PARTNER):
-            assert await breaches(world, app, key), key
+            assert await breaches(world, app, key, most=1), key
 
 
 async def test_the_matrix_sees_what_is_shown_to_strangers(
@@ -171,4 +176,4 @@ async def test_the_matrix_sees_what_is_shown_to_strangers(
     app = app_with(world, settings, monkeypatch, shown)
     for key, row in ROWS.items():
         if row.who == rows.OWN and row.roles and row.status != rows.NOT_YET:
-            assert await breaches(world, app, key), key
+            assert await breaches(world, app, key, most=1), key

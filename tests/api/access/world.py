@@ -20,6 +20,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import Message
 
+from domain.access import Scope
 from domain.booking import CloseReason
 from domain.case import CaseKind
 from domain.steps import CloseStep
@@ -31,12 +32,13 @@ from services import booking as bookings
 from services import case
 from services.case import CaseChange
 from services.partner import Owner, Wish
+from services.staff import Act
 from tests.factories import Hall, create_hall, create_user
 
 PARAMETER = re.compile(r"{(\w+)(?::path)?}")
 OWN, FOREIGN, MISSING = "own", "foreign", "missing"
 # What belongs to nobody, so that one's own and another's are the same.
-NOBODYS = ("show_id", "movie_id", "case_id", "provider", "ticket", "rest")
+NOBODYS = ("show_id", "movie_id", "case_id", "staff_id", "key_id", "provider", "ticket", "rest")
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,10 @@ class Answer:
 
 @dataclass
 class Person:
-    """An account with a session. ``dead``: their token is none any more."""
+    """An account with a session or a key. ``dead``: their token is none any more.
+
+    ``scopes``: those of the API key that asks for them; None: they have logged in.
+    """
 
     name: str
     user: User
@@ -56,9 +61,12 @@ class Person:
     session_id: UUID
     booking_id: UUID
     dead: bool = False
+    scopes: frozenset[Scope] | None = None
 
     @property
     def headers(self) -> dict[str, str]:
+        if self.scopes is not None and len(self.scopes) == len(Scope):
+            return {"X-API-Key": self.token}
         return {"Authorization": f"Bearer {self.token}"}
 
 
@@ -67,8 +75,7 @@ class World:
     app: FastAPI
     engine: AsyncEngine
     hall: Hall
-    movie_id: UUID
-    case_id: UUID
+    shared: dict[str, UUID]
     people: dict[str, Person] = field(default_factory=dict)
 
     async def add(self, name: str, role: Role) -> Person:
@@ -84,8 +91,7 @@ class World:
         if which == MISSING:
             return uuid4()
         if name in NOBODYS:
-            ids = {"show_id": self.hall.show_id, "movie_id": self.movie_id, "case_id": self.case_id}
-            return ids.get(name, "sandbox")
+            return self.shared.get(name, "sandbox")
         owner = self._owner(which, caller)
         if name == "session_id":
             return (await self.open_session(owner.user))[1]
@@ -152,16 +158,42 @@ async def make_world(app: FastAPI, engine: AsyncEngine) -> World:
     async with engine.connect() as connection:
         query = text("SELECT movie_id FROM shows WHERE id = :id")
         movie_id = await connection.scalar(query, {"id": hall.show_id})
-    world = World(app, engine, hall, movie_id, await _case(app))
+    shared = {"show_id": hall.show_id, "movie_id": movie_id, "case_id": await _case(app)}
+    world = World(app, engine, hall, shared)
     for name, role in [
         ("user", Role.USER),
         ("other", Role.USER),
         *((one.value, one) for one in Role if one is not Role.USER),
     ]:
         await world.add(name, role)
+    # A scanner who calls nothing, to be looked at.
+    somebody = await world.again(world.people["scanner"])
+    shared["staff_id"] = somebody.user.id
     for role in (Role.USER, Role.OWNER):
         await _add_dead(world, role)
+    for lacks in Scope:
+        await _add_key(world, f"a key without {lacks}", set(Scope) - {lacks})
+    every = await _add_key(world, "a key with every scope", set(Scope))
+    revoked = await _add_key(world, "a revoked key", set(Scope))
+    act = Act(every.user.id, "for the matrix", None)
+    await app.state.parts.api_keys.revoke(revoked.session_id, act)
+    revoked.dead, shared["key_id"] = True, revoked.session_id
     return world
+
+
+async def _add_key(world: World, name: str, scopes: set[Scope]) -> Person:
+    """A partner's account, for which a key speaks; sent as either of two headers."""
+    person = await world.add(name, Role.USER)
+    person.scopes = frozenset(scopes)
+    person.session_id, person.token = await world.app.state.parts.api_keys.create(
+        person.user.id,
+        name=name,
+        scopes=person.scopes,
+        per_minute=60,
+        days=None,
+        act=Act(person.user.id, "for the matrix", None),
+    )
+    return person
 
 
 async def _add_dead(world: World, role: Role) -> None:
@@ -189,7 +221,7 @@ async def _case(app: FastAPI) -> UUID:
 async def leave(world: World) -> None:
     """No loop is to find anything of it waiting."""
     await world.remove_endpoints(*world.people.values())
-    change = CaseChange(world.case_id, None, world.people["owner"].user.id, None)
+    change = CaseChange(world.shared["case_id"], None, world.people["owner"].user.id, None)
     async with world.app.state.parts.begin() as tx:
         await case.resolve(tx, change, "the matrix is done")
 

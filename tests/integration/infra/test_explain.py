@@ -67,6 +67,7 @@ BIG = (
 # tests/integration/readmodel/.
 SMALL = {
     "alembic_version",
+    "api_keys",  # a few a partner
     "auditoriums",
     "movies",
     "partner_endpoints",  # ten an account that has any
