@@ -187,5 +187,15 @@ async def test_an_unguarded_api_does_not_start(elsewhere_settings: Settings) -> 
             raise AssertionError("it started")
 
 
+async def test_in_production_an_api_that_can_rewrite_the_past_does_not_start(
+    settings: Settings, superuser_url: str
+) -> None:
+    owner = SecretStr(servers.as_owner(superuser_url))
+    app = create_app(settings.model_copy(update={"env": "production", "database_url": owner}))
+    with pytest.raises(RuntimeError, match="alter events"):
+        async with app.router.lifespan_context(app):
+            raise AssertionError("it started")
+
+
 async def test_the_migrated_database_is_guarded(database: Database) -> None:
     await require_guards(database)

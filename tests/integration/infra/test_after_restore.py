@@ -10,6 +10,7 @@ import pytest
 from psycopg import errors
 from typer.testing import CliRunner
 
+from infra.postgres import restore
 from infra.postgres.audit import PostgresAudit, PostgresAuditSeals
 from infra.postgres.database import Database
 from seathold import audit
@@ -84,6 +85,10 @@ async def test_each_reader_goes_on_from_where_it_was(
     by.execute(ADD.encode())
     [new] = ids(by, "SELECT max(id) FROM events")
     assert all(ids(by, AFTER, reader) == {*before[reader], new} for reader in range(7))
+
+
+def test_every_reader_of_the_events_is_known_by_its_columns(by: Connection) -> None:
+    assert ids(by, restore.READERS) == {"partner_feed", "projections"}
 
 
 async def test_entries_are_sealed_on_after_those_that_were(
