@@ -26,7 +26,9 @@ DEV_PAYLOAD_KEYS = "dev:c2VhdGhvbGQtZGV2ZWxvcG1lbnQtcGF5bG9hZC1rZXk="
 DEV_PARTNER_KEYS = "dev:c2VhdGhvbGQtZGV2ZWxvcG1lbnQtcGFydG5lci1rZXk="
 DEV_WEBHOOK_SECRET = "whsec_c2VhdGhvbGQtZGV2ZWxvcG1lbnQtb25seS1zZWNyZXQ="
 DEVELOPMENT = frozenset({DEV_JWT_SEED, DEV_PARTNER_KEYS, DEV_PAYLOAD_KEYS, DEV_WEBHOOK_SECRET})
-DEV_PASSWORDS = frozenset({"", "seathold", "postgres", "password", "tests-only"})
+DEV_PASSWORDS = frozenset(
+    {"", "seathold", "seathold-app", "seathold-owner", "postgres", "password", "tests-only"}
+)
 SINK_SMTP_PORT = 8026
 SINK_SMS_PORT = 8025
 # RFC 2606 and RFC 6761: nobody has an address there.
@@ -114,24 +116,27 @@ def _key_bytes(field: str, text: str) -> bytes:
 
 
 def _servers(settings: Settings) -> Iterator[str]:
-    url = settings.database_url.get_secret_value()
-    try:
-        database: Mapping[str, Any] = conninfo_to_dict(url)
-    except ProgrammingError:
-        yield "SEATHOLD_DATABASE_URL is not postgresql://; nothing else keeps the promises"
-    else:
-        hosts = str(database.get("host") or "").split(",")
-        mode = database.get("sslmode") or os.environ.get("PGSSLMODE")
-        if not all(map(is_loopback, hosts)) and mode not in ENCRYPTED:
-            yield (
-                "SEATHOLD_DATABASE_URL goes over the network in plain text;"
-                " add ?sslmode=verify-full"
-            )
-        if str(database.get("password") or "") in DEV_PASSWORDS and not hosts[0].startswith("/"):
-            yield "SEATHOLD_DATABASE_URL has no password or that of development; set your own"
+    yield from _database("SEATHOLD_DATABASE_URL", settings.database_url.get_secret_value())
+    if settings.migrate_database_url is not None:
+        owners = settings.migrate_database_url.get_secret_value()
+        yield from _database("SEATHOLD_MIGRATE_DATABASE_URL", owners)
     redis = urlsplit(settings.redis_url.get_secret_value())
     if redis.scheme == "redis" and not is_loopback(redis.hostname):
         yield "SEATHOLD_REDIS_URL goes over the network in plain text; use rediss://"
+
+
+def _database(name: str, url: str) -> Iterator[str]:
+    try:
+        database: Mapping[str, Any] = conninfo_to_dict(url)
+    except ProgrammingError:
+        yield f"{name} is not postgresql://; nothing else keeps the promises"
+        return
+    hosts = str(database.get("host") or "").split(",")
+    mode = database.get("sslmode") or os.environ.get("PGSSLMODE")
+    if not all(map(is_loopback, hosts)) and mode not in ENCRYPTED:
+        yield f"{name} goes over the network in plain text; add ?sslmode=verify-full"
+    if str(database.get("password") or "") in DEV_PASSWORDS and not hosts[0].startswith("/"):
+        yield f"{name} has no password or that of development; set your own"
 
 
 def _temporal_config() -> Mapping[str, Any]:

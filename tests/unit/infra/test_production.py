@@ -58,6 +58,10 @@ def test_the_whole_configuration_is_taken() -> None:
         ({"database_url": "sqlite:///seathold.db"}, "DATABASE_URL is not postgresql://"),
         ({"database_url": "postgresql://a:seathold@127.0.0.1/s"}, "DATABASE_URL has no password"),
         ({"database_url": "postgresql://a@127.0.0.1/s"}, "DATABASE_URL has no password"),
+        (
+            {"migrate_database_url": "postgresql://a:seathold-owner@127.0.0.1/s"},
+            "MIGRATE_DATABASE_URL has no password",
+        ),
         ({"database_url": "postgresql://a:own@db.internal/s"}, "DATABASE_URL goes over the netw"),
         (
             {"database_url": "postgresql://a:own@127.0.0.1,db.internal/s?sslmode=prefer"},
