@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 import orjson
@@ -33,7 +33,9 @@ Target = Annotated[
     str | None,
     Query(min_length=1, max_length=LONGEST, pattern=NO_NUL, examples=[f"case:{CASE_ID}"]),
 ]
-When = Annotated[AwareDatetime | None, Query(examples=["2026-11-24T00:00:00Z"])]
+# A day from each end of what PostgreSQL and Python both know in every zone.
+FIRST, LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+When = Annotated[AwareDatetime | None, Query(ge=FIRST, le=LAST, examples=["2026-11-24T00:00:00Z"])]
 
 
 @router.get("", response_model=AuditList)
