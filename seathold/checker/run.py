@@ -17,6 +17,7 @@ from seathold.checker import (
     offers,
     partners,
     prices,
+    projections,
     promises,
     record,
     seats,
@@ -48,6 +49,7 @@ def run(inputs: Inputs) -> list[Verdict]:
                 ),
                 *_judge_streams(world, events.STREAM_CHECKS),
                 *_judge(world, (*events.CHECKS, *record.CHECKS, *marks.CHECKS)),
+                *_judge(world, projections.CHECKS),
                 *_judge(world, (*notices.CHECKS, *shows.CHECKS, *partners.CHECKS)),
             ]
     except psycopg.errors.UndefinedTable as error:

@@ -21,7 +21,8 @@ from seathold.checker.transitions import TRANSITIONS
 from tests.check.builders import id_of
 from tests.check.conftest import Checker, Witnesses, database
 
-OUTSIDE = {"L2", "E10"}
+# Nobody projects in this town: see test_projection_breaches.py.
+OUTSIDE = {"L2", "E10", "P1", "P2"}
 LEDGER = {"M1", "M2", "M3", "M4", "M8", "E11", "D4"}
 MAIL = {"N2", "N3", "N4"}
 
