@@ -6,9 +6,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from bench import race, reads, report, saga, sequences, start, stream, webhooks
+from bench import growth, race, reads, report, saga, sequences, start, stream, webhooks
 
-BENCHMARKS = {"start": start, "saga": saga, "webhooks": webhooks, "reads": reads, "stream": stream}
+BENCHMARKS = {
+    "start": start,
+    "saga": saga,
+    "webhooks": webhooks,
+    "reads": reads,
+    "stream": stream,
+    "growth": growth,
+}
 CAMPAIGNS = {"campaign-race": race, "campaign-webhooks": sequences}
 ALL = {**BENCHMARKS, **CAMPAIGNS}
 

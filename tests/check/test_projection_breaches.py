@@ -14,6 +14,11 @@ from tests.check.builders import Connection
 from tests.check.conftest import Checker, settings_for
 from tests.helpers.eventually import eventually
 
+TOLD_TWICE = """
+INSERT INTO projected_timeline SELECT generation, booking_id, 99, text FROM projected_timeline
+WHERE sequence = 2
+"""
+
 
 @pytest.fixture
 async def projected(settings: Settings, database_url: str, db: Connection) -> None:
@@ -49,11 +54,7 @@ async def test_what_the_projector_built_is_what_the_checker_expects(
         ("UPDATE projected_sales SET lapsed = 0", "sales of"),
         ("UPDATE projected_demand SET bookings = bookings + 1", "demand of"),
         ("DELETE FROM projected_timeline WHERE sequence = 2", "does not tell no. 2"),
-        (
-            "INSERT INTO projected_timeline SELECT generation, booking_id, 99, text"
-            " FROM projected_timeline WHERE sequence = 2",
-            "tells no. 99",
-        ),
+        (TOLD_TWICE, "tells no. 99"),
         # One that was left out is one that the others have.
         ("UPDATE projections SET xid = '0', event_id = 0 WHERE name = 'sales'", "sales of"),
     ],

@@ -18,7 +18,7 @@ from tests.fixtures import servers
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    """A fresh, migrated database."""
+    """A fresh, migrated database, as the superuser's."""
     admin, name = os.environ[servers.DATABASE], f"projected_{uuid4().hex[:12]}"
     yield servers.make_database(admin, name)
     with psycopg.connect(admin, autocommit=True) as connection:
