@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 # The campaign is the suite's own test, only longer: what a breach is, is written there alone.
-TESTS = Path(__file__).parents[1] / "tests" / "sequences"
+ONLY = Path(__file__).parents[1] / "tests" / "sequences" / "test_webhook_sequences.py"
 LENGTH = "SEATHOLD_TEST_SEQUENCE_LENGTH"
 DEFAULT_LENGTH = 5
 COUNTED = ("sequences", "bookings", "deliveries")
@@ -40,6 +40,10 @@ def main(rounds: int | None = None) -> int:
     """
     os.environ[LENGTH] = str(rounds or DEFAULT_LENGTH)
     tally = Tally()
-    status = pytest.main(["-q", "-p", "no:cacheprovider", str(TESTS)], plugins=[tally])
+    processes = str(os.cpu_count() or 1)
+    status = pytest.main(
+        ["-q", "-p", "no:cacheprovider", "-n", processes, "--dist", "worksteal", str(ONLY)],
+        plugins=[tally],
+    )
     print(f"campaign-webhooks: {tally}")
     return int(status != pytest.ExitCode.OK)

@@ -37,27 +37,24 @@ async def unknown_payment(tx: Transaction, provider: str, payment: ProviderPayme
 
 
 async def payment_not_there(tx: Transaction, provider: str, ours: Booked) -> None:
-    await tx.bookings.lock(ours.booking_id)
-    tx.cases.open(
+    await _open(
+        tx,
         CaseKind.DIFFERENCE,
+        ours,
         dedupe=f"difference:not_there:{ours.id}",
         summary=f"We have payment {ours.reference[:200]} of"
         f" {format_money(Money(ours.captured, ours.currency))}; {provider} knows no such payment.",
-        booking_id=ours.booking_id,
-        provider_payment_id=ours.id,
     )
 
 
 async def not_compared(tx: Transaction, provider: str, reference: str, ours: Booked | None) -> None:
-    if ours is not None:
-        await tx.bookings.lock(ours.booking_id)
-    tx.cases.open(
+    await _open(
+        tx,
         CaseKind.DIFFERENCE,
+        ours,
         dedupe=f"difference:not_compared:{provider}:{reference[:200]}",
         summary=f"{provider} payment {reference[:200]} could not be compared with our books, twice"
         " in one run: look at it there. The log says what was wrong.",
-        booking_id=ours.booking_id if ours else None,
-        provider_payment_id=ours.id if ours else None,
     )
 
 
@@ -75,18 +72,17 @@ async def difference(
         f" {format_money(Money(theirs.refunded, currency))} refunded."
     )
     if ours is not None:
-        await tx.bookings.lock(ours.booking_id)
         told += (
             f" Here: {format_money(Money(ours.captured, ours.currency))} captured,"
             f" {format_money(Money(ours.settled, ours.currency))} refunded."
         )
     known_by = f"{theirs.reference[:200]}:{theirs.captured}:{theirs.refunded}"
-    tx.cases.open(
+    await _open(
+        tx,
         CaseKind.DIFFERENCE,
+        ours,
         dedupe=f"difference:{what}:{provider}:{known_by}",
         summary=f"{provider} payment {theirs.reference[:200]} {WORDS[what]}. {told}",
-        booking_id=ours.booking_id if ours else None,
-        provider_payment_id=ours.id if ours else None,
     )
 
 
@@ -94,26 +90,24 @@ async def unknown_refund(
     tx: Transaction, provider: str, ours: Booked, refund: ProviderRefund
 ) -> None:
     """Somebody gave money back by hand, or by a key that we do not know."""
-    await tx.bookings.lock(ours.booking_id)
-    tx.cases.open(
+    await _open(
+        tx,
         CaseKind.UNKNOWN_REFUND,
+        ours,
         dedupe=f"unknown_refund:{provider}:{refund.reference[:200]}",
         summary=f"{provider} has refund {refund.reference[:200]} of {_amount(refund)} out of payment"
         f" {ours.reference[:200]}, {refund.status}, which we never asked for.",
-        booking_id=ours.booking_id,
-        provider_payment_id=ours.id,
     )
 
 
 async def refund_not_there(tx: Transaction, provider: str, ours: Booked, row: BookedRefund) -> None:
-    await tx.bookings.lock(ours.booking_id)
-    tx.cases.open(
+    await _open(
+        tx,
         CaseKind.DIFFERENCE,
+        ours,
         dedupe=f"difference:refund:{row.id}",
         summary=f"We hold refund {row.reference} of {format_money(Money(row.amount, row.currency))},"
         f" {row.status}; {provider} has no such refund.",
-        booking_id=ours.booking_id,
-        provider_payment_id=ours.id,
         refund_id=row.id,
     )
 
@@ -129,6 +123,28 @@ async def refund_overdue(tx: Transaction, row: BookedRefund) -> None:
         booking_id=row.booking_id,
         provider_payment_id=row.provider_payment_id,
         refund_id=row.id,
+    )
+
+
+async def _open(
+    tx: Transaction,
+    kind: CaseKind,
+    ours: Booked | None,
+    *,
+    dedupe: str,
+    summary: str,
+    refund_id: UUID | None = None,
+) -> None:
+    """A case about our payment, if it is one, under its booking's lock."""
+    if ours is not None:
+        await tx.bookings.lock(ours.booking_id)
+    tx.cases.open(
+        kind,
+        dedupe=dedupe,
+        summary=summary,
+        booking_id=ours.booking_id if ours else None,
+        provider_payment_id=ours.id if ours else None,
+        refund_id=refund_id,
     )
 
 
