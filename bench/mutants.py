@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,8 @@ from tests.fixtures import servers
 ROOT = Path(__file__).parents[1]
 FAILED = re.compile(r"^FAILED (?P<test>.+?)(?: - (?P<reason>.*))?$", re.MULTILINE)
 LAST_LINES = 40
+# A mutant may leave something that is waited for after its test has failed.
+LONGEST_SECONDS = 300
 
 
 class CannotRun(Exception):
@@ -131,26 +134,37 @@ def _attempt(mutant: Mutant, source: Path, environment: Mapping[str, str]) -> Re
         shutil.copytree(source, tree, ignore=shutil.ignore_patterns(".*", "__pycache__"))
         apply(mutant, tree)
         begun = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutant.tests],
-            cwd=tree,
-            # The copy's code, even where the project is installed.
-            env={**environment, "PYTHONPATH": str(tree), "COLUMNS": "240"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        code, output = _run_tests(mutant, tree, environment)
         seconds = time.monotonic() - begun
-    if done.returncode == pytest.ExitCode.OK:
+    if code == pytest.ExitCode.OK:
         return Result(mutant.name, seconds)
     # A test that could not be set up has noticed nothing.
-    failed = FAILED.search(done.stdout)
-    if done.returncode != pytest.ExitCode.TESTS_FAILED or failed is None:
-        _say("\n" + "\n".join(done.stdout.splitlines()[-LAST_LINES:]) + "\n")
+    failed = FAILED.search(output)
+    if code not in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED) or failed is None:
+        _say("\n" + "\n".join(output.splitlines()[-LAST_LINES:]) + "\n")
         raise CannotRun(f"The tests of {mutant.name} did not run; see above.")
     return Result(mutant.name, seconds, failed["test"], failed["reason"])
+
+
+def _run_tests(mutant: Mutant, tree: Path, environment: Mapping[str, str]) -> tuple[int, str]:
+    """pytest's exit code and what it printed; interrupted when a mutant's tests do not end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutant.tests],
+        cwd=tree,
+        # The copy's code, even where the project is installed.
+        env={**environment, "PYTHONPATH": str(tree), "COLUMNS": "240"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=LONGEST_SECONDS if mutant.edits else None)
+    except subprocess.TimeoutExpired:
+        # As Ctrl-C does: its servers are stopped, and the failure is told.
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate()
+    return process.returncode, output
 
 
 def _names() -> list[str]:

@@ -94,9 +94,12 @@ async def test_one_that_cannot_be_stored_is_not_acknowledged(
     away = Database(settings.model_copy(update={"database_url": url}))
     body, name = event(), f"evt_{uuid4().hex}"
     headers = signed(settings, body, event_id=name)
-    with replaced_parts(app, inbox=InboxWriter(away)):
-        assert_problem(await send(client, body, headers), 503, "unavailable")
-    await away.close()
+    try:
+        with replaced_parts(app, inbox=InboxWriter(away)):
+            assert_problem(await send(client, body, headers), 503, "unavailable")
+    finally:
+        # Else whoever still waits for it would be waited for when the test has failed.
+        await away.close()
     assert (await send(client, body, headers)).status_code == 204
     assert len(await rows(engine, name)) == 1
 
