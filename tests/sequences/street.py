@@ -22,6 +22,7 @@ from activities.late_payment import LateActivities
 from activities.session import GatewayActivities
 from domain.booking import BookingState, CloseReason
 from domain.errors import Unavailable
+from domain.limits import REFUND_RETRIES
 from domain.offer import LateState
 from domain.steps import (
     BookingInput,
@@ -200,8 +201,13 @@ class Street:
         """What the reaper takes up again, of these bookings alone."""
         for receipt_id, *_ in await self.saga.rows(UNDECIDED, ids=list(booking_ids)):
             await self.saga.news.tell_again(receipt_id)
-        for receipt_id, *_ in await self.saga.rows(UNSENT, ids=list(booking_ids)):
-            await self.process.send_money_back(str(receipt_id), None)
+        # Each telling has tried a refund once: those that fail are tried to their end, as by time.
+        for _ in range(REFUND_RETRIES + 1):
+            unsent = await self.saga.rows(UNSENT, ids=list(booking_ids))
+            for (receipt_id,) in unsent:
+                await self.process.send_money_back(str(receipt_id), None)
+            if not unsent:
+                break
 
     async def _tell_of_our_refunds(self, runs: Sequence[Run]) -> None:
         """The provider announces these too, so that its row is read once more."""
