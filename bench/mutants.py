@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 FAILED = re.compile(r"^FAILED (?P<test>.+?)(?: - (?P<reason>.*))?$", re.MULTILINE)
 LAST_LINES = 40
 # A mutant may leave something that is waited for after its test has failed.
-LONGEST_SECONDS = 300
+LONGEST_SECONDS = 150
 
 
 class CannotRun(Exception):
