@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Header, Request, Response
 
 from api.deps.state import app_state
-from api.hot.document import read_after, url_of
+from api.hot.document import SMALL, read_after, url_of
 from api.hot.shelf import Source
 from domain.errors import NotFound
 
@@ -31,6 +32,8 @@ async def from_shelf(request: Request) -> Callable[[Source, str], Awaitable[Resp
         document = await state.shelf.get(source, read_after=after, url=url_of(request.scope))
         if document is None:
             raise NotFound(missing)
+        if source.is_fixed and not document.is_packed:
+            await asyncio.to_thread(document.pack, SMALL)
         return document.answer(request)
 
     return answer

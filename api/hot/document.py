@@ -66,6 +66,10 @@ class Document:
             return self.plain
         return self._packed or self.pack(FAST)
 
+    @property
+    def is_packed(self) -> bool:
+        return self._packed is not None or len(self.plain.body) < PACKED_FROM_BYTES
+
     def pack(self, level: int) -> Form:
         """Made once. ``SMALL`` is for what lives a year; it takes long, so not on the event loop."""
         packed = gzip.compress(self.plain.body, level, mtime=0)

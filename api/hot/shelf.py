@@ -48,6 +48,7 @@ class Source:
         fresh_seconds: one that is older is read anew on the side while it is still sent, so that
             the crowd never waits.
         of_seats: whether news about seats makes it untrue, not only its counts late.
+        is_fixed: it never changes, so packing it well pays.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Source:
     cache_control: bytes
     fresh_seconds: float = math.inf
     of_seats: bool = False
+    is_fixed: bool = False
 
 
 @dataclass(slots=True)

@@ -70,4 +70,5 @@ def seat_map(seat_map_id: UUID, version: int) -> Source:
         read=lambda session: catalogue.seat_map(session, seat_map_id, version),
         seconds=MAP_SECONDS,
         cache_control=FOR_EVER_CACHED,
+        is_fixed=True,
     )

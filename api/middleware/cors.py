@@ -19,6 +19,7 @@ ASKED_HEADERS = (
     "If-Match",
     "Last-Event-ID",
     "Queue-Token",
+    "Read-After",
     "X-Request-Id",
 )
 TOLD_HEADERS = (
@@ -26,6 +27,7 @@ TOLD_HEADERS = (
     "Idempotent-Replayed",
     "RateLimit",
     "RateLimit-Policy",
+    "Read-After",
     "Retry-After",
     "X-Request-Id",
 )

@@ -69,6 +69,38 @@ async def test_a_seat_map_is_found_kept_and_never_changes(
     assert (other.status_code, other.content) == (200, first.content)
 
 
+async def test_an_arena_is_one_small_answer_made_once(
+    client: httpx2.AsyncClient, engine: AsyncEngine
+) -> None:
+    hall = await create_hall(engine, seats=20_000)
+    path = f"/api/show/{hall.show_id}/seatmap?v=1"
+    packed = [await client.get(path, headers={"Accept-Encoding": "gzip"}) for _ in range(2)]
+    plain = await client.get(path, headers={"Accept-Encoding": "identity"})
+    content = plain.json()
+    assert [seat["label"] for seat in content["seats"]] == list(hall.labels)
+    assert content["rows"][0]["labels"] == list(hall.labels)
+    for answer in packed:
+        assert answer.headers["content-encoding"] == "gzip"
+        assert int(answer.headers["content-length"]) < len(plain.content) / 8
+        assert answer.content == plain.content
+    assert packed[0].headers["etag"] == packed[1].headers["etag"] != plain.headers["etag"]
+    assert "content-encoding" not in plain.headers
+
+
+async def test_a_sold_out_arena_is_told_whole(
+    client: httpx2.AsyncClient, engine: AsyncEngine
+) -> None:
+    hall = await create_hall(engine, seats=20_000)
+    await run(
+        engine,
+        "INSERT INTO seat_claims (show_id, label, state)"
+        " SELECT :show, 'A' || n, 'sold' FROM generate_series(1, 20000) AS n",
+        show=hall.show_id,
+    )
+    answer = await client.get(f"/api/show/{hall.show_id}/availability")
+    assert answer.json()["seats"] == dict.fromkeys(hall.labels, "sold")
+
+
 async def test_a_new_version_leaves_the_old_one(
     client: httpx2.AsyncClient, engine: AsyncEngine
 ) -> None:
