@@ -1,0 +1,191 @@
+"""Headers of every answer, origins, hosts, methods, and what production keeps to itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from api.app import create_app
+from infra.rate_limits import RateLimits
+from infra.settings import Settings
+from tests.helpers.accounts import replaced_parts
+from tests.helpers.edge import client_from
+from tests.helpers.problems import assert_problem
+from tests.helpers.production import GOOD, TEMPORAL
+
+Client = httpx2.AsyncClient
+ORIGIN = "https://shop.cinema.org"
+HOST = "tickets.cinema.org"
+INSIDE, STRANGER = "10.1.2.3", "198.51.100.9"
+
+
+@pytest.fixture(scope="module")
+def strict(app: FastAPI) -> FastAPI:
+    """The app as production has it, on the parts of the one that was started."""
+    patch = pytest.MonkeyPatch()
+    for name, value in TEMPORAL.items():
+        patch.setenv(name, value)
+    made = create_app(Settings(_env_file=None, **{**GOOD, "trusted_proxies": "127.0.0.0/8"}))  # type: ignore[arg-type]
+    patch.undo()
+    made.state.parts = app.state.parts
+    return made
+
+
+@pytest.fixture
+async def outside(strict: FastAPI, app: FastAPI) -> AsyncIterator[Client]:
+    with replaced_parts(strict, limits=RateLimits(app.state.parts.redis)):
+        async with client_from(strict, STRANGER, Host=HOST) as client:
+            yield client
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/healthz", 200),
+        ("GET", "/api/movies", 200),
+        ("GET", "/api/nothing", 404),
+        ("PUT", "/api/auth/login", 405),
+        ("POST", "/api/auth/login", 422),
+        ("GET", "/api/me", 401),
+        ("OPTIONS", "/api/me", 204),
+    ],
+)
+async def test_every_answer_has_the_headers(
+    outside: Client, method: str, path: str, status: int
+) -> None:
+    answer = await outside.request(method, path)
+    assert answer.status_code == status
+    told = answer.headers
+    assert told["x-content-type-options"] == "nosniff"
+    assert told["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert told["referrer-policy"] == "no-referrer"
+    assert told["cross-origin-resource-policy"] == "same-origin"
+    assert told["strict-transport-security"].startswith("max-age=63072000")
+    assert "server" not in told
+    assert "x-powered-by" not in told
+    if path.startswith("/api/") and path != "/api/movies":
+        assert told["cache-control"] == "no-store"
+
+
+async def test_the_answer_to_what_breaks_here_has_them_too(
+    strict: FastAPI, outside: Client
+) -> None:
+    with replaced_parts(strict, limits=None):
+        answer = await outside.get("/api/movies")
+    assert_problem(answer, 500, "internal")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "NoneType" not in answer.text
+
+
+class TestOrigins:
+    async def preflight(self, client: Client, origin: str) -> httpx2.Response:
+        headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        return await client.options("/api/booking/reserve", headers=headers)
+
+    async def test_a_named_origin_may_ask(self, outside: Client) -> None:
+        answer = await self.preflight(outside, ORIGIN)
+        assert answer.status_code == 200
+        assert answer.headers["access-control-allow-origin"] == ORIGIN
+        assert "access-control-allow-credentials" not in answer.headers
+        read = await outside.get("/api/movies", headers={"Origin": ORIGIN})
+        assert read.headers["access-control-allow-origin"] == ORIGIN
+        refused = await outside.get("/api/me", headers={"Origin": ORIGIN})
+        assert refused.headers["access-control-allow-origin"] == ORIGIN
+
+    @pytest.mark.parametrize(
+        "origin",
+        [
+            "null",
+            "*",
+            "http://shop.cinema.org",
+            "https://shop.cinema.org.evil.org",
+            "https://evilshop.cinema.org",
+            "https://shop.cinema.org:444",
+            "https://SHOP.cinema.org",
+        ],
+    )
+    async def test_no_other_may(self, outside: Client, origin: str) -> None:
+        answer = await self.preflight(outside, origin)
+        assert_problem(answer, 403, "origin_refused")
+        assert "access-control-allow-origin" not in answer.headers
+        read = await outside.get("/api/movies", headers={"Origin": origin})
+        assert "access-control-allow-origin" not in read.headers
+
+    async def test_without_a_list_nobody_may(self, client: Client) -> None:
+        answer = await self.preflight(client, ORIGIN)
+        assert answer.status_code == 204
+        assert "access-control-allow-origin" not in answer.headers
+
+
+class TestMethods:
+    async def test_options_tells_every_method_of_an_address(self, client: Client) -> None:
+        answer = await client.options("/api/me")
+        allowed = set(answer.headers["allow"].split(", "))
+        assert {"GET", "PATCH", "DELETE", "HEAD", "OPTIONS"} <= allowed
+        assert_problem(await client.options("/api/nothing"), 404, "not_found")
+
+    @pytest.mark.parametrize("method", ["TRACE", "PUT", "PROPFIND", "smuggle"])
+    async def test_a_method_that_nothing_has_is_refused_with_those_it_has(
+        self, client: Client, method: str
+    ) -> None:
+        answer = await client.request(method, "/api/me")
+        assert_problem(answer, 405, "method_not_allowed")
+        assert "GET" in answer.headers["allow"]
+
+    async def test_head_answers_where_get_does(self, client: Client) -> None:
+        for path in ("/api/movies", "/healthz", "/api/me"):
+            head, get = await client.head(path), await client.get(path)
+            assert head.status_code == get.status_code
+            assert head.content == b""
+            assert head.headers["content-length"] == get.headers["content-length"]
+        assert (await client.head("/api/auth/login")).status_code == 405
+
+    async def test_a_packed_body_is_not_unpacked(self, client: Client) -> None:
+        headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+        answer = await client.post("/api/auth/login", content=b"\x1f\x8b\x08", headers=headers)
+        assert_problem(answer, 415, "unsupported_media_type")
+
+
+class TestProduction:
+    @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/redoc", "/docs/oauth2-redirect"])
+    async def test_it_has_no_docs(self, outside: Client, client: Client, path: str) -> None:
+        assert_problem(await outside.get(path), 404, "not_found")
+
+    async def test_development_has_them(self, client: Client) -> None:
+        assert (await client.get("/docs")).status_code == 200
+        assert (await client.get("/openapi.json")).status_code == 200
+
+    @pytest.mark.parametrize(
+        ("address", "forwarded", "status"),
+        [
+            (INSIDE, None, 200),
+            (STRANGER, None, 404),
+            (STRANGER, INSIDE, 404),
+            ("127.0.0.1", None, 404),
+            ("127.0.0.1", INSIDE, 200),
+            ("127.0.0.1", f"{INSIDE}, {STRANGER}", 404),
+        ],
+    )
+    async def test_only_the_named_networks_read_the_metrics(
+        self, outside: Client, strict: FastAPI, address: str, forwarded: str | None, status: int
+    ) -> None:
+        headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+        async with client_from(strict, address) as client:
+            answer = await client.get("/metrics", headers=headers)
+        assert answer.status_code == status
+
+    @pytest.mark.parametrize("host", ["api.test", "evil.org", "tickets.cinema.org.evil.org", ""])
+    async def test_it_answers_under_its_own_name_alone(self, outside: Client, host: str) -> None:
+        answer = await outside.get(f"/api/booking/{uuid4()}", headers={"Host": host})
+        assert_problem(answer, 421, "misdirected")
+        assert (await outside.get("/healthz", headers={"Host": host})).status_code == 200
+
+    @pytest.mark.parametrize("host", [HOST, f"{HOST}:443", HOST.upper()])
+    async def test_its_name_is_its_name_however_it_is_written(
+        self, outside: Client, host: str
+    ) -> None:
+        assert (await outside.get("/api/movies", headers={"Host": host})).status_code == 200
