@@ -7,9 +7,10 @@ unexport VIRTUAL_ENV
 TESTS ?= tests
 # Two test processes on two cores; more only wait for one another.
 TEST_PROCESSES ?= 2
+SOURCES := activities api contracts domain infra loops readmodel seathold services workflows worker.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test test-pg15 check lint types format bench openapi mutants
+.PHONY: help setup dev demo test test-pg15 check lint types format audit bench openapi mutants
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -48,6 +49,8 @@ lint: setup
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
 	@$(RUN) lint-imports
+	@$(RUN) python -m lints
+	@$(RUN) bandit -q -c pyproject.toml -r $(SOURCES)
 
 types: setup
 	@$(RUN) mypy .
@@ -55,6 +58,9 @@ types: setup
 format: setup ## Put the code into its format
 	@$(RUN) ruff check --fix .
 	@$(RUN) ruff format .
+
+audit: setup ## Known vulnerabilities of our dependencies; "not run" where that cannot be known
+	@$(RUN) python -m lints.audit $(UV)
 
 openapi: setup ## Write the OpenAPI snapshot anew
 	@$(RUN) seathold openapi > docs/openapi.json

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from bench import growth, race, reads, report, saga, sequences, start, stream, webhooks
+from bench import growth, login, race, reads, report, saga, sequences, start, stream, webhooks
 
 BENCHMARKS = {
     "start": start,
@@ -15,6 +15,7 @@ BENCHMARKS = {
     "reads": reads,
     "stream": stream,
     "growth": growth,
+    "login": login,
 }
 CAMPAIGNS = {"campaign-race": race, "campaign-webhooks": sequences}
 ALL = {**BENCHMARKS, **CAMPAIGNS}

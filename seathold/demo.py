@@ -169,7 +169,10 @@ class Story:
 
     def _free_pairs(self, ada: Buyer, show: Json) -> list[list[str]]:
         """Five pairs of neighbours that nobody has."""
-        seatmap = ada.http.get(show["seatmap_url"], follow_redirects=True).json()
+        seatmap = ada.http.get(
+            show["seatmap_url"],
+            follow_redirects=True,  # house: H5 -- to our own API
+        ).json()
         taken = ada.http.get(f"/api/show/{show['id']}/availability").json()["seats"]
         pairs = []
         for row in seatmap["rows"]:

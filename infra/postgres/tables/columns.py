@@ -62,7 +62,8 @@ def at(name: str, *, nullable: bool = False, now: bool = False) -> Column[object
 
 
 def flag(name: str, *, default: bool = False) -> Column[object]:
-    return Column(name, sa.Boolean, nullable=False, server_default=text(str(default).lower()))
+    said = "true" if default else "false"
+    return Column(name, sa.Boolean, nullable=False, server_default=text(said))
 
 
 def json(name: str, *, nullable: bool = False) -> Column[object]:

@@ -52,7 +52,7 @@ def run(
     Raises:
         ValueError: the secret is empty or not base64.
     """
-    shown_host = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    shown_host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # nosec B104
     app = create_app(
         db_path,
         webhook_url,
