@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_the_house_keeps_its_rules() -> None:
     assert findings(["api", "infra", "services", "domain", "readmodel", "loops"]) == []
 
 
-def report(*packages: dict[str, object]) -> str:
+def report(*packages: Mapping[str, object]) -> str:
     return json.dumps({"dependencies": packages})
 
 

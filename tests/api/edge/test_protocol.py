@@ -72,7 +72,7 @@ async def serving(app: Any, http: type[HttpToolsProtocol]) -> AsyncIterator[Serv
     loop, state = asyncio.get_running_loop(), ServerState()
 
     def connected() -> asyncio.Protocol:
-        made: asyncio.Protocol = http(config, state, {}, loop)  # type: ignore[call-arg]
+        made: asyncio.Protocol = http(config, state, {}, loop)
         return made
 
     listening = await loop.create_server(connected, "127.0.0.1", 0)
