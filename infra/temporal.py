@@ -10,6 +10,7 @@ from uuid import UUID
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.workflowservice.v1 import GetClusterInfoRequest
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
@@ -71,16 +72,32 @@ async def connect(settings: Settings, *, lazy: bool = False) -> Client:
     """Connect by Temporal's own standard variables (``TEMPORAL_ADDRESS``, …).
 
     ``lazy`` lets the API start while Temporal is away; a worker needs a live connection.
+
+    Raises:
+        RuntimeError: production, not ``lazy``, and the server keeps its histories in SQLite.
     """
     config: dict[str, Any] = dict(ClientConfig.load_client_connect_config())
     config.setdefault("target_host", "127.0.0.1:7233")
-    return await Client.connect(
+    client = await Client.connect(
         **config,
         lazy=lazy,
         data_converter=sealed_by(settings.payload_keys.get_secret_value()),
         retry_config=RETRIES,
         grpc_compression=GrpcCompression.NONE,
     )
+    if settings.env == "production" and not lazy:
+        await _refuse_development_server(client)
+    return client
+
+
+async def _refuse_development_server(client: Client) -> None:
+    try:
+        about = await client.workflow_service.get_cluster_info(GetClusterInfoRequest())
+    except RPCError:
+        # Temporal Cloud tells its tenants nothing of it.
+        return
+    if "sqlite" in about.persistence_store.lower():
+        raise RuntimeError("TEMPORAL_ADDRESS is a development server: its store is SQLite")
 
 
 async def register_search_attributes(client: Client) -> None:
