@@ -8,13 +8,13 @@ from typing import Any
 
 import structlog
 from fastapi import FastAPI
-from redis.asyncio import Redis
 from starlette.types import Receive, Scope, Send
 
 from api import errors, openapi
 from api.commands import api_keys, auth, bookings, cases, offers, partners, shows, staff, webhooks
 from api.commands import me as me_commands
 from api.commands import refunds as refund_commands
+from api.deps.people import open_people
 from api.deps.state import AppState
 from api.edge import door_of, surround
 from api.hot.front import Front
@@ -35,23 +35,15 @@ from api.refusals import Refusals
 from api.streams.availability import AvailabilityStreams, Crowds
 from domain.limits import STREAMS_PER_ADDRESS
 from infra.api_keys import ApiKeys
-from infra.ended_sessions import EndedSessions
 from infra.gateways.assembly import open_gateways, webhook_verifiers
-from infra.opaque_tokens import OpaqueTokens
-from infra.passwords import Argon2Passwords
 from infra.postgres.api_key import PostgresApiKeys
 from infra.postgres.database import Database
 from infra.postgres.guards import require_guards
 from infra.postgres.idempotency import PostgresIdempotency
 from infra.postgres.inbox import InboxWriter
 from infra.postgres.partner_endpoint import PostgresEndpoints
-from infra.postgres.password import PostgresPasswords
-from infra.postgres.profile import PostgresProfiles
-from infra.postgres.session import PostgresSessions
 from infra.postgres.show import ShowCache
-from infra.postgres.staff import PostgresStaff
 from infra.postgres.uow import PostgresUnitOfWork
-from infra.postgres.users import PostgresAccounts
 from infra.postgres.work import PostgresWorkQueue
 from infra.rate_limits import RateLimits
 from infra.redis.client import create_redis
@@ -62,20 +54,14 @@ from infra.sealing import SealRing
 from infra.settings import Settings
 from infra.temporal import TemporalBookingProcess, connect
 from infra.temporal_shows import TemporalShowProcess
-from infra.tokens import TokenSigner
 from services.api_key import ApiKeyDesk
 from services.desk import BookingDesk
 from services.offer_desk import OfferDesk
 from services.partner import PartnerDesk
-from services.password import PasswordDesk
 from services.payment_news import PaymentNews
-from services.profile import ProfileDesk
 from services.refund_desk import RefundDesk
 from services.reserve import Reserver
-from services.session import Sessions
 from services.show_cancel import ShowDesk
-from services.staff import StaffDesk
-from services.user import Accounts
 
 # Routes are tried in this order, so the busiest come first.
 ROUTERS = (
@@ -171,9 +157,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
         feed = await stack.enter_async_context(NewsFeed(redis).listening())
         shelf = Shelf(database, SharedCopies(redis), feed)
         gateways = await stack.enter_async_context(open_gateways(settings))
-        passwords = Argon2Passwords()
-        stack.callback(passwords.close)
-        ended_sessions = await stack.enter_async_context(open_ended_sessions(settings, redis))
+        people = await stack.enter_async_context(open_people(settings, database, redis))
         temporal = await connect(settings, lazy=True)
 
         begin = PostgresUnitOfWork(database)
@@ -181,11 +165,6 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
         preclaims = RedisSeatPreclaims(redis)
         limits = settings.hold_limits
         work = PostgresWorkQueue(database, limits)
-        opaque = OpaqueTokens(settings.key_ring)
-        signer, sessions = make_sessions(settings, database, ended_sessions, opaque)
-        password_desk = PasswordDesk(
-            PostgresPasswords(database, opaque), passwords, ended_sessions.announce
-        )
         api_key_check = ApiKeys(database)
         yield AppState(
             settings=settings,
@@ -197,26 +176,16 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
             gateways=gateways,
             webhooks=webhook_verifiers(settings),
             inbox=InboxWriter(database),
-            signer=signer,
-            ended_sessions=ended_sessions,
-            sessions=sessions,
-            accounts=Accounts(
-                PostgresAccounts(
-                    database,
-                    opaque,
-                    idle_seconds=settings.session_idle_seconds,
-                    seconds=settings.session_seconds,
-                ),
-                passwords,
-                sessions,
-            ),
-            passwords=password_desk,
+            signer=people.signer,
+            ended_sessions=people.ended_sessions,
+            sessions=people.sessions,
+            accounts=people.accounts,
+            passwords=people.passwords,
+            factors=people.factors,
+            profiles=people.profiles,
+            staff=people.staff,
             api_keys=ApiKeyDesk(PostgresApiKeys(database), api_key_check.forget),
             api_key_check=api_key_check,
-            staff=StaffDesk(
-                PostgresStaff(database), passwords, password_desk, ended_sessions.announce
-            ),
-            profiles=ProfileDesk(PostgresProfiles(database), ended_sessions.announce),
             idempotency=PostgresIdempotency(database),
             shows=ShowCache(database),
             reserver=Reserver(begin, preclaims, process),
@@ -247,35 +216,3 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
                 settings.partner_policy,
             ),
         )
-
-
-@asynccontextmanager
-async def open_ended_sessions(settings: Settings, redis: Redis) -> AsyncIterator[EndedSessions]:
-    """On a connection of its own: requests that wait for the pool must not make it wait too."""
-    alone = settings.model_copy(update={"db_pool_size": 1})
-    database = Database(alone, application_name="seathold-api-sessions")
-    ended = EndedSessions(database, redis, access_seconds=settings.access_token_seconds)
-    try:
-        async with ended.kept_fresh():
-            yield ended
-    finally:
-        await database.close()
-
-
-def make_sessions(
-    settings: Settings, database: Database, ended: EndedSessions, opaque: OpaqueTokens
-) -> tuple[TokenSigner, Sessions]:
-    seed, also = settings.jwt_seed.get_secret_value(), settings.accepted_seeds
-    signer = TokenSigner(seed, also=also, access_seconds=settings.access_token_seconds)
-    sessions = Sessions(
-        PostgresSessions(
-            database,
-            idle_seconds=settings.session_idle_seconds,
-            seconds=settings.session_seconds,
-        ),
-        opaque,
-        signer,
-        ended.announce,
-        access_seconds=settings.access_token_seconds,
-    )
-    return signer, sessions

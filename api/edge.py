@@ -19,7 +19,12 @@ from infra.settings import Settings
 def surround(app: FastAPI, settings: Settings, access: Access) -> None:
     """Add the layers, the innermost first: what costs the least to refuse is refused first."""
     app.add_middleware(BodyRules)
-    app.add_middleware(Guard, access=access, authenticate=authenticate)
+    app.add_middleware(
+        Guard,
+        access=access,
+        authenticate=authenticate,
+        second_factor=settings.staff_needs_second_factor,
+    )
     app.add_middleware(Gate, settings=settings, access=access)
     table = _table(app, settings)
     if table is not None:

@@ -95,6 +95,10 @@ POLICY: Mapping[str, Rule] = MappingProxyType(
         "DELETE /api/me/sessions/{session_id}": own(),
         "POST /api/me/password": account(),
         "POST /api/me/verify-email": account(),
+        # Also for staff who have no second factor yet: here they get one
+        "POST /api/me/totp": account(),
+        "POST /api/me/totp/confirm": account(),
+        "POST /api/me/totp/remove": account(),
         "GET /api/me/export": account(),
         # Catalogue
         "GET /api/movies": public(),

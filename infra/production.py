@@ -180,6 +180,8 @@ def _doors(settings: Settings) -> Iterator[str]:
 
 
 def _limits(settings: Settings) -> Iterator[str]:
+    if settings.staff_totp == "off":
+        yield "SEATHOLD_STAFF_TOTP=off lets staff work without a second factor; unset it"
     if settings.partner_private_networks:
         yield "SEATHOLD_PARTNER_PRIVATE_NETWORKS lets partners' webhooks reach inside; unset it"
     if settings.rate_limit_per_minute == 0:

@@ -110,6 +110,8 @@ class Settings(BaseSettings):
     stripe_webhook_secret: OptionalSecret = None
     stripe_webhook_secret_previous: OptionalSecret = None
     jwt_seed: SecretStr = SecretStr(DEV_JWT_SEED)
+    # Whether a role's power needs a session opened with a code; unset: in production.
+    staff_totp: Literal["off", "required"] | None = None
     # Comma-separated: yesterday's seeds, or tomorrow's, whose signatures are accepted too.
     jwt_verify_seeds: SecretStr = SecretStr("")
     # What seals our payloads in Temporal: name:base64 of 32 bytes, the newest first.
@@ -167,6 +169,10 @@ class Settings(BaseSettings):
         networks = (LOOPBACK if written is None else written).split(",")
         exempt = tuple(ip_network(one.strip()) for one in networks if one.strip())
         return OutboundPolicy(https_only=False, ports=None, exempt=exempt)
+
+    @property
+    def staff_needs_second_factor(self) -> bool:
+        return (self.staff_totp or ("required" if self.env == "production" else "off")) != "off"
 
     @property
     def key_ring(self) -> KeyRing:

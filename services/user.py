@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from domain.errors import Conflict, Forbidden, Unauthenticated
 from domain.user import User, email_key
 from services.password import Passwords, require_hard_to_guess
+from services.second_factor import SecondFactors
 from services.session import NewSession, Sessions, SignedIn
 
 # A log-in may meet a change of the password's hash once: another log-in that makes it stronger.
@@ -54,7 +55,14 @@ class AccountStore(Protocol):
 class Accounts:
     """The use cases of somebody who is not logged in yet."""
 
-    def __init__(self, store: AccountStore, passwords: Passwords, sessions: Sessions) -> None:
+    def __init__(
+        self,
+        store: AccountStore,
+        passwords: Passwords,
+        sessions: Sessions,
+        factors: SecondFactors,
+    ) -> None:
+        self._factors = factors
         self._store = store
         self._passwords = passwords
         self._sessions = sessions
@@ -79,17 +87,25 @@ class Accounts:
             raise Conflict("This address has an account already; log in.", code="email_taken")
         return self._sessions.signed_in(user, opened)
 
-    async def login(self, *, email: str, password: str, client: str | None) -> SignedIn:
+    async def login(
+        self, *, email: str, password: str, client: str | None, code: str | None = None
+    ) -> SignedIn:
         """Start a session.
 
         Raises:
             Unauthenticated: ``invalid_credentials``, whether or not there is an account.
-            Forbidden: ``account_blocked``; only who knows the password learns of it.
+                ``second_factor_required``, ``wrong_code``: only who knows the password learns
+                that the account has a second factor.
+            Forbidden: ``account_blocked``; as above.
         """
+        is_strong = False
         for _ in range(TRIES):
             known = await self._checked(email, password)
+            if known.user.second_factor and not is_strong:
+                await self._require_code(known.user.id, code)
+                is_strong = True  # a code works once, and this may be the second try
             password_hash = await self._strengthened(known, password)
-            opened = self._sessions.prepare(client)
+            opened = self._sessions.prepare(client, second_factor=is_strong)
             signed_in = await self._sessions.open(known.user, opened, password_hash=password_hash)
             if signed_in is not None:
                 return signed_in
@@ -103,6 +119,15 @@ class Accounts:
         if known.blocked:
             raise Forbidden("This account is blocked; ask the box office.", code="account_blocked")
         return known
+
+    async def _require_code(self, user_id: UUID, code: str | None) -> None:
+        if code is None:
+            raise Unauthenticated(
+                "Send the code of your authenticator app too, or a recovery code.",
+                code="second_factor_required",
+            )
+        if not await self._factors.accepts(user_id, code):
+            raise Unauthenticated("This code is not valid, or was used before.", code="wrong_code")
 
     async def _strengthened(self, known: Credentials, password: str) -> str:
         """The account's hash, made anew if it is weaker than those of today."""

@@ -54,7 +54,9 @@ async def register(
 async def login(body: LoginBody, state: State, client: Client) -> Response:
     """Start a session; the answer is the same for an unknown address and a wrong password."""
     await require_few_guesses(state, body.email)
-    signed_in = await state.accounts.login(email=body.email, password=body.password, client=client)
+    signed_in = await state.accounts.login(
+        email=body.email, password=body.password, client=client, code=body.code
+    )
     return _signed_in(signed_in, 200)
 
 

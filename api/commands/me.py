@@ -7,7 +7,16 @@ from fastapi import APIRouter, Response
 
 from api.deps.state import State
 from api.deps.write import CurrentUser, PathId, RequestId
-from api.schemas.users import PasswordBody, ProfileBody, UserOut
+from api.schemas.users import (
+    CodeBody,
+    EnrolmentOut,
+    FactorBody,
+    PasswordBody,
+    ProfileBody,
+    RecoveryCodesOut,
+    RemoveFactorBody,
+    UserOut,
+)
 from readmodel import users as readmodel
 
 router = APIRouter(prefix="/api/me", tags=["accounts"])
@@ -49,6 +58,40 @@ async def send_verification(user: CurrentUser, state: State) -> Response:
     """Have a code mailed to your address, unless it is verified; at most one a minute."""
     await state.passwords.mail_verification(user.user_id)
     return Response(status_code=202)
+
+
+@router.post("/totp", status_code=201, response_model=EnrolmentOut)
+async def begin_totp(body: FactorBody, user: CurrentUser, state: State) -> Response:
+    """A secret for your authenticator app; it counts once a code of it was confirmed."""
+    begun = await state.factors.begin(user.user_id, body.password)
+    content = {"secret": begun.secret, "uri": begun.uri}
+    return Response(orjson.dumps(content), 201, media_type="application/json")
+
+
+@router.post("/totp/confirm", response_model=RecoveryCodesOut)
+async def confirm_totp(
+    body: CodeBody, user: CurrentUser, state: State, request_id: RequestId
+) -> Response:
+    """Switch codes at log-in on; your other sessions end. Refresh to work with more power."""
+    codes = await state.factors.confirm(
+        user.user_id, body.code, session_id=user.session_id, request_id=request_id
+    )
+    return Response(orjson.dumps({"recovery_codes": codes}), media_type="application/json")
+
+
+@router.post("/totp/remove", status_code=204)
+async def remove_totp(
+    body: RemoveFactorBody, user: CurrentUser, state: State, request_id: RequestId
+) -> Response:
+    """Switch codes at log-in off; your other sessions end."""
+    await state.factors.remove(
+        user.user_id,
+        password=body.password,
+        code=body.code,
+        session_id=user.session_id,
+        request_id=request_id,
+    )
+    return Response(status_code=204)
 
 
 @router.delete("/sessions/{session_id}", status_code=204)

@@ -34,6 +34,7 @@ from services.ports import UnitOfWork
 from services.profile import ProfileDesk
 from services.refund_desk import RefundDesk
 from services.reserve import Reserver
+from services.second_factor import SecondFactors
 from services.session import Sessions
 from services.show_cancel import ShowDesk
 from services.staff import StaffDesk
@@ -60,6 +61,7 @@ class AppState:
     staff: StaffDesk
     api_keys: ApiKeyDesk
     api_key_check: ApiKeys
+    factors: SecondFactors
     idempotency: PostgresIdempotency
     shows: ShowCache
     reserver: Reserver

@@ -98,12 +98,18 @@ def _require_lines(known: Collection[str], policy: Mapping[str, Rule]) -> None:
 
 
 class Guard:
-    """``access`` is bound when the application is put together; ``authenticate`` says who asks."""
+    """``access`` is bound when the application is put together; ``authenticate`` says who asks.
 
-    def __init__(self, app: ASGIApp, access: Access, authenticate: Authenticate) -> None:
+    ``second_factor``: a role's power needs a session that was opened with a code.
+    """
+
+    def __init__(
+        self, app: ASGIApp, access: Access, authenticate: Authenticate, *, second_factor: bool
+    ) -> None:
         self._app = app
         self._access = access
         self._authenticate = authenticate
+        self._second_factor = second_factor
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -122,7 +128,9 @@ class Guard:
         try:
             if guarded.rule.who is not Who.PUBLIC:
                 principal = await self._authenticate(Request(scope))
-                scope.setdefault("state", {})["principal"] = admitted(guarded.rule, principal)
+                scope.setdefault("state", {})["principal"] = admitted(
+                    guarded.rule, principal, second_factor=self._second_factor
+                )
         except SeatholdError as error:
             await refusal(error)(scope, receive, send)
             return
@@ -135,11 +143,13 @@ class Guard:
         return problem(status, *CODE_OF_STATUS[status], headers=headers)
 
 
-def admitted(rule: Rule, principal: Principal) -> Principal:
+def admitted(rule: Rule, principal: Principal, *, second_factor: bool = False) -> Principal:
     """Who a route is told it works for.
 
+    Where ``second_factor`` is needed, a session without one has no more power than a buyer's.
+
     Raises:
-        Forbidden: the rule does not let the principal in.
+        Forbidden: the rule does not let the principal in, or ``second_factor_required``.
     """
     if principal.key is not None:
         # A key has its scopes and nothing else: not even what its account may do.
@@ -148,8 +158,14 @@ def admitted(rule: Rule, principal: Principal) -> Principal:
         if rule.scope not in principal.key.scopes:
             raise Forbidden(f"This needs an API key with the scope {rule.scope}.")
         return principal
+    is_weak = second_factor and not principal.second_factor
     if rule.who is Who.STAFF and principal.role not in rule.roles:
         raise Forbidden("This needs another role than your account has.")
-    if rule.who is Who.OWN and principal.role in rule.roles:
+    if rule.who is Who.STAFF and is_weak:
+        raise Forbidden(
+            "The staff's work needs a second factor: POST /api/me/totp, then log in with a code.",
+            code="second_factor_required",
+        )
+    if rule.who is Who.OWN and principal.role in rule.roles and not is_weak:
         return replace(principal, sees_all=True)
     return principal

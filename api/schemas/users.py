@@ -75,6 +75,8 @@ AnyAddress = Annotated[str, Field(min_length=1, max_length=320, examples=["ada@e
 AnyPassword = Annotated[
     str, Field(min_length=1, max_length=1024, examples=["three words make a password"])
 ]
+# Six digits of an app, or a recovery code.
+Code = Annotated[str, Field(min_length=1, max_length=40, examples=["492039"])]
 MailedToken = Annotated[
     str,
     Field(min_length=1, max_length=512, examples=["Yk5Hn8Ws1Zc4Jf6Pgq3Vd0mB7xT9Lr2Yk5Hn8Ws1Zc4"]),
@@ -154,6 +156,20 @@ class LoginBody(ApiModel):
 
     email: AnyAddress
     password: AnyPassword
+    code: Code | None = None
+
+
+class FactorBody(ApiModel):
+    password: AnyPassword
+
+
+class CodeBody(ApiModel):
+    code: Code
+
+
+class RemoveFactorBody(ApiModel):
+    password: AnyPassword
+    code: Code
 
 
 class RefreshBody(ApiModel):
@@ -242,6 +258,26 @@ class SessionOut(BaseModel):
 class SessionsOut(BaseModel):
     items: list[SessionOut]
     next: NextPage
+
+
+class EnrolmentOut(BaseModel):
+    """What the authenticator app is given; shown this once."""
+
+    model_config = example(
+        secret="JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
+        uri="otpauth://totp/Seathold:ada%40example.test?secret=JBSWY3DP&issuer=Seathold",
+    )
+
+    secret: str
+    uri: str
+
+
+class RecoveryCodesOut(BaseModel):
+    """Each logs in once in place of the app; shown this once."""
+
+    model_config = example(recovery_codes=["mfrgg3-dfmztw-q2lknn-wg23tp"])
+
+    recovery_codes: list[str]
 
 
 class MessageOut(BaseModel):

@@ -56,6 +56,7 @@ FORGET_TOKENS = text("DELETE FROM account_tokens WHERE user_id = :id")
 FORGET_FACTOR = text("DELETE FROM second_factors WHERE user_id = :id")
 FORGET_CODES = text("DELETE FROM recovery_codes WHERE user_id = :id")
 FORGET_ANSWERS = text("DELETE FROM idempotency_keys WHERE user_id = :id")
+FORGET_KEYS = text("DELETE FROM api_keys WHERE account_id = :id")
 FORGET_ENDPOINTS = text("DELETE FROM partner_endpoints WHERE owner_id = :id")
 FORGET_CLIENTS = text("UPDATE sessions SET client = NULL WHERE user_id = :id")
 
@@ -96,6 +97,7 @@ class PostgresProfiles:
                 FORGET_FACTOR,
                 FORGET_CODES,
                 FORGET_ANSWERS,
+                FORGET_KEYS,
                 FORGET_ENDPOINTS,
                 FORGET_CLIENTS,
             ):

@@ -34,6 +34,7 @@ def settings(**changes: object) -> Settings:
 def test_the_whole_configuration_is_taken() -> None:
     """The control of every refusal below."""
     assert settings().env == "production"
+    assert settings().staff_needs_second_factor
 
 
 @pytest.mark.parametrize(
@@ -84,6 +85,8 @@ def test_the_whole_configuration_is_taken() -> None:
         ({"public_url": "http://tickets.cinema.org"}, "PUBLIC_URL is not the https"),
         ({"public_url": "https://127.0.0.1"}, "PUBLIC_URL is not the https"),
         ({"account_url": "http://tickets.cinema.org/account"}, "ACCOUNT_URL is not the https"),
+        ({"staff_totp": "off"}, "STAFF_TOTP=off"),
+        ({"staff_totp": "required"}, None),
         ({"rate_limit_per_minute": 0}, "RATE_LIMIT_PER_MINUTE=0"),
         ({"partner_private_networks": "10.0.0.0/8"}, "PARTNER_PRIVATE_NETWORKS"),
         ({"stripe_api_key": None, "stripe_webhook_secret": None}, "STRIPE_API_KEY is no live key"),

@@ -1,0 +1,63 @@
+"""Codes of authenticator apps (RFC 6238), whose secrets are kept sealed."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from uuid import UUID
+
+import pyotp
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from infra.keys import KeyRing
+
+STEP_SECONDS = 30
+# A phone's clock may be one step away, and a person may type into the next one.
+STEPS_AWAY = 1
+NONCE_BYTES = 12
+ISSUER = "Seathold"
+
+
+class TotpCodes:
+    """See ``services.second_factor.Codes``. A sealed secret opens for its own user alone."""
+
+    def __init__(self, ring: KeyRing, clock: Callable[[], float] = time.time) -> None:
+        self._keys = [AESGCM(key) for key in ring.secrets("seathold second factor 1")]
+        self._clock = clock
+
+    def new_secret(self) -> str:
+        return pyotp.random_base32()
+
+    def uri(self, secret: str, account: str) -> str:
+        return pyotp.TOTP(secret, interval=STEP_SECONDS).provisioning_uri(
+            name=account, issuer_name=ISSUER
+        )
+
+    def step_of(self, secret: str, code: str) -> int | None:
+        """Which step's code it is, of those that count now; None for no such code."""
+        totp = pyotp.TOTP(secret, interval=STEP_SECONDS)
+        now = int(self._clock()) // STEP_SECONDS
+        steps = range(now - STEPS_AWAY, now + STEPS_AWAY + 1)
+        fitting = [
+            step
+            for step in steps
+            if hmac.compare_digest(totp.generate_otp(step).encode(), code.encode())
+        ]
+        return fitting[-1] if fitting else None
+
+    def seal(self, secret: str, user_id: UUID) -> bytes:
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return nonce + self._keys[0].encrypt(nonce, secret.encode(), user_id.bytes)
+
+    def unseal(self, sealed: bytes, user_id: UUID) -> str:
+        """Raises ValueError: sealed under a key that is gone, or for somebody else."""
+        nonce, content = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+        for key in self._keys:
+            try:
+                return key.decrypt(nonce, content, user_id.bytes).decode()
+            except InvalidTag:
+                continue
+        raise ValueError("the secret of a second factor was sealed under a key that is gone")
