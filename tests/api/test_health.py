@@ -199,3 +199,21 @@ async def test_in_production_an_api_that_can_rewrite_the_past_does_not_start(
 
 async def test_the_migrated_database_is_guarded(database: Database) -> None:
     await require_guards(database)
+
+
+async def test_metrics_tell_how_far_projections_lag(
+    client: httpx2.AsyncClient, engine: AsyncEngine
+) -> None:
+    """One that has everything: its place is after any event."""
+    async with engine.begin() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO projections (name, generation, state, xid, event_id)"
+                " VALUES ('probe', 1, 'live', '9000000000000000000', 0)"
+            )
+        )
+    told = (await client.get("/metrics")).text
+    assert 'seathold_projection_lag_seconds{projection="probe"} 0.0' in told
+    async with engine.begin() as connection:
+        await connection.execute(text("DELETE FROM projections WHERE name = 'probe'"))
+    assert 'projection="probe"' not in (await client.get("/metrics")).text
