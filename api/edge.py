@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
+from starlette._utils import get_route_path
+from starlette.types import Scope
 
 from api.deps.read import authenticate
 from api.hot.door import Door
-from api.limits import LimitTable, identify_by
+from api.limits import LimitTable, has_key, identify_by
 from api.middleware.body import BodyRules
 from api.middleware.cors import Cors
 from api.middleware.frame import RequestFrame, safe_headers
 from api.middleware.gate import Gate, hosts_of
 from api.middleware.guard import Access, Guard
 from api.middleware.limits import RequestLimits
+from api.policy import Who
 from infra.settings import Settings
 
 
@@ -26,7 +29,7 @@ def surround(app: FastAPI, settings: Settings, access: Access) -> None:
         second_factor=settings.staff_needs_second_factor,
     )
     app.add_middleware(Gate, settings=settings, access=access)
-    table = _table(app, settings)
+    table = _table(app, settings, access)
     if table is not None:
         app.add_middleware(RequestLimits, table=table, state=app.state)
     if settings.cors_origins:
@@ -45,18 +48,28 @@ def door_of(app: FastAPI, settings: Settings) -> Door:
         app.state,
         hosts=hosts_of(settings),
         trusted_proxies=settings.trusted_proxies,
-        table=_table(app, settings),
+        table=_table(app, settings, None),
         safe=_safe(settings),
         origins=settings.cors_origins,
     )
 
 
-def _table(app: FastAPI, settings: Settings) -> LimitTable | None:
+def _table(app: FastAPI, settings: Settings, access: Access | None) -> LimitTable | None:
+    """``access`` is None where no route asks for credentials."""
     if not settings.rate_limit_per_minute:
         return None
+
+    def is_keyed(scope: Scope) -> bool:
+        # A key on an open route proves nothing and so excuses nothing.
+        if access is None or not has_key(scope):
+            return False
+        guarded = access.find(scope["method"], get_route_path(scope))
+        return guarded is not None and guarded.rule.who is not Who.PUBLIC
+
     return LimitTable(
         settings.rate_limit_per_minute,
         identify_by(lambda token: app.state.parts.signer.verify(token).user_id),
+        is_keyed,
     )
 
 

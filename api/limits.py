@@ -23,6 +23,10 @@ LOGIN_OF_ACCOUNT = Policy("account", 100, HOUR)
 WEBHOOKS = Policy("webhooks", 6000, MINUTE)
 STREAMS = Policy("streams", 60, MINUTE)
 OPERATIONS = Policy("operations", 600, MINUTE)
+# A key's own limit is asked once it is proven (``api.deps.keys``); this bounds the asking.
+KEYED = Policy("keyed", 6000, MINUTE)
+KEY_GUESSES = Policy("key-guesses", 20, MINUTE)
+KEY_MARK = "sk_"
 
 UNLIMITED = frozenset({"/healthz"})
 OPERATION_PATHS = frozenset({"/readyz", "/metrics"})
@@ -31,6 +35,7 @@ ID = re.compile(r"/[0-9a-fA-F-]{32,36}(?=/|$)")
 MAX_ROUTE_CHARACTERS = 100
 
 Identify = Callable[[Scope], str | None]
+Asks = Callable[[Scope], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +47,16 @@ class Plan:
 
 
 class LimitTable:
-    """``per_minute``: requests of one address, and of one user on one route."""
+    """``per_minute``: requests of one address, and of one user on one route.
 
-    def __init__(self, per_minute: int, identify: Identify) -> None:
+    ``is_keyed`` says whether the request will have to prove an API key.
+    """
+
+    def __init__(self, per_minute: int, identify: Identify, is_keyed: Asks) -> None:
         self.by_address = Policy("default", per_minute, MINUTE)
         self.by_user = Policy("user", per_minute, MINUTE)
         self._identify = identify
+        self._is_keyed = is_keyed
 
     def plan(self, scope: Scope, address: Address | None) -> Plan | None:
         """None: not limited."""
@@ -63,6 +72,8 @@ class LimitTable:
             return Plan((by_address,), shared=False)
         if method == "POST" and path == "/api/auth/register":
             return Plan((by_address, Hit(REGISTER, here)), shared=True)
+        if self._is_keyed(scope):
+            return Plan((Hit(KEYED, here),), shared=False)
         user = self._identify(scope)
         if user is not None:
             route = f"{method} {ID.sub('/{id}', path)}"[:MAX_ROUTE_CHARACTERS]
@@ -77,6 +88,13 @@ def login_hits(email: str, address: Address | None) -> tuple[Hit, ...]:
         Hit(LOGIN_FROM_HERE, f"{account} {who(address)}"),
         Hit(LOGIN_OF_ACCOUNT, account),
     )
+
+
+def has_key(scope: Scope) -> bool:
+    """Whether the request comes with an API key, or with what looks like one."""
+    if any(name == b"x-api-key" for name, _ in scope["headers"]):
+        return True
+    return (bearer_of(scope) or "").startswith(KEY_MARK)
 
 
 def bearer_of(scope: Scope) -> str | None:

@@ -26,7 +26,7 @@ PASSES = 2
 MAX_WAITING = 256
 RETRY_AFTER_SECONDS = 3
 # Hashing yields the cores to the event loop wherever both want them.
-NICENESS = 10
+NICENESS = 19
 
 
 class Argon2Passwords:

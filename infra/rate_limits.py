@@ -122,7 +122,7 @@ class RateLimits:
 
         A request that one window refuses still counts in the others.
         """
-        full = [found for hit in hits if (found := self._known_full(hit)) is not None]
+        full = [found for hit in hits if (found := self.known_full(hit)) is not None]
         if full:
             return _tightest(full)
         if not self._breaker.allows():
@@ -148,7 +148,8 @@ class RateLimits:
             self._full.put(item.key_for(hit.who), 1, ends)
         return _standing(hit.policy, fits, ends, remaining)
 
-    def _known_full(self, hit: Hit) -> Standing | None:
+    def known_full(self, hit: Hit) -> Standing | None:
+        """How the window stands that this process knows to be full; counts nothing."""
         key = _item(hit.policy).key_for(hit.who)
         if not self._full.get(key):
             return None

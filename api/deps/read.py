@@ -11,6 +11,7 @@ from fastapi.params import Path
 from pydantic import BeforeValidator
 from starlette.requests import Request
 
+from api.deps.keys import proven_key
 from api.deps.state import app_state
 from domain.errors import NotFound, Unauthenticated
 from infra.postgres.database import Session
@@ -35,7 +36,7 @@ async def authenticate(request: Request) -> Principal:
         raise Unauthenticated("Log in, and send the access token as a bearer.")
     token = (token if api_key is None else api_key).strip()
     if api_key is not None or token.startswith(KEY_MARK):
-        return await state.api_key_check.verify(token)
+        return await proven_key(state, token)
     principal = state.signer.verify(token)
     await state.ended_sessions.require_live(principal.session_id)
     return principal
