@@ -6,7 +6,19 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from bench import growth, login, race, reads, report, saga, sequences, start, stream, webhooks
+from bench import (
+    growth,
+    login,
+    race,
+    reads,
+    report,
+    saga,
+    sequences,
+    start,
+    stream,
+    timing,
+    webhooks,
+)
 
 BENCHMARKS = {
     "start": start,
@@ -17,7 +29,11 @@ BENCHMARKS = {
     "growth": growth,
     "login": login,
 }
-CAMPAIGNS = {"campaign-race": race, "campaign-webhooks": sequences}
+CAMPAIGNS = {
+    "campaign-race": race,
+    "campaign-timing": timing,
+    "campaign-webhooks": sequences,
+}
 ALL = {**BENCHMARKS, **CAMPAIGNS}
 
 
@@ -57,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         "--rounds",
         type=_count,
         metavar="N",
-        help="how far a campaign goes: rounds of the race (200), events of a sequence (5)",
+        help="how far a campaign goes: rounds of the race (200), of the timing (2,000), events of a sequence (5)",
     )
     return parser
 
