@@ -66,6 +66,7 @@ class Settings(BaseSettings):
     payment_retry_seconds: float = Field(5, gt=0, le=60)
     late_window_seconds: int = Field(900, ge=0)
     refund_brackets: str = "24h:100,2h:50"
+    box_office_refund_max: int = Field(5000, ge=0)  # minor units, of a sum that it names itself
     refunds_per_second: float = Field(5, gt=0, le=100)
     rate_limit_per_minute: int = Field(100, ge=0)
     max_seats_per_booking: int = Field(10, ge=1, le=50)

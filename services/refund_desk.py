@@ -26,12 +26,21 @@ class RefundDesk:
         self._brackets = brackets
 
     async def refund(
-        self, booking_id: UUID, wish: RefundWish, *, user_id: UUID, is_staff: bool
+        self,
+        booking_id: UUID,
+        wish: RefundWish,
+        *,
+        user_id: UUID,
+        is_staff: bool,
+        most: int | None = None,
     ) -> int:
         """Reserve the refund and start its process; the refund's number.
 
+        ``most``: the largest sum that the caller may name, in minor units; None: any.
+
         Raises:
-            NotFound: neither the owner nor staff. Forbidden: a sum named by the owner.
+            NotFound: neither the owner nor staff. Forbidden: a sum named by the owner, or one
+                above ``most``.
             Conflict, Invalid: as ``services.refund.reserve``.
         """
         async with self._begin.alone() as tx:
@@ -40,6 +49,8 @@ class RefundDesk:
             raise NotFound(NO_BOOKING)
         if wish.amount is not None and not is_staff:
             raise Forbidden("Only staff may name a sum; name seats instead.")
+        if wish.amount is not None and most is not None and wish.amount.amount > most:
+            raise Forbidden(f"Your role may name at most {most}; ask a manager.", most=most)
         async with self._begin() as tx:
             number = await refund.reserve(tx, booking_id, wish, self._brackets)
             if booking.user_id != user_id:

@@ -14,6 +14,7 @@ from api.schemas.bookings import BookingOut
 from api.schemas.refunds import MoneyIn, RefundBody
 from domain import ids
 from domain.money import Money
+from domain.user import Role
 from services.refund import RefundWish
 
 router = APIRouter(prefix="/api/booking", tags=["bookings"])
@@ -32,7 +33,11 @@ async def refund(
 
     async def run() -> Response:
         await call.state.refunds.refund(
-            booking_id, wish, user_id=call.user.user_id, is_staff=call.user.sees_all
+            booking_id,
+            wish,
+            user_id=call.user.user_id,
+            is_staff=call.user.sees_all,
+            most=_most(call),
         )
         return await as_it_stands(call.state, booking_id, 202)
 
@@ -53,6 +58,13 @@ def _wish(call: Call, booking_id: UUID, body: RefundBody, raw: bytes) -> RefundW
         actor=str(user_id),
         request_id=call.request_id,
     )
+
+
+def _most(call: Call) -> int | None:
+    """What seats give back follows the brackets; only a sum out of one's own head is capped."""
+    if call.user.role == Role.BOX_OFFICE:
+        return call.state.settings.box_office_refund_max
+    return None
 
 
 def _money(asked: MoneyIn | None) -> Money | None:

@@ -177,3 +177,16 @@ async def test_the_matrix_sees_what_is_shown_to_strangers(
     for key, row in ROWS.items():
         if row.who == rows.OWN and row.roles and row.status != rows.NOT_YET:
             assert await breaches(world, app, key, most=1), key
+
+
+async def test_the_box_office_names_no_more_than_its_share(
+    world: World, settings: Settings
+) -> None:
+    """Above it: 403. At it, and for a manager: as far as the booking, which is cancelled."""
+    booking = world.people["user"].booking_id
+    for role, more, wanted in (("box_office", 1, 403), ("box_office", 0, 409), ("manager", 1, 409)):
+        sum_ = {"amount": settings.box_office_refund_max + more, "currency": "EUR"}
+        path = f"/api/booking/{booking}/refund"
+        headers = world.people[role].headers
+        answer = await call(world.app, "POST", path, headers, {"amount": sum_})
+        assert answer.status == wanted, answer.body
