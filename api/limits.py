@@ -15,6 +15,9 @@ from infra.rate_limits import Hit, Policy
 
 MINUTE, HOUR = 60, 3600
 REGISTER = Policy("register", 5, HOUR)
+# Each may be a mail to somebody who did not ask for it.
+FORGOT = Policy("forgot", 5, HOUR)
+BY_PATH = {"/api/auth/register": REGISTER, "/api/auth/password/forgot": FORGOT}
 # By account and address, so that a stranger's guesses do not lock the owner out; and by account
 # alone, so that guesses from everywhere are few.
 LOGIN_FROM_HERE = Policy("login", 10, 15 * MINUTE)
@@ -70,8 +73,8 @@ class LimitTable:
         is_read = method in ("GET", "HEAD", "OPTIONS")
         if is_read and path.startswith(PUBLIC):
             return Plan((by_address,), shared=False)
-        if method == "POST" and path == "/api/auth/register":
-            return Plan((by_address, Hit(REGISTER, here)), shared=True)
+        if method == "POST" and path in BY_PATH:
+            return Plan((by_address, Hit(BY_PATH[path], here)), shared=True)
         if self._is_keyed(scope):
             return Plan((Hit(KEYED, here),), shared=False)
         user = self._identify(scope)

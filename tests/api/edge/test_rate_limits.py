@@ -228,12 +228,14 @@ async def test_webhooks_and_streams_have_limits_of_their_own(
     assert "ratelimit" not in healthy.headers
 
 
-async def test_five_accounts_an_hour_from_one_address(limited: FastAPI, address: str) -> None:
+@pytest.mark.parametrize("name", ["register", "password/forgot"])
+async def test_five_an_hour_from_one_address(limited: FastAPI, address: str, name: str) -> None:
     async with client_from(limited, address) as client:
-        assert refused(await statuses(client, "/api/auth/register", 5)) == 0
-        answer = await client.post("/api/auth/register")
+        assert refused(await statuses(client, f"/api/auth/{name}", 5)) == 0
+        answer = await client.post(f"/api/auth/{name}")
     assert_problem(answer, 429, "rate_limited")
-    assert answer.headers["ratelimit-policy"] == '"register";q=5;w=3600'
+    policy = name.rpartition("/")[2]
+    assert answer.headers["ratelimit-policy"] == f'"{policy}";q=5;w=3600'
 
 
 class TestLogin:
