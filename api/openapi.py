@@ -71,6 +71,8 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     answers = operation["responses"]
     answers.pop("422", None)
     answers["default"] = PROBLEM_ANSWER
+    if any(one["name"].lower() == "if-none-match" for one in operation.get("parameters", ())):
+        answers["304"] = {"description": "What you keep is what you would be sent."}
     if "501" in answers:
         answers["501"] = PROBLEM_ANSWER
     rule = POLICY[f"{method.upper()} {path}"]

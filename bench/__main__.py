@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from bench import (
+    fuzz,
     growth,
     login,
     race,
@@ -33,6 +34,7 @@ CAMPAIGNS = {
     "campaign-race": race,
     "campaign-timing": timing,
     "campaign-webhooks": sequences,
+    "campaign-fuzz": fuzz,
 }
 ALL = {**BENCHMARKS, **CAMPAIGNS}
 

@@ -85,7 +85,10 @@ class PartnerFeed(Protocol):
         ...
 
     async def sweep(self) -> int:
-        """Delete what is older than the log is kept, at most 1,000 events; how many."""
+        """Delete what is older than the log is kept, at most 1,000 events; how many.
+
+        Secrets that were rotated away and sign nothing any more go too.
+        """
         ...
 
 

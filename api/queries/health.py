@@ -13,6 +13,7 @@ import structlog
 from fastapi import APIRouter, Request, Response
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from sqlalchemy import text
+from starlette.responses import PlainTextResponse
 
 from api.deps.state import AppState, State
 from api.middleware.metrics import Metrics
@@ -52,7 +53,7 @@ async def readyz(state: State) -> Response:
     )
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request, state: State) -> Response:
     """Counts and times of this process and what waits to be told, as Prometheus reads them."""
     counted = cast(Metrics, request.app.state.metrics)

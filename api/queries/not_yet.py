@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 from fastapi import APIRouter, Response
 
+from api.deps.read import ID_EXAMPLE
 from api.problems import problem
 
 router = APIRouter()
@@ -21,6 +25,20 @@ async def not_yet() -> Response:
     return problem(501, "not_yet", "This is promised and not built yet.")
 
 
+def parameters(path: str) -> list[dict[str, Any]]:
+    """What stands in the path, for the document: nothing reads it yet."""
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string"},
+            "example": ID_EXAMPLE,
+        }
+        for name in re.findall(r"\{(\w+)\}", path)
+    ]
+
+
 for method, path, summary in NOT_YET:
     router.add_api_route(
         path,
@@ -29,6 +47,7 @@ for method, path, summary in NOT_YET:
         status_code=501,
         summary=summary,
         tags=["not yet"],
+        openapi_extra={"parameters": named} if (named := parameters(path)) else None,
     )
 # Not in the document: which addresses there will be is not decided for each of them.
 router.add_api_route(

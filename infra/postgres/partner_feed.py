@@ -63,6 +63,12 @@ DELETE FROM partner_events WHERE id = ANY (ARRAY(
 ))
 """)
 
+# A retired secret signs nothing any more: then no key has to be kept for it either.
+FORGET_RETIRED = text("""
+UPDATE partner_endpoints SET previous_secret = NULL, previous_until = NULL
+WHERE previous_until < now() - interval '1 minute'
+""")
+
 
 class PostgresPartnerFeed:
     """See ``services.partner_delivery.PartnerFeed``. Of any number, one is at work."""
@@ -82,6 +88,7 @@ class PostgresPartnerFeed:
 
     async def sweep(self) -> int:
         async with self._database.statements() as session:
+            await session.change(FORGET_RETIRED)
             return await session.change(SWEEP, kept=KEPT_SECONDS)
 
 

@@ -117,6 +117,22 @@ async def test_what_is_older_than_the_log_is_swept_with_its_deliveries(partner: 
     assert [row.id for row in await partner.deliveries(endpoint)] == [young.id]
 
 
+async def test_a_secret_that_signs_nothing_any_more_is_swept_and_a_live_one_stays(
+    partner: Partner,
+) -> None:
+    endpoint, _ = await partner.listen("ok")
+    await partner.desk.rotate(partner.owner, endpoint, overlap_seconds=60)
+    feed = PostgresPartnerFeed(partner.database)
+    await feed.sweep()
+    assert (await partner.endpoint(endpoint)).previous_secret is not None
+    await partner.change(
+        "UPDATE partner_endpoints SET previous_until = now() - interval '2 minutes' WHERE id = :id",
+        id=endpoint,
+    )
+    await feed.sweep()
+    assert (await partner.endpoint(endpoint)).previous_secret is None
+
+
 @pytest.mark.parametrize("event_type", TOLD)
 def test_each_type_that_is_told_is_in_the_index_of_the_feed(event_type: str) -> None:
     [index] = [one for one in events.indexes if one.name == "events_partner_idx"]

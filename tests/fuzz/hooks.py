@@ -1,0 +1,99 @@
+"""What Schemathesis is told about this API: who it is, ids that exist, what every error is like.
+
+It runs in a process of its own and is given this module by ``SCHEMATHESIS_HOOKS``.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+import orjson
+import schemathesis
+from schemathesis import AuthContext, Case, CheckContext, HookContext, Response
+
+URL, EMAIL, PASSWORD, KNOWN = (
+    os.environ[name] for name in ("FUZZ_URL", "FUZZ_EMAIL", "FUZZ_PASSWORD", "FUZZ_KNOWN")
+)
+# By the name of a parameter or of a field: ids of this stack.
+ids: dict[str, list[str]] = orjson.loads(KNOWN)
+# After these an account or its session is over, so that each has one of its own.
+ENDS = {
+    ("DELETE", "/api/me"),
+    ("DELETE", "/api/me/sessions"),
+    ("DELETE", "/api/me/sessions/{session_id}"),
+    ("POST", "/api/me/password"),
+}
+REQUIRED = {"type", "title", "status", "detail", "instance", "code", "errors", "request_id"}
+http = httpx2.Client(base_url=URL, timeout=30)
+
+
+def fresh_token() -> str:
+    """Of an account that nobody else uses."""
+    body = {"email": f"{uuid4().hex}@example.test", "password": PASSWORD, "name": "Fuzz"}
+    return str(http.post("/api/auth/register", json=body).raise_for_status().json()["access_token"])
+
+
+# Tokens live for ten minutes.
+@schemathesis.auth(refresh_interval=240)
+class Bearer:
+    """The stack's owner, who may do most."""
+
+    def get(self, case: Case[Any], context: AuthContext) -> str:
+        body = {"email": EMAIL, "password": PASSWORD}
+        answer = http.post("/api/auth/login", json=body).raise_for_status()
+        return str(answer.json()["access_token"])
+
+    def set(self, case: Case[Any], data: str, context: AuthContext) -> None:
+        operation = case.operation
+        ends = (operation.method.upper(), operation.path) in ENDS
+        case.headers["Authorization"] = f"Bearer {fresh_token() if ends else data}"
+
+
+def real(name: str, value: object) -> object:
+    """Half of the ids that are made up are exchanged for one that there is; always the same."""
+    known = ids.get(name)
+    place = zlib.crc32(repr(value).encode())
+    return known[place % len(known)] if known and place & 0x10000 else value
+
+
+@schemathesis.hook
+def map_path_parameters(context: HookContext, path_parameters: Any) -> Any:
+    if isinstance(path_parameters, dict):
+        return {name: real(name, value) for name, value in path_parameters.items()}
+    return path_parameters
+
+
+@schemathesis.hook
+def map_query(context: HookContext, query: Any) -> Any:
+    """Nobody pays here, so that a confirmation would wait in vain: at most for a second."""
+    if isinstance(query, dict) and str(query.get("wait", "")).isdecimal():
+        return {**query, "wait": min(int(query["wait"]), 1)}
+    return query
+
+
+@schemathesis.hook
+def map_body(context: HookContext, body: Any) -> Any:
+    if isinstance(body, dict):
+        return {name: real(name, value) for name, value in body.items()}
+    return body
+
+
+@schemathesis.check
+def errors_are_problems(ctx: CheckContext, response: Response, case: Case[Any]) -> None:
+    """Every error is a problem document that tells its own status and request."""
+    if response.status_code < 400:
+        return
+    kind = response.headers.get("content-type", [""])[0]
+    assert kind == "application/problem+json", f"{response.status_code} came as {kind!r}"
+    found = orjson.loads(response.content)
+    assert found.keys() >= REQUIRED, f"the problem lacks {REQUIRED - found.keys()}"
+    assert found["status"] == response.status_code
+    # A stored answer is the first one's, byte for byte.
+    if "idempotent-replayed" not in response.headers:
+        assert found["request_id"] == response.headers["x-request-id"][0]
+    if response.status_code in (429, 503):
+        assert "retry-after" in response.headers, f"{response.status_code} without Retry-After"
