@@ -10,7 +10,9 @@ import asyncio
 import json
 from http import HTTPStatus
 from typing import Any
+from uuid import uuid4
 
+import structlog
 from httptools import parse_url
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -24,6 +26,8 @@ BODY_SECONDS = 60.0
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 16 * 1024
 MAX_URL_BYTES = 8 * 1024
+
+log = structlog.get_logger(__name__)
 
 
 class _Refused(Exception):
@@ -156,6 +160,9 @@ def _is_plain(version: str, url: bytes, headers: list[tuple[bytes, bytes]]) -> b
 
 def _refusal(status: HTTPStatus) -> bytes:
     code = status.name.lower() if status is not HTTPStatus.BAD_REQUEST else "malformed"
+    # Its own id was not read, or cannot be trusted to be one.
+    request_id = str(uuid4())
+    log.info("request_refused", request_id=request_id, status=status.value, code=code)
     body = json.dumps(
         {
             "type": TYPE_PREFIX + code,
@@ -165,12 +172,14 @@ def _refusal(status: HTTPStatus) -> bytes:
             "instance": "",
             "code": code,
             "errors": [],
+            "request_id": request_id,
         }
     ).encode()
     fields = (
         (b"content-type", MEDIA_TYPE.encode()),
         (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),
+        (b"x-request-id", request_id.encode()),
         *SAFE,
     )
     lines = b"".join(name + b": " + value + b"\r\n" for name, value in fields)

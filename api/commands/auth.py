@@ -80,7 +80,7 @@ async def verify_email(body: MailedTokenBody, state: State, request_id: RequestI
     return Response(status_code=204)
 
 
-@router.post("/password/forgot", status_code=202)
+@router.post("/password/forgot", status_code=202, response_class=Response)
 async def forgot_password(body: ForgotBody, state: State) -> Response:
     """Have a code mailed; the answer is the same for an address that has no account."""
     await state.passwords.forgot(body.email)

@@ -53,7 +53,7 @@ async def change_password(
     return Response(status_code=204)
 
 
-@router.post("/verify-email", status_code=202)
+@router.post("/verify-email", status_code=202, response_class=Response)
 async def send_verification(user: CurrentUser, state: State) -> Response:
     """Have a code mailed to your address, unless it is verified; at most one a minute."""
     await state.passwords.mail_verification(user.user_id)

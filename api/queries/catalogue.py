@@ -120,7 +120,11 @@ async def show(show_id: PathId, shelf: FromShelf) -> Response:
     return await shelf(sources.show(show_id), NO_SHOW)
 
 
-@router.get("/show/{show_id}/seatmap", response_model=SeatMapOut)
+@router.get(
+    "/show/{show_id}/seatmap",
+    response_model=SeatMapOut,
+    responses={302: {"description": "The version of now, where no version was asked for."}},
+)
 async def seat_map(
     show_id: PathId,
     connection: ReadConnection,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
@@ -23,12 +23,15 @@ MOST_DAYS = 366
 # Without a question: what was lately, and what is to come.
 BEFORE, AFTER = timedelta(days=90), timedelta(days=275)
 
+CSV: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "As asked for."}
+}
 Form = Annotated[Literal["json", "csv"], Query(alias="format")]
 Since = Annotated[date | None, Query(alias="from", examples=["2026-12-01"])]
 Until = Annotated[date | None, Query(alias="to", examples=["2026-12-31"])]
 
 
-@router.get("/reports/sales", response_model=SalesReport)
+@router.get("/reports/sales", response_model=SalesReport, responses=CSV)
 async def sales(
     connection: ReadConnection,
     by: By = By.SHOW,
@@ -44,7 +47,7 @@ async def sales(
     return _json({"by": by, "from": first, "to": last, "items": lines})
 
 
-@router.get("/reports/demand", response_model=DemandReport)
+@router.get("/reports/demand", response_model=DemandReport, responses=CSV)
 async def demand(
     connection: ReadConnection,
     since: Since = None,
