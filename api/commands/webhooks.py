@@ -52,7 +52,7 @@ async def receive(
             provider=provider,
             event_id=event.event_id,
             event_type=event.event_type,
-            body=body,
+            body=event.kept,
             request_id=request_id,
             quarantine=event.quarantine,
         )

@@ -19,12 +19,17 @@ EVENT_TYPE = re.compile(r"[!-~]{1,100}")
 class VerifiedEvent:
     """What a provider said and signed. ``data`` is as sent: a hint, to be re-read there.
 
+    ``kept`` is the event for the inbox, a JSON object: what its gateway needs to act on it, and
+    nothing that tells of the buyer, for no erasure reaches the inbox. The signature was checked,
+    so the bytes as they came are needed no more.
+
     With ``quarantine``, the reason, it is to be stored and never acted on.
     """
 
     event_id: str
     event_type: str
     data: dict[str, Any]
+    kept: bytes
     quarantine: str | None = None
 
 

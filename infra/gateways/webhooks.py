@@ -107,4 +107,5 @@ def read_event(event_id: str, body: bytes) -> VerifiedEvent:
     kind, data = event.get("type"), event.get("data")
     if not isinstance(kind, str) or not EVENT_TYPE.fullmatch(kind) or not isinstance(data, dict):
         raise malformed("the body has no type and data")
-    return VerifiedEvent(event_id=event_id, event_type=kind, data=data)
+    # As it came: the sandbox knows no buyer, so its events tell of none.
+    return VerifiedEvent(event_id=event_id, event_type=kind, data=data, kept=body)

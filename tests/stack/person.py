@@ -78,16 +78,21 @@ class Stores:
         yield "metrics", httpx2.get(self.dev.info["api_url"] + "/metrics").content
 
     def _tables(self, words: list[str]) -> dict[str, list[str]]:
-        places: dict[str, list[str]] = {}
-        with psycopg.connect(self.dev.info["migrate_database_url"]) as database:
-            for [table] in database.execute(TABLES).fetchall():
-                for word in words:
-                    query = FOUND.format(table=sql.Identifier(table))
-                    values = {"word": word, "hex": word.encode().hex()}
-                    row = database.execute(query, values).fetchone()
-                    if row and row[0]:
-                        places.setdefault(f"table {table}", []).append(word)
-        return places
+        return in_tables(self.dev.info["migrate_database_url"], words)
+
+
+def in_tables(database_url: str, words: list[str]) -> dict[str, list[str]]:
+    """Which of ``words`` stand in which table of the public schema, as text or as bytes."""
+    places: dict[str, list[str]] = {}
+    with psycopg.connect(database_url) as database:
+        for [table] in database.execute(TABLES).fetchall():
+            for word in words:
+                query = FOUND.format(table=sql.Identifier(table))
+                values = {"word": word, "hex": word.encode().hex()}
+                row = database.execute(query, values).fetchone()
+                if row and row[0]:
+                    places.setdefault(f"table {table}", []).append(word)
+    return places
 
 
 def mails_to(dev: Dev, person: Person) -> list[Json]:

@@ -18,6 +18,7 @@ from temporalio.client import Client
 from api.app import create_app
 from infra.gateways.assembly import Gateways
 from infra.gateways.stripe import StripeGateway
+from infra.gateways.stripe_webhooks import StripeWebhooks
 from infra.postgres.database import Database
 from infra.redis.seat_claims import RedisSeatPreclaims
 from infra.settings import Settings
@@ -30,6 +31,7 @@ from tests.helpers.saga import Saga
 from tests.helpers.stripe_events import KINDS, OTHER, PREVIOUS, SECRET, event, signed
 from tests.helpers.stripe_mock import running_stripe_mock
 from tests.helpers.stripe_town import KEY, StripeTown
+from tests.stack.person import Person, in_tables
 
 PATH = "/api/webhooks/stripe"
 ON = {
@@ -230,7 +232,33 @@ async def test_stored_once_however_often_it_comes(
     body, name = named("charge.dispute.created")
     for secret in (SECRET, PREVIOUS, SECRET):
         assert (await send(client, body, signed(body, secret=secret))).status_code == 204
-    assert (await row(engine, name)).body == body
+    found = await row(engine, name)
+    assert found.body == StripeWebhooks([SECRET], live=False).verify(signed(body), body).kept
+
+
+@pytest.mark.usefixtures("worker")
+async def test_what_stripe_tells_of_the_buyer_is_not_kept(
+    ada: Buyer, hall: Hall, town: StripeTown, saga: Saga, engine: AsyncEngine, superuser_url: str
+) -> None:
+    """Buyers type into Stripe's page what they like; no erasure of an account reaches the inbox."""
+    booking, person = await ada.held(hall), Person()
+    session = await page_of(ada, booking)
+    payment = town.pay({"id": session})
+    body, name = about("checkout.session.completed", session=session, payment=payment)
+    told = orjson.loads(body)
+    details = {"email": person.email, "name": person.name, "phone": person.phone}
+    told["data"]["object"] |= {"customer_details": details, "customer_email": person.email}
+    told["data"]["object"]["shipping_details"] = {"name": person.name}
+    body = orjson.dumps(told)
+    words = list(details.values())
+    assert all(word.encode() in body for word in words), "the control: Stripe does tell"
+    assert (await send(ada.client, body)).status_code == 204
+    await work_through(saga)
+    assert (await row(engine, name)).status == "done"
+    assert (await ada.confirm(booking)).json()["state"] == "confirmed"
+    assert in_tables(superuser_url, words) == {}
+    found = in_tables(superuser_url, [session, name])
+    assert found["table webhook_inbox"] == [session, name], "the control: the search finds"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,11 +11,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.errors import Invalid, Unauthenticated
+from infra.gateways.stripe import StripeGateway
 from infra.gateways.stripe_webhooks import StripeWebhooks
 from tests.helpers.stripe_events import KINDS, OTHER, PREVIOUS, SECRET, event, signed
 
 VERIFIER = StripeWebhooks([SECRET], live=False)
 BODY = event("checkout.session.completed")
+MAIL, NAME = "canary@example.test", "Canary Lovelace"
+PERSON = {"email": MAIL, "name": NAME, "phone": "+4915100000000", "address": {"line1": NAME}}
+# Where Stripe documents a buyer's details in the objects of its events.
+PERSONAL = {
+    "customer": {"id": "cus_1", "email": MAIL, "name": NAME},
+    "customer_details": PERSON,
+    "customer_email": MAIL,
+    "receipt_email": MAIL,
+    "billing_details": PERSON,
+    "shipping": PERSON,
+    "collected_information": {"shipping_details": PERSON},
+    "custom_fields": [{"key": "name", "text": {"value": NAME}}],
+    "evidence": {"customer_email_address": MAIL, "customer_name": NAME},
+    "metadata": {"name": NAME},
+    "description": NAME,
+    "payment_method_details": {"card": {"last4": "4242"}},
+    "client_secret": "pi_1_secret_1",
+}
 
 
 def refusal(headers: dict[str, str], body: bytes, verifier: StripeWebhooks = VERIFIER) -> str:
@@ -41,6 +60,38 @@ def test_a_signed_event_is_read(kind: str) -> None:
     told = orjson.loads(body)
     assert (found.event_id, found.event_type, found.data) == (told["id"], kind, told["data"])
     assert found.quarantine is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_is_kept_of_an_event_serves_its_gateway_as_the_whole_did(kind: str) -> None:
+    gateway, body = StripeGateway("sk_test_theKeyOfTheTests"), event(kind)
+    found = VERIFIER.verify(signed(body), body)
+    whole, kept = orjson.loads(body), orjson.loads(found.kept)
+    assert gateway.says_captured(kept) is gateway.says_captured(whole)
+    for name in ("id", "object", "payment_intent", "payment_status"):
+        assert kept["data"]["object"].get(name) == whole["data"]["object"].get(name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_that_tells_of_the_buyer_is_kept(kind: str) -> None:
+    told = orjson.loads(event(kind))
+    thing = told["data"]["object"]
+    thing |= PERSONAL
+    thing["payment_intent"] = {"id": "pi_1", "receipt_email": MAIL, "shipping": {"name": NAME}}
+    thing["charge"] = NAME
+    told["data"]["previous_attributes"] = {"receipt_email": MAIL}
+    body = orjson.dumps(told)
+    found = VERIFIER.verify(signed(body), body)
+    for word in (MAIL, NAME, "4242", "secret", "insufficient"):
+        assert word.encode() not in found.kept
+    assert orjson.loads(found.kept)["data"]["object"]["payment_intent"] == "pi_1"
+
+
+@pytest.mark.parametrize("data", [{}, {"object": None}, {"object": "x"}, {"object": {"id": []}}])
+def test_what_is_kept_of_an_odd_event_is_an_event(data: dict[str, Any]) -> None:
+    body = event("charge.refunded", data=data)
+    kept = orjson.loads(VERIFIER.verify(signed(body), body).kept)
+    assert kept["data"] in ({}, {"object": {}})
 
 
 @pytest.mark.parametrize("kind", KINDS)
