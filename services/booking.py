@@ -160,7 +160,7 @@ async def extend(tx: Transaction, step: ExtendStep) -> StepOutcome:
     payload = {
         "hold_expires_at": expires_at.isoformat(),
         "extensions_left": booking.extensions_left - 1,
-        "reason": step.request.reason,
+        "reason": operator.said(step.request.actor, step.request.reason),
     }
     booking = tx.bookings.record(
         booking,
@@ -203,7 +203,7 @@ async def begin_close(tx: Transaction, step: CloseStep) -> StepOutcome:
                 booking,
                 step.why,
                 actor=step.actor,
-                note=step.reason,
+                note=operator.said(step.actor, step.reason),
                 request_id=step.request_id,
             )
         return _start_closing(tx, booking, step)
@@ -294,7 +294,7 @@ def _start_closing(tx: Transaction, booking: Booking, step: CloseStep) -> StepOu
     _note_close(tx, step)
     booking = tx.bookings.record(
         booking,
-        [Event(started, {"why": step.why, "note": step.reason})],
+        [Event(started, {"why": step.why, "note": operator.said(step.actor, step.reason)})],
         actor=step.actor,
         request_id=step.request_id,
         state=state,

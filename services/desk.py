@@ -71,14 +71,14 @@ class BookingDesk:
         if outcome.code is not None:
             raise Conflict(outcome.detail or "Not now.", code=outcome.code)
 
-    async def cancel(self, caller: Caller, booking_id: UUID, reason: str) -> None:
+    async def cancel(self, caller: Caller, booking_id: UUID) -> None:
         """Cancel; a booking that is cancelled or being cancelled already is left as it is."""
         booking = await self._own(caller, booking_id)
         if booking.state in (BookingState.CANCELLED, BookingState.CANCELLING):
             return
         if not booking.state.is_open:
             raise _not_cancellable(booking.state)
-        request = CancelRequest(str(caller.user_id), reason, caller.request_id)
+        request = CancelRequest(str(caller.user_id), request_id=caller.request_id)
         try:
             outcome = await closing.cancel(
                 self._begin, self._process, self._work, booking_id, request

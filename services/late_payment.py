@@ -21,7 +21,7 @@ from domain.payment import Verdict
 from domain.payment_policy import Step, capture_fact, decide
 from domain.steps import LateOutcome, LatePaymentInput, OfferAnswer
 from services import booking as bookings
-from services import dispute, payment
+from services import dispute, operator, payment
 from services.booking import SeatsTaken
 from services.notification import tell
 from services.offer import LateContext
@@ -287,7 +287,8 @@ async def _give_up(
     """Free the offered seats and decide that the money goes back."""
     tx.offers.end(offer.provider_payment_id, end)
     labels = await tx.claims.free(late.booking.id)
-    payload = {"provider_payment_id": str(late.receipt.id), "note": wish.reason}
+    note = operator.said(wish.actor, wish.reason)
+    payload = {"provider_payment_id": str(late.receipt.id), "note": note}
     booking = tx.bookings.record(
         late.booking,
         [Event(ENDED[end], payload), Event(EventType.SEAT_RELEASED, {"labels": labels})],

@@ -176,11 +176,13 @@ async def cancel(
     call: Command,
     body: CancelBody | None = None,
 ) -> Response:
-    """Cancel; ``cancelling`` while an open pay page is being closed. A repeat is 200."""
-    reason = body.reason if body else ""
+    """Cancel; ``cancelling`` while an open pay page is being closed. A repeat is 200.
+
+    The reason is not kept.
+    """
 
     async def run() -> Response:
-        await call.state.desk.cancel(call.caller, booking_id, reason)
+        await call.state.desk.cancel(call.caller, booking_id)
         return await as_it_stands(call.state, booking_id, 200)
 
     route = f"POST /api/booking/{booking_id}/cancel"

@@ -66,6 +66,8 @@ class ReserveBody(ApiModel):
 
 
 class CancelBody(ApiModel):
+    """``reason`` is taken and not kept: nobody reads it, and it may name anybody."""
+
     reason: Annotated[str, Field(max_length=500, examples=["Cannot come after all."])] = ""
 
 

@@ -60,6 +60,12 @@ FORGET_KEYS = text("DELETE FROM api_keys WHERE account_id = :id")
 FORGET_ENDPOINTS = text("DELETE FROM partner_endpoints WHERE owner_id = :id")
 FORGET_CLIENTS = text("UPDATE sessions SET client = NULL WHERE user_id = :id")
 
+# What they wrote themselves; what the staff say stands in the audit log.
+FORGET_NOTES = text("""
+UPDATE refunds SET note = NULL
+WHERE booking_id IN (SELECT id FROM bookings WHERE user_id = :id) AND note IS NOT NULL
+""")
+
 
 class PostgresProfiles:
     """See ``services.profile.ProfileStore``."""
@@ -100,6 +106,7 @@ class PostgresProfiles:
                 FORGET_KEYS,
                 FORGET_ENDPOINTS,
                 FORGET_CLIENTS,
+                FORGET_NOTES,
             ):
                 session.later(statement, id=user_id)
             actor = str(user_id)

@@ -9,10 +9,12 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services import operator
 from tests.api.booking.conftest import Buyer
 from tests.factories import Hall
 from tests.helpers.problems import assert_problem
 from tests.sandbox.process import Sandbox
+from tests.stack.person import in_tables
 
 pytestmark = pytest.mark.usefixtures("worker")
 QUIET = {"deliver": False}
@@ -56,6 +58,26 @@ async def test_cancelling_twice_is_cancelling_once(ada: Buyer, hall: Hall) -> No
     again = await ada.post(path)
     assert (again.status_code, again.json()["state"]) == (200, "cancelled")
     assert_problem(await ada.confirm(booking), 409, "invalid_state")
+
+
+async def test_what_a_buyer_says_of_their_cancelling_is_kept_nowhere(
+    ada: Buyer, hall: Hall, superuser_url: str
+) -> None:
+    """Events are for ever: what is written there of a person, no erasure reaches."""
+    held, paying = await ada.held(hall, "A1"), await ada.held(hall, "A2")
+    await ada.checkout(paying)
+    word = f"Grace Hopper {uuid4().hex} is ill"
+    for booking in (held, paying):
+        answer = await ada.post(f"/api/booking/{booking['id']}/cancel", {"reason": word})
+        assert answer.status_code == 200, answer.text
+    assert in_tables(superuser_url, [word]) == {}
+    assert "table events" in in_tables(superuser_url, [held["id"]]), "the control: it finds"
+
+
+def test_why_an_operator_acts_is_told() -> None:
+    assert operator.said("operator:anna", "The hall is closed.") == "The hall is closed."
+    assert operator.said("system", "the saga ended early") == "the saga ended early"
+    assert operator.said(str(uuid4()), "Grace Hopper is ill") == ""
 
 
 async def test_checkout_answers_with_the_open_page(ada: Buyer, hall: Hall) -> None:

@@ -22,6 +22,7 @@ from tests.helpers.eventually import eventually
 from tests.helpers.problems import assert_problem
 from tests.helpers.saga import Saga
 from tests.sandbox.process import Sandbox
+from tests.stack.person import in_tables
 
 pytestmark = pytest.mark.usefixtures("worker")
 NOWHERE = "127.0.0.1:1"
@@ -140,6 +141,19 @@ async def test_only_staff_name_a_sum(ada: Buyer, eve: Buyer, hall: Hall, provide
     more = {"amount": {"amount": 2101, "currency": "EUR"}}
     found = assert_problem(await eve.post(f"{path}/refund", more), 409, "exceeds_captured")
     assert found["left"] == {"amount": 2100, "currency": "EUR"}
+
+
+async def test_what_a_buyer_says_of_their_refund_goes_with_them(
+    ada: Buyer, hall: Hall, provider: Sandbox, superuser_url: str
+) -> None:
+    path, word = await bought(ada, hall, provider), f"Grace Hopper {uuid4().hex} is ill"
+    answer = await ada.post(f"{path}/refund", {"seats": ["A1"], "reason": word})
+    assert answer.status_code == 202, answer.text
+    await settled(ada, path, 1)
+    assert in_tables(superuser_url, [word]) == {"table refunds": [word]}, "the control"
+    erased = await ada.client.delete("/api/me", headers=ada.headers)
+    assert erased.status_code == 204
+    assert in_tables(superuser_url, [word]) == {}
 
 
 async def test_nobody_else_learns_of_it(ada: Buyer, ben: Buyer, hall: Hall) -> None:
