@@ -155,7 +155,7 @@ async def test_while_the_money_is_taken_the_booking_can_be_neither_cancelled_nor
         await authorised(promising, provider, input)
         await gate.reached.wait()
         with pytest.raises(Conflict) as refused:
-            await promising.desk.cancel(caller, UUID(input.booking_id), "")
+            await promising.desk.cancel(caller, UUID(input.booking_id))
         assert refused.value.code == "invalid_state"
         with pytest.raises(Conflict) as refused:
             await promising.desk.extend(caller, UUID(input.booking_id))
