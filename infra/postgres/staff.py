@@ -9,10 +9,12 @@ from uuid import UUID
 from sqlalchemy import text
 
 from domain.errors import Conflict
+from domain.events import Event, EventType
 from domain.user import Role, email_key
 from infra.postgres.audit import PostgresAudit
 from infra.postgres.database import Database, Session
 from infra.postgres.session import end_all
+from infra.postgres.users import append
 from services.staff import Act, Invitation, Standing
 
 INVITE = text("""
@@ -78,8 +80,17 @@ class PostgresStaff:
             await session.change(CHANGE, id=user_id, role=wanted.role, blocked=wanted.blocked)
             if wanted.role is not was.role:
                 _note(session, "role", user_id, act, {"from": was.role, "to": wanted.role})
-            else:
+            if wanted.blocked is not was.blocked:
                 _note(session, "block" if wanted.blocked else "unblock", user_id, act)
+                kind = EventType.USER_BLOCKED if wanted.blocked else EventType.USER_UNBLOCKED
+                # Why is the audit log's alone: it may speak of a person.
+                await append(
+                    session,
+                    user_id,
+                    Event(kind, {}),
+                    actor=str(act.actor),
+                    request_id=act.request_id,
+                )
             return await end_all(session, user_id, reason="staff")
 
 

@@ -92,6 +92,10 @@ async def test_who_is_blocked_is_out_at_once_and_can_be_let_in_again(
     assert (await client.post("/api/auth/login", json=login)).status_code == 200
     acts = [action for action, _, _ in await audit(engine, session["user"]["id"])]
     assert acts == ["staff.block", "staff.unblock"]
+    told = text("SELECT event_type, payload FROM events WHERE aggregate_id = :id ORDER BY sequence")
+    async with engine.connect() as connection:
+        events = (await connection.execute(told, {"id": session["user"]["id"]})).all()
+    assert [tuple(one) for one in events[-2:]] == [("UserBlocked", {}), ("UserUnblocked", {})]
 
 
 @pytest.mark.parametrize("reason", [None, "", "  ", "x" * 501])
