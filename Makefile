@@ -10,7 +10,7 @@ TEST_PROCESSES ?= 2
 SOURCES := activities api contracts domain infra loops readmodel seathold services workflows worker.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test test-pg15 check lint types format audit bench openapi mutants
+.PHONY: help setup dev demo test test-pg15 check lint types format audit sbom bench openapi mutants
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -61,6 +61,10 @@ format: setup ## Put the code into its format
 
 audit: setup ## Known vulnerabilities of our dependencies; "not run" where that cannot be known
 	@$(RUN) python -m lints.audit $(UV)
+
+sbom: setup ## What the image has in it, from the lock file, as CycloneDX: dist/sbom.json
+	@mkdir -p dist
+	@$(UV) export --quiet --locked --no-dev --no-emit-project --format cyclonedx1.5 --output-file dist/sbom.json >/dev/null
 
 openapi: setup ## Write the OpenAPI snapshot anew
 	@$(RUN) seathold openapi > docs/openapi.json

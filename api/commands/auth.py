@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import orjson
+import structlog
 from fastapi import APIRouter, Depends, Response
 from starlette.requests import Request
 
@@ -21,10 +22,12 @@ from api.schemas.users import (
     SignedInOut,
 )
 from domain.client import client_name
+from domain.errors import SeatholdError
 from readmodel import users as readmodel
 from services.session import SignedIn
 
 router = APIRouter(prefix="/api/auth", tags=["accounts"])
+log = structlog.get_logger("api.auth")
 
 
 async def client(request: Request) -> str | None:
@@ -54,9 +57,15 @@ async def register(
 async def login(body: LoginBody, state: State, client: Client) -> Response:
     """Start a session; the answer is the same for an unknown address and a wrong password."""
     await require_few_guesses(state, body.email)
-    signed_in = await state.accounts.login(
-        email=body.email, password=body.password, client=client, code=body.code
-    )
+    try:
+        signed_in = await state.accounts.login(
+            email=body.email, password=body.password, client=client, code=body.code
+        )
+    except SeatholdError as refused:
+        log.info("login_refused", reason=refused.code)
+        raise
+    user = signed_in.user
+    log.info("login", user_id=str(user.id), role=user.role, second_factor=user.second_factor)
     return _signed_in(signed_in, 200)
 
 

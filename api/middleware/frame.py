@@ -21,7 +21,10 @@ NO_STORE = (b"cache-control", b"no-store")
 # On every answer that does not say otherwise itself: nothing here is a page, so nothing may run.
 SAFE = (
     (b"x-content-type-options", b"nosniff"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+    ),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
@@ -36,6 +39,8 @@ DOCS_POLICY = (
             b"script-src 'unsafe-inline' https://cdn.jsdelivr.net",
             b"style-src 'unsafe-inline' https://cdn.jsdelivr.net",
             b"img-src 'self' data: https://fastapi.tiangolo.com",
+            b"base-uri 'none'",
+            b"object-src 'none'",
             b"frame-ancestors 'none'",
         )
     ),

@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
 
 from infra.passwords import Argon2Passwords
 from tests.helpers.accounts import PASSWORD, bearer, client_of, new_email, open_account
@@ -127,6 +128,28 @@ async def test_a_wrong_password_and_an_unknown_address_are_answered_alike(client
     for answer in answers:
         del answer["request_id"]
     assert answers[0] == answers[1] == answers[2]
+
+
+async def test_each_log_in_is_logged_with_its_outcome_and_nobodys_address(client: Client) -> None:
+    email = new_email()
+    session = await open_account(client, email=email)
+    with capture_logs() as logs:
+        for password in (PASSWORD, "wrong password"):
+            body = {"email": email, "password": password}
+            await client.post("/api/auth/login", json=body)
+    told = [line for line in logs if line["event"].startswith("login")]
+    for line in told:
+        del line["log_level"]
+    assert told == [
+        {
+            "event": "login",
+            "user_id": session["user"]["id"],
+            "role": "user",
+            "second_factor": False,
+        },
+        {"event": "login_refused", "reason": "invalid_credentials"},
+    ]
+    assert not {email, PASSWORD, "wrong password"} & set(str(logs).split("'"))
 
 
 async def test_passwords_are_kept_as_argon2id(client: Client, engine: AsyncEngine) -> None:

@@ -24,7 +24,7 @@ from infra.settings import Settings
 from infra.tokens import Principal
 from infra.totp import STEP_SECONDS, TotpCodes
 from tests.helpers.accounts import PASSWORD, bearer, open_account
-from tests.helpers.mailed import letters_to
+from tests.helpers.mailed import letters_to, mailed_token
 from tests.helpers.problems import assert_problem
 
 Client = httpx2.AsyncClient
@@ -164,6 +164,22 @@ async def test_a_recovery_code_works_once_however_it_is_typed(client: Client, cl
     for code in (codes[0], others[0], "x" * 24):
         assert_problem(await log_in(client, session, code=code), 401, "wrong_code")
     assert (await log_in(client, session, code=codes[1])).status_code == 200
+
+
+async def test_a_reset_does_not_pass_by_the_second_factor(
+    client: Client, engine: AsyncEngine, settings: Settings, clock: Clock
+) -> None:
+    session = await open_account(client)
+    app, _ = await enrolled(client, session, clock)
+    await client.post("/api/auth/password/forgot", json={"email": session["user"]["email"]})
+    token = await mailed_token(engine, settings, session["user"]["id"], "reset_password")
+    new = "another one of four words"
+    reset = {"token": token, "password": new}
+    answer = await client.post("/api/auth/password/reset", json=reset)
+    assert (answer.status_code, answer.content) == (204, b""), "nobody is logged in by it"
+    assert_problem(await log_in(client, session, password=new), 401, "second_factor_required")
+    code = app.at(int(clock()))
+    assert (await log_in(client, session, password=new, code=code)).status_code == 200
 
 
 async def test_removing_it_needs_password_and_code(

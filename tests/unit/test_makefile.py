@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,7 +16,8 @@ import typer
 from bench.__main__ import BENCHMARKS, CAMPAIGNS
 from seathold.cli import app
 
-MAKEFILE = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 # Name → (what help says, recipe).
 TARGETS = {
     name: (said, recipe)
@@ -46,3 +51,20 @@ def test_a_family_serves_the_one_that_its_help_names(
     [asked] = re.findall(r"python -m bench (\S+)", recipe)
     name = asked.replace("$*", example)
     assert name in served
+
+
+def test_the_list_of_what_we_depend_on_is_made_from_the_lock_file() -> None:
+    """The recipe's own command, to standard output and without a network."""
+    [command] = re.findall(r"\$\(UV\) (export .*?) --output-file", TARGETS["sbom"][1])
+    uv = shutil.which("uv") or str(ROOT / ".venv" / "bin" / "uv")
+    printed = subprocess.run(
+        [uv, "--offline", *command.split()], cwd=ROOT, capture_output=True, check=True, timeout=60
+    )
+    document = json.loads(printed.stdout)
+    assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.5")
+    listed = {(one["name"], one["version"]) for one in document["components"]}
+    lock = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
+    locked = {(one["name"], one["version"]) for one in lock["package"] if "version" in one}
+    assert listed < locked
+    assert {"fastapi", "temporalio"} <= dict(listed).keys()
+    assert "pytest" not in dict(listed), "what runs, not what tests it"

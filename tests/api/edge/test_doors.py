@@ -61,10 +61,11 @@ async def test_every_answer_has_the_headers(
     assert answer.status_code == status
     told = answer.headers
     assert told["x-content-type-options"] == "nosniff"
-    assert told["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    policy = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+    assert told["content-security-policy"] == policy
     assert told["referrer-policy"] == "no-referrer"
     assert told["cross-origin-resource-policy"] == "same-origin"
-    assert told["strict-transport-security"].startswith("max-age=63072000")
+    assert told["strict-transport-security"] == "max-age=63072000; includeSubDomains"
     assert "server" not in told
     assert "x-powered-by" not in told
     if path.startswith("/api/") and path != "/api/movies":

@@ -49,4 +49,6 @@ def test_hostile_texts_stay_inside_their_record() -> None:
     assert len(records) == 3 * len(HOSTILE)
     assert {record["event"] for record in records} == {*HOSTILE, "failed"}
     assert {record["level"] for record in records} == {"info", "warning", "error"}
+    assert {record["timestamp"][-1] for record in records} == {"Z"}, "in UTC"
     assert "\x1b" not in done.stderr
+    assert done.stdout == ""
