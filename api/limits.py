@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from uuid import UUID
 
 from starlette.types import Scope
 
@@ -22,6 +23,10 @@ BY_PATH = {"/api/auth/register": REGISTER, "/api/auth/password/forgot": FORGOT}
 # alone, so that guesses from everywhere are few.
 LOGIN_FROM_HERE = Policy("login", 10, 15 * MINUTE)
 LOGIN_OF_ACCOUNT = Policy("account", 100, HOUR)
+# The same for the password and the codes that somebody who is logged in is asked for again: a
+# stolen token must not be a way to guess them.
+AGAIN_FROM_HERE = Policy("again", 10, 15 * MINUTE)
+AGAIN_OF_ACCOUNT = Policy("again-account", 100, HOUR)
 # Providers send in bursts and from few addresses; a refused one is sent again.
 WEBHOOKS = Policy("webhooks", 6000, MINUTE)
 STREAMS = Policy("streams", 60, MINUTE)
@@ -90,6 +95,14 @@ def login_hits(email: str, address: Address | None) -> tuple[Hit, ...]:
     return (
         Hit(LOGIN_FROM_HERE, f"{account} {who(address)}"),
         Hit(LOGIN_OF_ACCOUNT, account),
+    )
+
+
+def again_hits(user_id: UUID, address: Address | None) -> tuple[Hit, ...]:
+    """To be counted before a password or code is looked at that was asked for again."""
+    return (
+        Hit(AGAIN_FROM_HERE, f"{user_id} {who(address)}"),
+        Hit(AGAIN_OF_ACCOUNT, str(user_id)),
     )
 
 

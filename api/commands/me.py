@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 from fastapi import APIRouter, Response
 
+from api.deps.guesses import GuessingUser
 from api.deps.state import State
 from api.deps.write import CurrentUser, PathId, RequestId
 from api.schemas.users import (
@@ -40,7 +41,7 @@ async def erase_me(user: CurrentUser, state: State, request_id: RequestId) -> Re
 
 @router.post("/password", status_code=204)
 async def change_password(
-    body: PasswordBody, user: CurrentUser, state: State, request_id: RequestId
+    body: PasswordBody, user: GuessingUser, state: State, request_id: RequestId
 ) -> Response:
     """Choose another password; your other sessions end."""
     await state.passwords.change(
@@ -61,7 +62,7 @@ async def send_verification(user: CurrentUser, state: State) -> Response:
 
 
 @router.post("/totp", status_code=201, response_model=EnrolmentOut)
-async def begin_totp(body: FactorBody, user: CurrentUser, state: State) -> Response:
+async def begin_totp(body: FactorBody, user: GuessingUser, state: State) -> Response:
     """A secret for your authenticator app; it counts once a code of it was confirmed."""
     begun = await state.factors.begin(user.user_id, body.password)
     content = {"secret": begun.secret, "uri": begun.uri}
@@ -70,7 +71,7 @@ async def begin_totp(body: FactorBody, user: CurrentUser, state: State) -> Respo
 
 @router.post("/totp/confirm", response_model=RecoveryCodesOut)
 async def confirm_totp(
-    body: CodeBody, user: CurrentUser, state: State, request_id: RequestId
+    body: CodeBody, user: GuessingUser, state: State, request_id: RequestId
 ) -> Response:
     """Switch codes at log-in on; your other sessions end. Refresh to work with more power."""
     codes = await state.factors.confirm(
@@ -81,7 +82,7 @@ async def confirm_totp(
 
 @router.post("/totp/remove", status_code=204)
 async def remove_totp(
-    body: RemoveFactorBody, user: CurrentUser, state: State, request_id: RequestId
+    body: RemoveFactorBody, user: GuessingUser, state: State, request_id: RequestId
 ) -> Response:
     """Switch codes at log-in off; your other sessions end."""
     await state.factors.remove(

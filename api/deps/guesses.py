@@ -1,17 +1,40 @@
-"""How often a password may be tried, asked before it is looked at."""
+"""How often a password or a code may be tried, asked before it is looked at."""
 
 from __future__ import annotations
 
-from api.deps.state import AppState
+from typing import Annotated
+
+from fastapi import Depends
+
+from api.deps.read import CurrentUser
+from api.deps.state import AppState, State
 from api.limit_answers import Limited
-from api.limits import login_hits
+from api.limits import again_hits, login_hits
 from api.middleware.context import current_request
+from infra.rate_limits import Hit
+from infra.tokens import Principal
 
 
 async def require_few_guesses(state: AppState, email: str) -> None:
     """Raises Limited: too many tries at this account, from here or from everywhere."""
+    await _require_few(state, login_hits(email, current_request.get().client))
+
+
+async def guessing_user(user: CurrentUser, state: State) -> Principal:
+    """Who is logged in and is asked for a password or a code again.
+
+    Raises:
+        Limited: too many tries at this account, from here or from everywhere.
+    """
+    await _require_few(state, again_hits(user.user_id, current_request.get().client))
+    return user
+
+
+async def _require_few(state: AppState, hits: tuple[Hit, ...]) -> None:
     if state.limits is not None:
-        address = current_request.get().client
-        standing = await state.limits.everywhere(*login_hits(email, address))
+        standing = await state.limits.everywhere(*hits)
         if standing.is_over:
             raise Limited(standing)
+
+
+GuessingUser = Annotated[Principal, Depends(guessing_user)]

@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from api.deps.guesses import require_few_guesses
 from api.deps.state import AppState
 from api.limit_answers import Limited
-from api.limits import LOGIN_OF_ACCOUNT
+from api.limits import AGAIN_OF_ACCOUNT, LOGIN_OF_ACCOUNT, again_hits
 from api.middleware.client import parse
 from api.middleware.context import RequestInfo, current_request
 from domain.user import Role
@@ -236,6 +236,41 @@ async def test_five_an_hour_from_one_address(limited: FastAPI, address: str, nam
     assert_problem(answer, 429, "rate_limited")
     policy = name.rpartition("/")[2]
     assert answer.headers["ratelimit-policy"] == f'"{policy}";q=5;w=3600'
+
+
+AGAIN = ("password", "totp", "totp/confirm", "totp/remove")
+
+
+async def test_a_stolen_token_is_no_way_to_guess_the_password_or_a_code(
+    limited: FastAPI, addresses: Iterator[str]
+) -> None:
+    """Counted together, so that none of the four is the way around the others."""
+    user, here = uuid4(), next(addresses)
+    headers = {"Authorization": token_of(limited, user)}
+    async with client_from(limited, here) as client:
+        for name in AGAIN:
+            answer = await client.post(f"/api/me/{name}", headers=headers)
+            assert_problem(answer, 422, "invalid")
+        for _ in range(10 - len(AGAIN)):
+            await limited.state.parts.limits.everywhere(*again_hits(user, parse(here)))
+        answer = await client.post("/api/me/password", headers=headers)
+    assert_problem(answer, 429, "rate_limited")
+    assert answer.headers["ratelimit-policy"] == '"again";q=10;w=900'
+    async with client_from(limited, next(addresses)) as client:
+        answer = await client.post("/api/me/password", headers=headers)
+        assert answer.status_code == 422, "the owner is elsewhere"
+
+
+async def test_what_is_asked_again_is_limited_from_everywhere_too(
+    limited: FastAPI, addresses: Iterator[str]
+) -> None:
+    user, found = uuid4(), []
+    for _ in range(AGAIN_OF_ACCOUNT.quota + 3):
+        standing = await limited.state.parts.limits.everywhere(
+            *again_hits(user, parse(next(addresses)))
+        )
+        found.append(standing.is_over)
+    assert found == [False] * 100 + [True] * 3
 
 
 class TestLogin:
