@@ -1,6 +1,6 @@
 """``GET /api/show/{id}/availability/stream``: the seats as they change, as raw ASGI.
 
-A reader costs its connection, one waiting task and a few words of memory; see ADR 0022.
+A reader costs its connection and a few words of memory; see ADR 0022.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from api.hot import sources
 from api.hot.document import Document, Headers
 from api.hot.shelf import Shelf
 from api.streams.hub import Hub
-from api.streams.watcher import Watcher
+from api.streams.watcher import Watcher, connection_of
 from infra.redis.news import News
 
 ROUTE = "/api/show/{show_id}/availability/stream"
@@ -65,24 +65,31 @@ class AvailabilityStreams:
     async def answer(
         self, scope: Scope, receive: Receive, send: Send, *, address: str, own: Headers
     ) -> bool:
-        """Stream until the reader leaves.
+        """Begin a stream, which then goes on without us.
 
-        False, with nothing done, when there is no such show or the address has enough streams.
+        False, with nothing done, when there is no such show or the address has enough streams; or
+        no connection that could be taken over, as in a process that asks itself.
         """
         found = PATH.fullmatch(scope["path"])
-        hub = await self._hub(found[1]) if found is not None else None
-        if hub is None or not self._crowds.enter(address):
+        transport = connection_of(send)
+        hub = await self._hub(found[1]) if found is not None and transport is not None else None
+        if hub is None or transport is None or not self._crowds.enter(address):
             return False
-        watcher = Watcher(send)
+        watcher, last_event_id = Watcher(transport, hub, address), _last_event_id(scope)
+        hub.enter(watcher)
         try:
-            watcher.watch_over()
-            start = {"type": "http.response.start", "status": 200, "headers": [*HEADERS, *own]}
-            await hub.join(watcher, start, _last_event_id(scope))
-            while (await receive())["type"] != "http.disconnect":
+            # To the end of the request: the server's deadline for it is then over.
+            while (await receive()).get("more_body"):
                 pass
-        finally:
+            await hub.reach(last_event_id or 0)
+            headers = [*HEADERS, *own]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            hub.begin(watcher, last_event_id)
+        except ConnectionError:
             hub.leave(watcher)
-            self._crowds.leave(address)
+        except BaseException:
+            hub.leave(watcher)
+            raise
         return True
 
     def end(self) -> None:
@@ -108,7 +115,9 @@ class AvailabilityStreams:
             return None
         hub = self._hubs.get(show_id)
         if hub is None:
-            hub = self._hubs[show_id] = Hub(document, look, lambda: self._shelf.feed.is_live)
+            hub = self._hubs[show_id] = Hub(
+                document, look, lambda: self._shelf.feed.is_live, self._crowds.leave
+            )
             task = asyncio.create_task(self._run(show_id, hub))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

@@ -10,7 +10,7 @@ import structlog
 
 from api.hot.document import Document
 from api.streams.events import HEARTBEAT, SeatLog
-from api.streams.watcher import THE_END, Message, Watcher, chunk
+from api.streams.watcher import Watcher, chunk
 
 # At most one change a second, however fast the seats go.
 PACE_SECONDS = 1.0
@@ -28,15 +28,24 @@ Look = Callable[[int], Awaitable[Document | None]]
 
 
 class Hub:
-    """``look`` reads the seats; ``is_live`` says whether news comes in."""
+    """``look`` reads the seats; ``is_live`` says whether news comes in.
 
-    def __init__(self, document: Document, look: Look, is_live: Callable[[], bool]) -> None:
+    ``left`` is told the address of each reader that is gone.
+    """
+
+    def __init__(
+        self,
+        document: Document,
+        look: Look,
+        is_live: Callable[[], bool],
+        left: Callable[[str], None],
+    ) -> None:
         self._look = look
         self._is_live = is_live
+        self._left = left
         self._read_at = document.read_at
         self._log = SeatLog(document.plain.body)
         self._watchers: set[Watcher] = set()
-        self._catching_up: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
 
     def __len__(self) -> int:
@@ -46,23 +55,33 @@ class Hub:
     def version(self) -> int:
         return self._log.version
 
-    async def join(self, watcher: Watcher, start: Message, last_event_id: int | None) -> None:
-        """Begin the answer with what the reader lacks; from then on it is told every change."""
-        # Counted from now on, so that the hub does not end; told nothing before its answer begins.
-        watcher.is_behind = True
+    def enter(self, watcher: Watcher) -> None:
+        """It is counted from now on, so that the hub does not end, and told nothing yet."""
         self._watchers.add(watcher)
-        if last_event_id is not None and last_event_id > self.version:
-            # It has seen more in another process.
+
+    async def reach(self, version: int) -> None:
+        """Look anew if a reader has seen more in another process."""
+        if version > self.version:
             await self._refresh()
-        await watcher.send(start)
-        watcher.version = self.version
-        await watcher.send(chunk(retry_line() + self._log.since(last_event_id)))
-        watcher.is_behind = False
+
+    def begin(self, watcher: Watcher, last_event_id: int | None) -> None:
+        """Tell it what it lacks; from then on it is told every change.
+
+        Raises:
+            ConnectionError: it has left meanwhile.
+        """
+        watcher.take_over()
+        watcher.tell(chunk(retry_line() + self._log.since(last_event_id)), self.version)
+
+    def catch_up(self, watcher: Watcher) -> None:
+        """It takes something again: tell it where things are now. Nothing was queued."""
         if watcher.version != self.version:
-            self._catch_up(watcher)
+            watcher.tell(chunk(self._log.since(watcher.version)), self.version)
 
     def leave(self, watcher: Watcher) -> None:
-        self._watchers.discard(watcher)
+        if watcher in self._watchers:
+            self._watchers.remove(watcher)
+            self._left(watcher.address)
 
     def wake(self) -> None:
         """Seats have changed hands, or may have."""
@@ -71,7 +90,7 @@ class Hub:
     def end(self) -> None:
         """The process stops: the readers come back to another."""
         for watcher in self._watchers:
-            watcher.offer(THE_END)
+            watcher.end()
 
     async def run(self) -> None:
         """Tell the watchers what changes, until there is none."""
@@ -119,39 +138,17 @@ class Hub:
         return step is not None
 
     async def _tell(self, event: bytes, before: int) -> None:
-        """Send ``event`` to all who are where it begins; the others catch up by themselves."""
+        """Send ``event`` to all who are where it begins; who is behind catches up when it reads."""
         message, after = chunk(event), self.version
         for number, watcher in enumerate(list(self._watchers), start=1):
             if number % BATCH == 0:
                 await asyncio.sleep(0)
             if watcher.is_behind:
                 continue
-            if watcher.version == before and watcher.offer(message):
-                watcher.version = after
+            if watcher.version == before:
+                watcher.tell(message, after)
             else:
-                self._catch_up(watcher)
-
-    def _catch_up(self, watcher: Watcher) -> None:
-        task = asyncio.create_task(self._bring_up_to_date(watcher))
-        self._catching_up.add(task)
-        task.add_done_callback(self._catching_up.discard)
-
-    async def _bring_up_to_date(self, watcher: Watcher) -> None:
-        """As soon as the reader reads again, tell it where things are then: nothing was queued."""
-        watcher.is_behind = True
-        try:
-            while watcher in self._watchers:
-                await watcher.wait_until_it_reads()
-                version = self.version
-                if watcher.version == version:
-                    break
-                await watcher.send(chunk(self._log.since(watcher.version)))
-                watcher.version = version
-        except TimeoutError:
-            log.info("watcher_cut")
-            watcher.cut()
-        finally:
-            watcher.is_behind = False
+                self.catch_up(watcher)
 
 
 def retry_line() -> bytes:

@@ -106,7 +106,8 @@ ROWS: Mapping[str, Row] = {
     "GET /api/show/{show_id}": public(),
     "GET /api/show/{show_id}/seatmap": public(query="?v=1"),
     "GET /api/show/{show_id}/availability": public(),
-    "GET /api/show/{show_id}/availability/stream": public(),
+    # Nobody streams to a caller in his own process: there is no connection to take over.
+    "GET /api/show/{show_id}/availability/stream": public(status=429),
     "POST /api/show/{show_id}/queue": account(status=NOT_YET, missing=NOT_YET),
     "GET /api/queue/{ticket}": public(status=NOT_YET, missing=NOT_YET),
     "GET /api/queue/{ticket}/stream": public(status=NOT_YET, missing=NOT_YET),

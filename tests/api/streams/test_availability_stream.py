@@ -245,6 +245,70 @@ async def churn(
     raise AssertionError("the reader's buffers were never full")
 
 
+async def test_nothing_of_the_server_is_held_for_a_reader(
+    live: LiveApi, engine: AsyncEngine
+) -> None:
+    """Neither its protocol nor a task: what a reader costs is its connection."""
+    hall = await create_hall(engine)
+    reader = await Reader.open(live.port, hall.show_id)
+    await reader.next("snapshot")
+    state = live.server.server_state
+
+    async def is_let_go() -> bool:
+        return not state.connections and not state.tasks and live.streams == 1
+
+    await eventually(is_let_go, message="the server still holds the connection")
+
+
+async def test_who_talks_on_is_not_listened_to(
+    live: LiveApi, engine: AsyncEngine, redis: Redis, quick: None
+) -> None:
+    hall = await create_hall(engine)
+    reader = await Reader.open(live.port, hall.show_id)
+    await reader.next("snapshot")
+    reader._writer.write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 1000)
+    await reader._writer.drain()
+    for label in hall.labels[:2]:
+        await put(engine, redis, hall, label, "sold")
+        assert label in (await reader.next("delta")).data["seats"]
+    await reader.close()
+
+    async def is_gone() -> bool:
+        await put(engine, redis, hall, "A3", "sold")
+        return live.streams == 0
+
+    await eventually(is_gone, message="what is written to it does not tell that it has left")
+
+
+async def test_who_leaves_before_it_begins_is_not_counted(
+    live: LiveApi, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, has_left = asyncio.Event(), asyncio.Event()
+
+    async def reach(hub: hub_module.Hub, version: int) -> None:
+        asked.set()
+        await has_left.wait()
+
+    monkeypatch.setattr(hub_module.Hub, "reach", reach)
+    hall = await create_hall(engine)
+    opening = asyncio.create_task(Reader.open(live.port, hall.show_id))
+    await asked.wait()
+    await close_all()
+
+    async def is_gone() -> bool:
+        return not live.server.server_state.connections
+
+    await eventually(is_gone)
+    assert live.streams == 1, "counted from the start, so that the hub does not end"
+    has_left.set()
+
+    async def is_over() -> bool:
+        return live.streams == 0
+
+    await eventually(is_over, message="a reader that never began is still counted")
+    await asyncio.gather(opening, return_exceptions=True)
+
+
 async def test_an_address_may_have_so_many(settings: Settings, engine: AsyncEngine) -> None:
     hall = await create_hall(engine)
     async with live_api(create_app(settings)) as live:
