@@ -18,10 +18,10 @@ from api.deps.people import open_people
 from api.deps.state import AppState
 from api.edge import door_of, surround
 from api.hot.front import Front
-from api.hot.shelf import Shelf
+from api.hot.shelf import Route, Shelf
 from api.middleware.guard import Access
 from api.middleware.metrics import Metrics
-from api.policy import POLICY
+from api.policy import POLICY, require_public
 from api.queries import api_keys as api_key_queries
 from api.queries import audit, catalogue, health, me, not_yet
 from api.queries import bookings as booking_queries
@@ -32,6 +32,7 @@ from api.queries import reports as report_queries
 from api.queries import shows as show_queries
 from api.queries import staff as staff_queries
 from api.refusals import Refusals
+from api.streams.availability import ROUTE as STREAM_ROUTE
 from api.streams.availability import AvailabilityStreams, Crowds
 from domain.limits import STREAMS_PER_ADDRESS
 from infra.api_keys import ApiKeys
@@ -142,6 +143,7 @@ def create_app(settings: Settings) -> SeatholdApi:
     for router in ROUTERS:
         app.include_router(router)
     surround(app, settings, Access(app.routes, POLICY))
+    require_public((*Route, STREAM_ROUTE), POLICY)
     return app
 
 

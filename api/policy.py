@@ -23,7 +23,7 @@ buyers, a manager runs shows and decides about money, an owner gives and takes t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -191,6 +191,17 @@ POLICY: Mapping[str, Rule] = MappingProxyType(
 )
 # Served only where the settings say so, so that their lines may have no route.
 OPTIONAL = frozenset({"GET /docs", "GET /docs/oauth2-redirect", "GET /openapi.json"})
+
+
+def require_public(routes: Iterable[str], policy: Mapping[str, Rule] = POLICY) -> None:
+    """For what is answered before the guard is asked.
+
+    Raises:
+        RuntimeError: somebody may not read one of these paths.
+    """
+    for route in routes:
+        if policy[f"GET {route}"].who is not Who.PUBLIC:
+            raise RuntimeError(f"GET {route} is sent to everybody, and api/policy.py says not to")
 
 
 def table(policy: Mapping[str, Rule] = POLICY) -> str:

@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import orjson
 import structlog
@@ -38,12 +39,21 @@ log = structlog.get_logger(__name__)
 ReadFunction = Callable[[Session], Awaitable[Reading | None]]
 
 
+class Route(StrEnum):
+    """What is kept, by templates. It is sent before any guard is asked, so it must be public."""
+
+    AVAILABILITY = "/api/show/{show_id}/availability"
+    SHOW = "/api/show/{show_id}"
+    SHOWS_OF_MOVIE = "/api/shows/{movie_id}"
+    SEAT_MAP = "/api/show/{show_id}/seatmap"
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where a document comes from and how long it lives.
 
     Args:
-        route: the template, for the metrics.
+        route: also what the metrics call it.
         seconds: how long a copy lives at most.
         fresh_seconds: one that is older is read anew on the side while it is still sent, so that
             the crowd never waits.
@@ -52,7 +62,7 @@ class Source:
     """
 
     name: str
-    route: str
+    route: Route
     place: Place
     read: ReadFunction
     seconds: float

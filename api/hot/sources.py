@@ -8,7 +8,7 @@ from uuid import UUID
 
 import orjson
 
-from api.hot.shelf import Source
+from api.hot.shelf import Route, Source
 from infra.redis.news import movie_stamp, seats_stamp, show_stamp
 from infra.redis.shared_copies import Place
 from readmodel import catalogue
@@ -29,7 +29,7 @@ CATALOGUE_CACHED = b"public, max-age=60, s-maxage=300, stale-while-revalidate=60
 def availability(show_id: UUID) -> Source:
     return Source(
         name=f"availability:{show_id}",
-        route="/api/show/{show_id}/availability",
+        route=Route.AVAILABILITY,
         place=Place(f"{{show:{show_id}}}:availability", seats_stamp(show_id)),
         read=lambda session: catalogue.availability(session, show_id),
         seconds=SEATS_SECONDS,
@@ -42,7 +42,7 @@ def availability(show_id: UUID) -> Source:
 def show(show_id: UUID) -> Source:
     return Source(
         name=f"show:{show_id}",
-        route="/api/show/{show_id}",
+        route=Route.SHOW,
         place=Place(f"{{show:{show_id}}}:show", show_stamp(show_id)),
         read=lambda session: catalogue.show(session, show_id),
         seconds=SHOW_SECONDS,
@@ -54,7 +54,7 @@ def shows_of_movie(movie_id: UUID, city: str | None, day: date | None) -> Source
     question = blake2b(orjson.dumps([city, day]), digest_size=12).hexdigest()
     return Source(
         name=f"shows:{movie_id}:{question}",
-        route="/api/shows/{movie_id}",
+        route=Route.SHOWS_OF_MOVIE,
         place=Place(f"{{movie:{movie_id}}}:shows:{question}", movie_stamp(movie_id)),
         read=lambda session: catalogue.shows_of_movie(session, movie_id, city=city, day=day),
         seconds=SHOW_SECONDS,
@@ -65,7 +65,7 @@ def shows_of_movie(movie_id: UUID, city: str | None, day: date | None) -> Source
 def seat_map(seat_map_id: UUID, version: int) -> Source:
     return Source(
         name=f"seatmap:{seat_map_id}",
-        route="/api/show/{show_id}/seatmap",
+        route=Route.SEAT_MAP,
         place=Place(f"{{seatmap:{seat_map_id}}}", f"{{seatmap:{seat_map_id}}}:edits"),
         read=lambda session: catalogue.seat_map(session, seat_map_id, version),
         seconds=MAP_SECONDS,

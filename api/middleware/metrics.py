@@ -42,6 +42,11 @@ class Metrics:
             ("projection",),
             registry=self.registry,
         )
+        self._streams = Gauge(
+            "seathold_streams_open",
+            "Readers who are told a show's seats as they change.",
+            registry=self.registry,
+        )
         # Looking a labelled child up costs more than counting, so each is looked up once.
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
@@ -65,6 +70,9 @@ class Metrics:
                     f"seathold_partner_{name}", PARTNER_GAUGES[name], registry=self.registry
                 )
             self._partners[name].set(value)
+
+    def show_streams(self, number: int) -> None:
+        self._streams.set(number)
 
     def show_lags(self, seconds: Mapping[str, float]) -> None:
         """By projection; what is not known now is not told."""

@@ -57,6 +57,7 @@ async def readyz(state: State) -> Response:
 async def metrics(request: Request, state: State) -> Response:
     """Counts and times of this process and what waits to be told, as Prometheus reads them."""
     counted = cast(Metrics, request.app.state.metrics)
+    counted.show_streams(len(state.streams))
     counted.show_lags({})
     with contextlib.suppress(psycopg.Error, TimeoutError):
         async with asyncio.timeout(CHECK_SECONDS), state.database.statements() as session:

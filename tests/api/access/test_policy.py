@@ -48,6 +48,15 @@ def test_the_application_itself_asks(settings: Settings, monkeypatch: pytest.Mon
         create_app(settings)
 
 
+@pytest.mark.parametrize("path", ["/api/show/{show_id}", "/api/show/{show_id}/availability/stream"])
+def test_what_is_sent_before_the_guard_is_asked_must_be_public(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr("api.app.POLICY", {**POLICY, f"GET {path}": staff(Role.OWNER)})
+    with pytest.raises(RuntimeError, match="is sent to everybody"):
+        create_app(settings)
+
+
 async def read() -> dict[str, str]:
     return {"is": "here"}
 

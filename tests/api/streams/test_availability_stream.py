@@ -258,6 +258,8 @@ async def test_nothing_of_the_server_is_held_for_a_reader(
         return not state.connections and not state.tasks and live.streams == 1
 
     await eventually(is_let_go, message="the server still holds the connection")
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{live.port}") as client:
+        assert "\nseathold_streams_open 1.0\n" in (await client.get("/metrics")).text
 
 
 async def test_who_talks_on_is_not_listened_to(
