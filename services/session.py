@@ -46,8 +46,13 @@ class Renewed:
 class SessionStore(Protocol):
     """Each method is one transaction. Tokens come as they are and are kept as hashes."""
 
-    async def open(self, user_id: UUID, new: NewSession, *, password_hash: str) -> bool:
-        """False when the account is blocked or erased, or has another password by now."""
+    async def open(
+        self, user_id: UUID, new: NewSession, *, password_hash: str, request_id: str | None
+    ) -> bool:
+        """False when the account is blocked or erased, or has another password by now.
+
+        One session too many ends the oldest; one of the staff leaves an entry in the audit log.
+        """
         ...
 
     async def rotate(self, session_id: UUID, token: str, successor: str) -> Renewed | None:
@@ -113,9 +118,14 @@ class Sessions:
         token = self._refresh_tokens.new_refresh(session_id)
         return NewSession(session_id, token, client, second_factor)
 
-    async def open(self, user: User, new: NewSession, *, password_hash: str) -> SignedIn | None:
+    async def open(
+        self, user: User, new: NewSession, *, password_hash: str, request_id: str | None = None
+    ) -> SignedIn | None:
         """None when the account has changed since its password was checked."""
-        if not await self._store.open(user.id, new, password_hash=password_hash):
+        opened = await self._store.open(
+            user.id, new, password_hash=password_hash, request_id=request_id
+        )
+        if not opened:
             return None
         return self.signed_in(user, new)
 

@@ -88,7 +88,13 @@ class Accounts:
         return self._sessions.signed_in(user, opened)
 
     async def login(
-        self, *, email: str, password: str, client: str | None, code: str | None = None
+        self,
+        *,
+        email: str,
+        password: str,
+        client: str | None,
+        code: str | None = None,
+        request_id: str | None = None,
     ) -> SignedIn:
         """Start a session.
 
@@ -106,7 +112,9 @@ class Accounts:
                 is_strong = True  # a code works once, and this may be the second try
             password_hash = await self._strengthened(known, password)
             opened = self._sessions.prepare(client, second_factor=is_strong)
-            signed_in = await self._sessions.open(known.user, opened, password_hash=password_hash)
+            signed_in = await self._sessions.open(
+                known.user, opened, password_hash=password_hash, request_id=request_id
+            )
             if signed_in is not None:
                 return signed_in
         raise _wrong()

@@ -54,12 +54,16 @@ async def register(
 
 
 @router.post("/login", response_model=SignedInOut)
-async def login(body: LoginBody, state: State, client: Client) -> Response:
+async def login(body: LoginBody, state: State, client: Client, request_id: RequestId) -> Response:
     """Start a session; the answer is the same for an unknown address and a wrong password."""
     await require_few_guesses(state, body.email)
     try:
         signed_in = await state.accounts.login(
-            email=body.email, password=body.password, client=client, code=body.code
+            email=body.email,
+            password=body.password,
+            client=client,
+            code=body.code,
+            request_id=request_id,
         )
     except SeatholdError as refused:
         log.info("login_refused", reason=refused.code)

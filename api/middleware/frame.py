@@ -15,6 +15,7 @@ from api.errors import answer_to
 from api.middleware.client import Network, address_of
 from api.middleware.context import RequestInfo, current_request
 from api.middleware.metrics import Metrics
+from infra.tokens import Principal
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 NO_STORE = (b"cache-control", b"no-store")
@@ -130,7 +131,14 @@ class RequestFrame:
                 route=route,
                 status=status,
                 ms=round(seconds * 1000, 2),
+                **_key_of(scope),
             )
+
+
+def _key_of(scope: Scope) -> dict[str, str]:
+    """The API key that the request was let in with, by its id."""
+    principal: Principal | None = scope.get("state", {}).get("principal")
+    return {"key_id": str(principal.key.id)} if principal and principal.key else {}
 
 
 def safe_headers(*, https: bool) -> tuple[Header, ...]:

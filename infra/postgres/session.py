@@ -15,17 +15,39 @@ from infra.postgres.database import Database, Session
 from services.session import NewSession, Renewed
 
 # A password that is changed meanwhile holds the row: who waited for it then has another hash. So
-# no session outlives the change that opens with the old password.
+# no session outlives the change that opens with the old password. Log-ins of one account at the
+# same moment do not see each other, so there may be as many more until the next one.
 OPEN = text("""
-INSERT INTO sessions (id, user_id, token_hash, client, second_factor_at, idle_expires_at,
-                      expires_at)
-SELECT :id, id, :token_hash, :client, CASE WHEN :second_factor THEN clock_timestamp() END,
-       clock_timestamp() + make_interval(secs => :idle),
-       clock_timestamp() + make_interval(secs => :lasts)
-FROM users
-WHERE id = :user_id AND password_hash = :password_hash AND blocked_at IS NULL
-FOR SHARE
+WITH account AS MATERIALIZED (
+    SELECT id, role FROM users
+    WHERE id = :user_id AND password_hash = :password_hash AND blocked_at IS NULL
+    FOR SHARE
+), opened AS (
+    INSERT INTO sessions (id, user_id, token_hash, client, second_factor_at, idle_expires_at,
+                          expires_at)
+    SELECT :id, id, :token_hash, :client, CASE WHEN :second_factor THEN clock_timestamp() END,
+           clock_timestamp() + make_interval(secs => :idle),
+           clock_timestamp() + make_interval(secs => :lasts)
+    FROM account
+    RETURNING id
+), surplus AS (
+    UPDATE sessions SET ended_at = clock_timestamp(), end_reason = 'surplus'
+    WHERE EXISTS (SELECT FROM opened) AND ended_at IS NULL AND id = ANY (ARRAY(
+        SELECT id FROM sessions
+        WHERE user_id = :user_id AND ended_at IS NULL
+          AND least(expires_at, idle_expires_at) > clock_timestamp()
+        ORDER BY created_at DESC, id DESC OFFSET :others
+    ))
+), noted AS (
+    INSERT INTO audit_log (actor, role, action, target, details, request_id)
+    SELECT account.id::text, role, 'session.open', 'session:' || opened.id,
+           jsonb_build_object('second_factor', CAST(:second_factor AS boolean)), :request_id
+    FROM account, opened
+    WHERE role <> 'user'
+)
+SELECT id FROM opened
 """)
+MOST_SESSIONS = 50
 
 ROTATE = text("""
 WITH rotated AS (
@@ -83,9 +105,11 @@ class PostgresSessions:
         self._idle = min(idle_seconds, seconds)
         self._lasts = seconds
 
-    async def open(self, user_id: UUID, new: NewSession, *, password_hash: str) -> bool:
+    async def open(
+        self, user_id: UUID, new: NewSession, *, password_hash: str, request_id: str | None
+    ) -> bool:
         async with self._database.statements() as session:
-            opened = await session.change(
+            opened = await session.one(
                 OPEN,
                 id=new.id,
                 user_id=user_id,
@@ -95,8 +119,10 @@ class PostgresSessions:
                 password_hash=password_hash,
                 idle=self._idle,
                 lasts=self._lasts,
+                others=MOST_SESSIONS - 1,
+                request_id=request_id,
             )
-        return opened == 1
+        return opened is not None
 
     async def rotate(self, session_id: UUID, token: str, successor: str) -> Renewed | None:
         token_hash = hashed(token)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,8 +19,9 @@ from domain.errors import Unauthenticated
 from infra import ended_sessions
 from infra.keys import KeyRing
 from infra.opaque_tokens import OpaqueTokens
+from infra.postgres.session import MOST_SESSIONS
 from services.session import SignedIn
-from tests.helpers.accounts import PASSWORD, bearer, open_account
+from tests.helpers.accounts import PASSWORD, bearer, open_account, open_staff
 from tests.helpers.problems import assert_problem
 
 Client = httpx2.AsyncClient
@@ -168,6 +170,58 @@ async def test_nobody_ends_a_session_by_inventing_a_token_of_it(
         assert_problem(await refresh(client, token), 401, "invalid_token")
     assert await is_let_in(client, session)
     assert (await refresh(client, own)).status_code == 200
+
+
+async def test_of_too_many_sessions_the_oldest_ends(client: Client, engine: AsyncEngine) -> None:
+    account, other = await open_account(client), await open_account(client)
+    one = (await rows_of(engine, account))[0]
+    older = text(
+        "INSERT INTO sessions (id, user_id, token_hash, created_at, idle_expires_at, expires_at,"
+        " ended_at) SELECT gen_random_uuid(), user_id, token_hash, created_at - number * :apart,"
+        " idle_expires_at - :idle, expires_at, ended_at"
+        " FROM sessions, generate_series(1, :count) AS number WHERE id = :id"
+    )
+    hour, day = timedelta(hours=1), timedelta(days=1)
+    async with engine.begin() as connection:
+        # Those that nobody can use any more do not count, however new.
+        over = {"id": one.id, "count": 60, "apart": timedelta(0), "idle": 30 * day}
+        await connection.execute(older, over)
+        live = {"id": one.id, "count": MOST_SESSIONS - 2, "apart": hour, "idle": timedelta(0)}
+        await connection.execute(older, live)
+    await log_in(client, account)
+
+    async def ended() -> list[Any]:
+        rows = await rows_of(engine, account)
+        return [row for row in rows if row.end_reason == "surplus"]
+
+    assert await ended() == [], "the control: there are as many as there may be"
+    newest = await log_in(client, account)
+    [oldest] = await ended()
+    assert oldest.created_at == one.created_at - (MOST_SESSIONS - 2) * hour
+    for session in (account, newest, other):
+        assert await is_let_in(client, session)
+
+
+async def test_a_log_in_of_the_staff_stands_in_the_audit_log_with_its_session(
+    client: Client, engine: AsyncEngine
+) -> None:
+    member, buyer = await open_staff(client, engine), await open_account(client)
+    headers = {"X-Request-Id": "in-the-morning"}
+    again = {"email": member["user"]["email"], "password": PASSWORD}
+    assert (await client.post("/api/auth/login", json=again, headers=headers)).is_success
+    await log_in(client, buyer)
+    wrong = await client.post("/api/auth/login", json={**again, "password": "not this one"})
+    assert wrong.status_code == 401
+    query = text(
+        "SELECT * FROM audit_log WHERE actor = :who AND action = 'session.open' ORDER BY id"
+    )
+    async with engine.connect() as connection:
+        first, second = await connection.execute(query, {"who": member["user"]["id"]})
+        assert (await connection.execute(query, {"who": buyer["user"]["id"]})).all() == []
+    _, opened, last = await rows_of(engine, member)
+    assert [first.target, second.target] == [f"session:{opened.id}", f"session:{last.id}"]
+    assert (second.role, second.details) == ("owner", {"second_factor": False})
+    assert second.request_id == "in-the-morning"
 
 
 async def test_secrets_are_not_stored_as_they_are(client: Client, engine: AsyncEngine) -> None:

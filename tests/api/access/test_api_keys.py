@@ -10,11 +10,13 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
 
 from infra.api_keys import MAX_AGE_SECONDS, ApiKeys
 from infra.postgres.database import Database
-from tests.helpers.accounts import RegisterUser
+from tests.helpers.accounts import RegisterUser, bearer, open_account
 from tests.helpers.problems import assert_problem
+from tests.stack.person import in_tables
 
 PATH = "/api/admin/api-keys"
 WHY = {"reason": "The contract of 24 November."}
@@ -59,8 +61,34 @@ async def test_a_key_is_shown_once_and_kept_as_a_hash(
         for table in ("api_keys", "audit_log", "idempotency_keys"):
             rows = await connection.execute(text(f"SELECT t::text FROM {table} AS t"))  # noqa: S608
             seen += [row[0] for row in rows]
-    secret = key.rpartition("_")[2] or key
+    # The whole of it: it has underlines of its own, so what stands behind the last may be anything.
+    secret = key.removeprefix(made.json()["prefix"] + "_")
     assert not any(secret in text_ or secret.encode().hex() in text_ for text_ in seen)
+
+
+async def test_the_use_of_a_key_is_logged_by_its_id(
+    client: httpx2.AsyncClient, owner: Headers, partner: Json
+) -> None:
+    made = (await make(client, owner, partner)).json()
+    with capture_logs() as logs:
+        assert (await use(client, partner, made["key"])).status_code == 200
+        await use(client, partner, made["key"][:-4] + "0000")
+        await client.get("/api/me", headers=owner)
+    told = [(line["status"], line.get("key_id")) for line in logs if line["event"] == "request"]
+    assert told == [(200, made["id"]), (401, None), (200, None)]
+    assert made["key"] not in str(logs)
+
+
+async def test_the_keys_of_an_erased_account_are_gone_with_their_names(
+    client: httpx2.AsyncClient, owner: Headers, superuser_url: str
+) -> None:
+    session, name = await open_account(client), f"Grace Hopper {uuid4().hex}"
+    key = (await make(client, owner, session["user"], name=name)).json()["key"]
+    assert in_tables(superuser_url, [name]) == {"table api_keys": [name]}, "the control"
+    erased = await client.delete("/api/me", headers=bearer(session))
+    assert erased.status_code == 204
+    assert in_tables(superuser_url, [name]) == {}
+    assert_problem(await use(client, session["user"], key), 401, "unauthenticated")
 
 
 async def test_a_key_speaks_for_its_account_in_either_header(
@@ -69,11 +97,11 @@ async def test_a_key_speaks_for_its_account_in_either_header(
     key = (await make(client, owner, partner)).json()["key"]
     assert (await use(client, partner, key)).status_code == 200
     path = f"/api/booking/user/{partner['id']}"
-    bearer = {"Authorization": f"Bearer {key}"}
-    assert (await client.get(path, headers=bearer)).status_code == 200
-    both = await client.get(path, headers={**bearer, "X-API-Key": key})
+    as_bearer = {"Authorization": f"Bearer {key}"}
+    assert (await client.get(path, headers=as_bearer)).status_code == 200
+    both = await client.get(path, headers={**as_bearer, "X-API-Key": key})
     assert_problem(both, 401, "unauthenticated")
-    refused = await client.get("/api/me", headers=bearer)
+    refused = await client.get("/api/me", headers=as_bearer)
     assert_problem(refused, 403, "forbidden")
 
 
