@@ -38,7 +38,7 @@ MIN_SECRET_BYTES = 32
 MIN_DIFFERENT_BYTES = 8
 # The shortest prefix of a network that somebody can own.
 MIN_PREFIX = {4: 8, 6: 16}
-ENCRYPTED = frozenset({"require", "verify-ca", "verify-full"})
+VERIFIED = frozenset({"verify-ca", "verify-full"})
 SECRETS = (
     "jwt_seed",
     "jwt_verify_seeds",
@@ -123,6 +123,12 @@ def _servers(settings: Settings) -> Iterator[str]:
     redis = urlsplit(settings.redis_url.get_secret_value())
     if redis.scheme == "redis" and not is_loopback(redis.hostname):
         yield "SEATHOLD_REDIS_URL goes over the network in plain text; use rediss://"
+    elif "ssl_cert_reqs=none" in redis.query or "ssl_cert_reqs=optional" in redis.query:
+        yield "SEATHOLD_REDIS_URL takes anybody's certificate; leave ssl_cert_reqs away"
+    elif not (is_loopback(redis.hostname) or redis.password or "ssl_certfile=" in redis.query):
+        yield "SEATHOLD_REDIS_URL has no password, nor a certificate of ours (ssl_certfile)"
+    if settings.smtp_tls == "offered" and not is_loopback(settings.smtp_host):
+        yield "SEATHOLD_SMTP_TLS=offered lets mail go over the network in plain text; unset it"
 
 
 def _database(name: str, url: str) -> Iterator[str]:
@@ -133,8 +139,8 @@ def _database(name: str, url: str) -> Iterator[str]:
         return
     hosts = str(database.get("host") or "").split(",")
     mode = database.get("sslmode") or os.environ.get("PGSSLMODE")
-    if not all(map(is_loopback, hosts)) and mode not in ENCRYPTED:
-        yield f"{name} goes over the network in plain text; add ?sslmode=verify-full"
+    if not all(map(is_loopback, hosts)) and mode not in VERIFIED:
+        yield f"{name} goes over the network in plain text or to anybody; add ?sslmode=verify-full"
     if str(database.get("password") or "") in DEV_PASSWORDS and not hosts[0].startswith("/"):
         yield f"{name} has no password or that of development; set your own"
 

@@ -124,6 +124,11 @@ class Settings(BaseSettings):
 
     smtp_host: str = "127.0.0.1"
     smtp_port: int = 8026
+    smtp_user: str | None = None
+    smtp_password: OptionalSecret = None
+    # Whether mail goes by TLS or not at all. Unset: in production to another machine, and
+    # wherever a password goes along.
+    smtp_tls: Literal["offered", "required"] | None = None
     mail_from: str = "Seathold <tickets@seathold.test>"
     sms_url: str = "http://127.0.0.1:8025/api/sms"
 
@@ -170,6 +175,13 @@ class Settings(BaseSettings):
         networks = (LOOPBACK if written is None else written).split(",")
         exempt = tuple(ip_network(one.strip()) for one in networks if one.strip())
         return OutboundPolicy(https_only=False, ports=None, exempt=exempt)
+
+    @property
+    def smtp_needs_tls(self) -> bool:
+        if self.smtp_tls is not None:
+            return self.smtp_tls == "required"
+        away = self.env == "production" and not production.is_loopback(self.smtp_host)
+        return away or self.smtp_password is not None
 
     @property
     def staff_needs_second_factor(self) -> bool:

@@ -23,7 +23,10 @@ ENHANCED_CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?=\s|$)")
 
 
 class SmtpMailer:
-    """Sends by connections kept open for a while, with TLS where the server offers it."""
+    """Sends by connections kept open for a while, with TLS where the server offers it.
+
+    Where it is needed (``Settings.smtp_needs_tls``), nothing goes to a server that has none.
+    """
 
     def __init__(
         self,
@@ -35,6 +38,10 @@ class SmtpMailer:
         self._maker = MailMaker(settings.mail_from)
         self._host = settings.smtp_host
         self._port = settings.smtp_port
+        self._user = settings.smtp_user
+        password = settings.smtp_password
+        self._password = password.get_secret_value() if password else None
+        self._start_tls = True if settings.smtp_needs_tls else None
         self._answer_seconds = answer_seconds
         self._kept = KeptConnections(idle_seconds)
 
@@ -72,7 +79,14 @@ class SmtpMailer:
                 pass
             else:
                 return kept
-        client = aiosmtplib.SMTP(hostname=self._host, port=self._port, timeout=HANDOVER_SECONDS)
+        client = aiosmtplib.SMTP(
+            hostname=self._host,
+            port=self._port,
+            username=self._user,
+            password=self._password,
+            start_tls=self._start_tls,
+            timeout=HANDOVER_SECONDS,
+        )
         await self._introduce(client, recipient)
         return client
 
@@ -87,6 +101,8 @@ class SmtpMailer:
                 await client.rcpt(recipient)
                 answer = await client.execute_command(b"DATA")
             ready = answer.code == 354
+        except aiosmtplib.SMTPAuthenticationError as error:
+            raise NotSent(f"the mail server does not know us: {error.code}") from error
         except aiosmtplib.SMTPResponseException as error:
             raise _answered(error.code, error.message) from error
         except (aiosmtplib.SMTPException, OSError) as error:

@@ -128,6 +128,48 @@ async def test_tls_that_fails_has_taken_nothing() -> None:
             await SmtpMailer(settings).send(fresh_address(), MESSAGE, reference="x")
 
 
+GREETS = [b"220 hello\r\n", b"250 hello\r\n"]
+TAKES_ALL = [b"250 yes\r\n", b"250 yes\r\n", b"354 go on\r\n", b"250 taken\r\n"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"smtp_tls": "required"}, {"smtp_user": "us", "smtp_password": "a secret"}],
+    ids=["required", "with-a-password"],
+)
+async def test_nothing_goes_in_plain_text_where_tls_is_needed(changes: dict[str, str]) -> None:
+    async with scripted_server([*GREETS, *TAKES_ALL]) as settings:
+        mailer = SmtpMailer(settings, idle_seconds=0)
+        await mailer.send(fresh_address(), MESSAGE, reference="x")
+        needing = SmtpMailer(changed(settings, **changes), idle_seconds=0)
+        with pytest.raises(NotSent, match="no way to the mail server"):
+            await needing.send(fresh_address(), MESSAGE, reference="x")
+
+
+def test_production_needs_tls_to_another_machine() -> None:
+    settings = Settings(_env_file=None).model_copy(update={"env": "production"})
+    assert not settings.smtp_needs_tls
+    assert settings.model_copy(update={"smtp_host": "mail.internal"}).smtp_needs_tls
+
+
+async def test_a_mail_server_that_does_not_know_us_is_tried_again() -> None:
+    """It may be our password that is wrong, and no message is lost for it."""
+    known = {"smtp_user": "us", "smtp_password": "a secret", "smtp_tls": "offered"}
+    hello = [b"220 hello\r\n", b"250-hello\r\n250 AUTH PLAIN\r\n"]
+    async with scripted_server([*hello, b"535 5.7.8 no\r\n", b"221 bye\r\n"]) as settings:
+        mailer = SmtpMailer(changed(settings, **known))
+        with pytest.raises(NotSent, match="does not know us: 535"):
+            await mailer.send(fresh_address(), MESSAGE, reference="x")
+    async with scripted_server([*hello, b"235 welcome\r\n", *TAKES_ALL]) as settings:
+        mailer = SmtpMailer(changed(settings, **known), idle_seconds=0)
+        await mailer.send(fresh_address(), MESSAGE, reference="x")
+
+
+def changed(settings: Settings, **changes: str) -> Settings:
+    server = settings.model_dump(include={"smtp_host", "smtp_port"})
+    return Settings(_env_file=None, **server, **changes)
+
+
 @pytest.mark.parametrize("to", ["eve\r\nRCPT TO:<bob@example.test>@x.test", "nobody", "a@b@c.test"])
 async def test_an_address_that_is_none_is_refused_unsent(to: str) -> None:
     settings = Settings(_env_file=None, smtp_port=free_port())

@@ -6,10 +6,16 @@ from __future__ import annotations
 import ast
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from domain.api_key import SECRET_BYTES as KEY_BYTES
+from infra.opaque_tokens import SECRET_BYTES
+from services.partner import SECRET_BYTES as PARTNER_BYTES
+from services.second_factor import RECOVERY_BYTES
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = {"activities", "api", "contracts", "domain", "infra", "loops", "readmodel", "services"}
@@ -93,6 +99,38 @@ def test_what_makes_secrets_asks_the_system_for_chance(name: str) -> None:
     }
     assert "random" not in names
     assert names & {"os", "secrets"}
+
+
+def test_secrets_are_too_long_to_be_guessed() -> None:
+    """In bits; a recovery code may be kept as a plain hash from 112 on."""
+    assert min(SECRET_BYTES, KEY_BYTES, PARTNER_BYTES) * 8 >= 128
+    assert RECOVERY_BYTES * 8 >= 112
+
+
+def routes_in(folder: str) -> set[str]:
+    """The methods for which functions of the folder are routes."""
+    return {
+        mark.func.attr
+        for path in (ROOT / "api" / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.AsyncFunctionDef)
+        for mark in node.decorator_list
+        if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Attribute)
+    }
+
+
+def test_what_changes_something_is_asked_for_by_a_method_that_changes() -> None:
+    """Queries are GET alone, and the import rules keep them from every command."""
+    assert routes_in("queries") | routes_in("streams") == {"get"}
+    assert routes_in("commands") == {"post", "patch", "delete"}
+    rules = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    [apart] = [
+        one
+        for one in rules["importlinter"]["contracts"]
+        if one["name"] == "the query side never reaches the command side"
+    ]
+    assert "api.queries" in apart["source_modules"]
+    assert "services" in apart["forbidden_modules"]
 
 
 def credentials_in_addresses(document: object) -> list[str]:
