@@ -88,10 +88,16 @@ class EndedSessions:
     async def kept_fresh(self) -> AsyncIterator[None]:
         """Keep asking and listening for as long as the block lasts."""
         async with AsyncExitStack() as stack:
+            # The last question holds a connection, which has to be given back before the pool closes.
+            stack.push_async_callback(self._settled)
             for job in (self._keep_reading(), self._keep_listening()):
                 task = asyncio.create_task(job)
                 stack.push_async_callback(_cancelled, task)
             yield
+
+    async def _settled(self) -> None:
+        if self._under_way is not None:
+            await asyncio.gather(self._under_way, return_exceptions=True)
 
     def _is_done(self, task: asyncio.Task[None]) -> None:
         self._under_way = None

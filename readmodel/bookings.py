@@ -284,6 +284,7 @@ SENTENCES = {
     "PaymentVerified": "The provider confirmed a payment.",
     "PaymentFailed": "A payment failed.",
     "CaptureRefused": "The authorised money could not be taken.",
+    "BookingCalledOff": "The show is cancelled.",
     "BookingExpiring": "The hold is ending; the pay page is being closed.",
     "BookingCancelling": "The booking was cancelled; the pay page is being closed.",
     "BookingConfirmed": "The booking is confirmed; the seats are sold.",

@@ -45,7 +45,7 @@ SELECT show_id::text || ' ' || to_char(hour, 'YYYY-MM-DD HH24') AS key, bookings
 FROM projected_demand WHERE generation = %(generation)s
 """
 UNTOLD = """
-SELECT aggregate_id, events.sequence FROM events JOIN bookings ON bookings.id = aggregate_id
+SELECT aggregate_id, events.sequence, events.event_type FROM events JOIN bookings ON bookings.id = aggregate_id
 WHERE (xid, events.id) <= (%(xid)s::xid8, %(event_id)s) AND NOT EXISTS (
     SELECT FROM projected_timeline AS told
     WHERE told.generation = %(generation)s AND told.booking_id = aggregate_id
@@ -225,7 +225,8 @@ def _availability(world: World, row: Row, told: Told) -> Iterator[str]:
 
 def _timeline(world: World, row: Row, _: Told) -> Iterator[str]:
     at = {name: row[name] for name in ("generation", "xid", "event_id")}
-    yield from world.found(UNTOLD, "timeline of {aggregate_id} does not tell no. {sequence}", **at)
+    words = "timeline of {aggregate_id} does not tell no. {sequence}, {event_type}"
+    yield from world.found(UNTOLD, words, **at)
     yield from world.found(INVENTED, "timeline of {booking_id} tells no. {sequence}", **at)
 
 

@@ -53,7 +53,7 @@ async def test_what_the_projector_built_is_what_the_checker_expects(
         ("UPDATE projected_sales SET revenue = revenue - 1", "sales of"),
         ("UPDATE projected_sales SET lapsed = 0", "sales of"),
         ("UPDATE projected_demand SET bookings = bookings + 1", "demand of"),
-        ("DELETE FROM projected_timeline WHERE sequence = 2", "does not tell no. 2"),
+        ("DELETE FROM projected_timeline WHERE sequence = 2", "does not tell no. 2, "),
         (TOLD_TWICE, "tells no. 99"),
         # One that was left out is one that the others have.
         ("UPDATE projections SET xid = '0', event_id = 0 WHERE name = 'sales'", "sales of"),
