@@ -50,6 +50,20 @@ async def test_a_bad_question_is_invalid(client: httpx2.AsyncClient, query: str)
     assert error["message"]
 
 
+async def test_what_is_given_twice_or_in_another_place_deceives_nobody(
+    client: httpx2.AsyncClient,
+) -> None:
+    """Of two the last is both checked and taken; the address stands in for no body."""
+    assert_problem(await client.get("/api/movies?limit=1&limit=101"), 422, "invalid")
+    assert (await client.get("/api/movies?limit=101&limit=1")).status_code == 200
+    answer = await client.post("/api/auth/login?email=a@example.test&password=three+words", json={})
+    found = assert_problem(answer, 422, "invalid")
+    assert {(error["in"], error["field"]) for error in found["errors"]} == {
+        ("body", "email"),
+        ("body", "password"),
+    }
+
+
 async def test_a_cursor_that_is_none_of_ours_is_named(client: httpx2.AsyncClient) -> None:
     for path in ("/api/movies", "/api/theatres"):
         found = assert_problem(await client.get(path, params={"cursor": "e30="}), 422, "invalid")

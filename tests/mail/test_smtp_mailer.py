@@ -167,7 +167,7 @@ async def test_a_mail_server_that_does_not_know_us_is_tried_again() -> None:
 
 def changed(settings: Settings, **changes: str) -> Settings:
     server = settings.model_dump(include={"smtp_host", "smtp_port"})
-    return Settings(_env_file=None, **server, **changes)
+    return Settings(_env_file=None, **{**server, **changes})
 
 
 @pytest.mark.parametrize("to", ["eve\r\nRCPT TO:<bob@example.test>@x.test", "nobody", "a@b@c.test"])
