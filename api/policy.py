@@ -91,8 +91,7 @@ POLICY: Mapping[str, Rule] = MappingProxyType(
         "PATCH /api/me": account(),
         "DELETE /api/me": account(),
         "GET /api/me/sessions": account(),
-        "DELETE /api/me/sessions": account(),
-        "DELETE /api/me/sessions/{session_id}": own(),
+        "POST /api/me/sessions/end": account(),
         "POST /api/me/password": account(),
         "POST /api/me/verify-email": account(),
         # Also for staff who have no second factor yet: here they get one

@@ -15,8 +15,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from infra.keys import KeyRing
 
 STEP_SECONDS = 30
-# A phone's clock may be one step away, and a person may type into the next one.
-STEPS_AWAY = 1
 NONCE_BYTES = 12
 ISSUER = "Seathold"
 
@@ -37,16 +35,11 @@ class TotpCodes:
         )
 
     def step_of(self, secret: str, code: str) -> int | None:
-        """Which step's code it is, of those that count now; None for no such code."""
+        """The step whose code it is: only that of now counts (ASVS 6.5.5); None for no such code."""
         totp = pyotp.TOTP(secret, interval=STEP_SECONDS)
-        now = int(self._clock()) // STEP_SECONDS
-        steps = range(now - STEPS_AWAY, now + STEPS_AWAY + 1)
-        fitting = [
-            step
-            for step in steps
-            if hmac.compare_digest(totp.generate_otp(step).encode(), code.encode())
-        ]
-        return fitting[-1] if fitting else None
+        step = int(self._clock()) // STEP_SECONDS
+        fits = hmac.compare_digest(totp.generate_otp(step).encode(), code.encode())
+        return step if fits else None
 
     def seal(self, secret: str, user_id: UUID) -> bytes:
         nonce = secrets.token_bytes(NONCE_BYTES)

@@ -7,9 +7,10 @@ from fastapi import APIRouter, Response
 
 from api.deps.guesses import GuessingUser
 from api.deps.state import State
-from api.deps.write import CurrentUser, PathId, RequestId
+from api.deps.write import CurrentUser, RequestId
 from api.schemas.users import (
     CodeBody,
+    EndSessionsBody,
     EnrolmentOut,
     FactorBody,
     PasswordBody,
@@ -95,15 +96,12 @@ async def remove_totp(
     return Response(status_code=204)
 
 
-@router.delete("/sessions/{session_id}", status_code=204)
-async def end_session(session_id: PathId, user: CurrentUser, state: State) -> Response:
-    """End one of your sessions, this one or another."""
-    await state.sessions.end(user.user_id, session_id)
-    return Response(status_code=204)
-
-
-@router.delete("/sessions", status_code=204)
-async def end_sessions(user: CurrentUser, state: State) -> Response:
-    """Log out everywhere, here too."""
-    await state.sessions.end_all(user.user_id, reason="everywhere")
+@router.post("/sessions/end", status_code=204)
+async def end_sessions(body: EndSessionsBody, user: GuessingUser, state: State) -> Response:
+    """End one of your sessions, or, without ``session_id``, all of them: this one too."""
+    await state.passwords.require(user.user_id, body.password)
+    if body.session_id is not None:
+        await state.sessions.end(user.user_id, body.session_id)
+    else:
+        await state.sessions.end_all(user.user_id, reason="everywhere")
     return Response(status_code=204)

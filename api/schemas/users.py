@@ -163,6 +163,13 @@ class FactorBody(ApiModel):
     password: AnyPassword
 
 
+class EndSessionsBody(ApiModel):
+    """Asked for again: a token in other hands must not lock its owner out everywhere."""
+
+    password: AnyPassword
+    session_id: UUID | None = None
+
+
 class CodeBody(ApiModel):
     code: Code
 

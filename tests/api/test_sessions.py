@@ -231,6 +231,13 @@ async def test_secrets_are_not_stored_as_they_are(client: Client, engine: AsyncE
     assert len(row.token_hash) == 32
 
 
+async def end(
+    client: Client, session: dict[str, Any], other: object | None, password: str = PASSWORD
+) -> httpx2.Response:
+    body = {"password": password} | ({"session_id": str(other)} if other else {})
+    return await client.post("/api/me/sessions/end", json=body, headers=bearer(session))
+
+
 async def test_people_see_their_sessions_in_our_words(client: Client) -> None:
     session = await open_account(client)
     agent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0 Ada-Lovelace"
@@ -248,20 +255,20 @@ async def test_one_session_is_ended_from_another(client: Client) -> None:
     second = await log_in(client, first)
     listed = (await client.get("/api/me/sessions", headers=bearer(second))).json()["items"]
     [other] = [one["id"] for one in listed if not one["current"]]
-    ended = await client.delete(f"/api/me/sessions/{other}", headers=bearer(second))
-    assert ended.status_code == 204
+    refused = await end(client, second, other, password="not the password")
+    assert_problem(refused, 403, "wrong_password")
+    assert await is_let_in(client, first)
+    assert (await end(client, second, other)).status_code == 204
     assert not await is_let_in(client, first)
     assert await is_let_in(client, second)
-    again = await client.delete(f"/api/me/sessions/{other}", headers=bearer(second))
-    assert_problem(again, 404, "not_found")
+    assert_problem(await end(client, second, other), 404, "not_found")
 
 
 async def test_a_session_of_somebody_else_is_not_found(client: Client, engine: AsyncEngine) -> None:
     mine, theirs = await open_account(client), await open_account(client)
     [row] = await rows_of(engine, theirs)
-    for id_ in (row.id, uuid4(), "no-id"):
-        answer = await client.delete(f"/api/me/sessions/{id_}", headers=bearer(mine))
-        assert_problem(answer, 404, "not_found")
+    for id_ in (row.id, uuid4()):
+        assert_problem(await end(client, mine, id_), 404, "not_found")
     assert await is_let_in(client, theirs)
 
 
@@ -269,7 +276,9 @@ async def test_logging_out_everywhere_ends_them_all(client: Client) -> None:
     first = await open_account(client)
     second = await log_in(client, first)
     stranger = await open_account(client)
-    assert (await client.delete("/api/me/sessions", headers=bearer(second))).status_code == 204
+    refused = await end(client, second, None, password="not the password")
+    assert_problem(refused, 403, "wrong_password")
+    assert (await end(client, second, None)).status_code == 204
     assert not await is_let_in(client, first)
     assert not await is_let_in(client, second)
     assert_problem(await refresh(client, first["refresh_token"]), 401, "invalid_token")

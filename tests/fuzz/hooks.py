@@ -23,8 +23,7 @@ ids: dict[str, list[str]] = orjson.loads(KNOWN)
 # After these an account or its session is over, so that each has one of its own.
 ENDS = {
     ("DELETE", "/api/me"),
-    ("DELETE", "/api/me/sessions"),
-    ("DELETE", "/api/me/sessions/{session_id}"),
+    ("POST", "/api/me/sessions/end"),
     ("POST", "/api/me/password"),
 }
 REQUIRED = {"type", "title", "status", "detail", "instance", "code", "errors", "request_id"}

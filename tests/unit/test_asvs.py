@@ -21,7 +21,7 @@ SIZES = (27, 11, 19, 10, 9, 35, 18, 7, 7, 29, 14, 9, 13, 9, 13, 16, 7)
 CHAPTERS = dict(enumerate(SIZES, start=1))
 LEVEL_1 = 69
 # What is open may become less, and more only in the sight of whoever changes this line.
-OPEN_AT_MOST = 2
+OPEN_AT_MOST = 0
 OUTCOMES = {"tests", "not_applicable", "open"}
 KEYS = {"level", "item", "documents"} | OUTCOMES
 Items = dict[str, dict[str, Any]]

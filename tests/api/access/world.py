@@ -87,14 +87,12 @@ class World:
         return await self._person(person.name, person.user.role, booking_id=person.booking_id)
 
     async def thing(self, name: str, which: str, caller: Person | None) -> UUID | str:
-        """The id that stands for ``name``; a session is made anew, for it may be ended."""
+        """The id that stands for ``name``."""
         if which == MISSING:
             return uuid4()
         if name in NOBODYS:
             return self.shared.get(name, "sandbox")
         owner = self._owner(which, caller)
-        if name == "session_id":
-            return (await self.open_session(owner.user))[1]
         if name in ("endpoint_id", "delivery_id"):
             return (await self._endpoint(owner))[name]
         return {"booking_id": owner.booking_id, "user_id": owner.user.id}[name]
