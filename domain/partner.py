@@ -26,7 +26,6 @@ class PartnerEventType(StrEnum):
 
 TEST_EVENT = "endpoint.test"
 
-# Whatever is added here is also in the index that the feed reads (`events_partner_idx`).
 TOLD: Mapping[str, PartnerEventType] = {
     EventType.BOOKING_CONFIRMED: PartnerEventType.BOOKING_CONFIRMED,
     EventType.BOOKING_EXPIRED: PartnerEventType.BOOKING_EXPIRED,

@@ -7,6 +7,8 @@ import structlog
 from services.partner_delivery import PartnerFeed
 
 log = structlog.get_logger(__name__)
+
+# As many as the feed takes over at once: then there may be more.
 BATCH = 500
 
 
@@ -17,7 +19,7 @@ class PartnerFeedLoop:
         self._feed = feed
 
     async def one_pass(self) -> int:
-        return await self._feed.project(BATCH)
+        return await self._feed.project()
 
 
 class PartnerSweepLoop:

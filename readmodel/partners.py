@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import text
 
-from domain.partner import webhook_id
+from domain.partner import TOLD, webhook_id
 from infra.postgres.database import Session
 from readmodel.bookings import Json, stamp
 
@@ -74,13 +74,10 @@ SELECT count(*) FILTER (WHERE state = 'disabled') AS disabled,
 FROM partner_endpoints
 """)
 
-# The types as in the index of the feed.
 BEHIND = text("""
 SELECT coalesce(extract(epoch FROM now() - (
     SELECT created_at FROM events
-    WHERE event_type IN ('BookingConfirmed', 'BookingExpired', 'BookingCancelled', 'RefundSettled',
-                         'BookingRefunded', 'BookingDisputed', 'BookingChargedBack',
-                         'ShowCancelled')
+    WHERE event_type = ANY(CAST(:told AS text[]))
       AND (xid, id) > (SELECT xid, event_id FROM partner_feed)
     ORDER BY xid, id LIMIT 1
 )), 0)::float8 AS seconds
@@ -140,7 +137,7 @@ async def events(session: Session, after: int, limit: int) -> tuple[list[Json], 
 async def backlog(session: Session) -> dict[str, float]:
     """What waits to be told, since when the oldest of it, and endpoints that take nothing."""
     waiting, stuck = await session.one(BACKLOG), await session.one(DISABLED)
-    behind = await session.one(BEHIND)
+    behind = await session.one(BEHIND, told=list(TOLD))
     assert behind is not None, "an expression has a row"
     assert waiting is not None, "an aggregate has a row"
     assert stuck is not None, "an aggregate has a row"

@@ -80,7 +80,7 @@ class DeliveryQueue(Protocol):
 
 
 class PartnerFeed(Protocol):
-    async def project(self, limit: int) -> int:
+    async def project(self) -> int:
         """Take over the next events into the feed and owe them to endpoints; how many."""
         ...
 

@@ -18,17 +18,17 @@ from infra.postgres.database import Database, Session
 OWED_LOCK = text("SELECT pg_advisory_xact_lock(5201100001)")
 TRY_OWED_LOCK = text("SELECT pg_try_advisory_xact_lock(5201100001) AS mine")
 
-# The types stand here as in the index `events_partner_idx`, else it is not used.
+# Reads along `events_place_idx` and passes over what nobody is told: a few events of each booking.
+# An index of the told ones alone would be one more to write with every event.
 NEXT = text("""
 SELECT events.id, event_type, CAST(aggregate_id AS text) AS aggregate_id,
        payload ->> 'refund_id' AS refund_id,
        events.created_at, CAST(bookings.show_id AS text) AS show_id
 FROM events LEFT JOIN bookings ON bookings.id = aggregate_id
-WHERE event_type IN ('BookingConfirmed', 'BookingExpired', 'BookingCancelled', 'RefundSettled',
-                     'BookingRefunded', 'BookingDisputed', 'BookingChargedBack', 'ShowCancelled')
+WHERE event_type = ANY(CAST(:told AS text[]))
   AND (xid, events.id) > (SELECT xid, event_id FROM partner_feed)
   AND xid < pg_snapshot_xmin(pg_current_snapshot())
-ORDER BY xid, events.id LIMIT :limit
+ORDER BY xid, events.id LIMIT 500
 """)
 # What is older than the log is not told again, should the store be read from its beginning.
 TELL = text("""
@@ -76,12 +76,12 @@ class PostgresPartnerFeed:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def project(self, limit: int) -> int:
+    async def project(self) -> int:
         async with self._database.transaction() as session:
             lock = await session.one(TRY_OWED_LOCK)
             if lock is None or not lock.mine:
                 return 0
-            rows = await session.all(NEXT, limit=limit)
+            rows = await session.all(NEXT, told=list(TOLD))
             if rows:
                 await _tell(session, rows)
         return len(rows)

@@ -63,13 +63,6 @@ LEDGER_GUARDS = (
     """,
 )
 
-# What partners are told.
-PARTNER_EVENTS = (
-    "event_type IN ('BookingConfirmed', 'BookingExpired', 'BookingCancelled', 'RefundSettled',"
-    " 'BookingRefunded', 'BookingDisputed', 'BookingChargedBack', 'ShowCancelled')"
-)
-
-
 SALES = (
     "bookings",
     "confirmed",
@@ -163,13 +156,6 @@ def upgrade() -> None:
     )
     op.create_index("events_aggregate_idx", "events", ["aggregate_id", "created_at"], unique=False)
     op.create_index("events_type_idx", "events", ["event_type", "created_at"], unique=False)
-    op.create_index(
-        "events_partner_idx",
-        "events",
-        ["xid", "id"],
-        unique=False,
-        postgresql_where=sa.text(PARTNER_EVENTS),
-    )
     op.create_index("events_place_idx", "events", ["xid", "id"], unique=False)
     for statement in RECORD_GUARDS:
         op.execute(statement)
@@ -1669,9 +1655,6 @@ def downgrade() -> None:
     op.drop_table("movies")
     op.drop_index(op.f("idempotency_keys_created_at_idx"), table_name="idempotency_keys")
     op.drop_table("idempotency_keys")
-    op.drop_index(
-        "events_partner_idx", table_name="events", postgresql_where=sa.text(PARTNER_EVENTS)
-    )
     _drop_projections()
     op.drop_index("events_place_idx", table_name="events")
     op.drop_index("events_type_idx", table_name="events")

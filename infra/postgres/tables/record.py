@@ -31,17 +31,7 @@ events = Table(
     sa.UniqueConstraint("aggregate_id", "sequence"),
     Index("events_aggregate_idx", "aggregate_id", "created_at"),
     Index("events_type_idx", "event_type", "created_at"),
-    # What partners are told, in the order in which it became certain; see domain/partner.py.
-    Index(
-        "events_partner_idx",
-        "xid",
-        "id",
-        postgresql_where=text(
-            "event_type IN ('BookingConfirmed', 'BookingExpired', 'BookingCancelled',"
-            " 'RefundSettled', 'BookingRefunded', 'BookingDisputed', 'BookingChargedBack',"
-            " 'ShowCancelled')"
-        ),
-    ),
+    # The order in which events became certain.
     Index("events_place_idx", "xid", "id"),
 )
 
