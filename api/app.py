@@ -92,6 +92,10 @@ ROUTERS = (
     not_yet.router,
 )
 
+# A process that a crowd has just reached comes late to what Redis answered: a second, not a fifth,
+# or it would read by itself what another reads for all.
+REFILL_PATIENCE = 5
+
 log = structlog.get_logger("api")
 
 
@@ -157,7 +161,9 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
         redis = create_redis(settings)
         stack.push_async_callback(redis.aclose)
         feed = await stack.enter_async_context(NewsFeed(redis).listening())
-        shelf = Shelf(database, SharedCopies(redis), feed)
+        patient = create_redis(settings, patience=REFILL_PATIENCE)
+        stack.push_async_callback(patient.aclose)
+        shelf = Shelf(database, SharedCopies(patient), feed)
         gateways = await stack.enter_async_context(open_gateways(settings))
         people = await stack.enter_async_context(open_people(settings, database, redis))
         temporal = await connect(settings, lazy=True)

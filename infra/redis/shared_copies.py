@@ -87,7 +87,7 @@ class SharedCopies:
         """A good copy, or our turn to read; None when whose turn it is lets us wait too long."""
         token, lock = secrets.token_hex(8), place.key + ":lock"
         give_up_at = time.monotonic() + LEASE_MS / 1000
-        while time.monotonic() < give_up_at:
+        while True:
             _, found = await self._look(place)
             if found is not None and is_good(found):
                 return found
@@ -98,8 +98,10 @@ class SharedCopies:
                     return _Turn(lock, token, stamp)
                 await self._redis.delete(lock)
                 return found
+            # After the look: a busy process may be back from its sleep late, and the copy be there.
+            if time.monotonic() >= give_up_at:
+                return None
             await asyncio.sleep(POLL_SECONDS)
-        return None
 
     async def _look(self, place: Place) -> tuple[bytes, Copy | None]:
         """The present stamp, and the copy if it was read under it."""

@@ -18,9 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from api.app import create_app
 from api.deps.state import AppState
 from infra.postgres.database import Session
+from infra.redis import shared_copies
 from infra.redis.news import Newsroom
 from infra.redis.seat_claims import RedisSeatPreclaims
-from infra.redis.shared_copies import Copy, SharedCopies
+from infra.redis.shared_copies import Copy, Place, SharedCopies
 from infra.settings import Settings
 from readmodel import catalogue
 from tests.factories import Hall, create_hall
@@ -109,6 +110,30 @@ async def test_without_the_shared_copies_every_process_asks(
     asked.clear()
     await crowd(both, f"/api/shows/{movie_id}")
     assert asked[str(movie_id)] == 2
+
+
+async def test_who_was_kept_busy_past_the_lease_takes_what_is_there(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that serves a crowd comes late back from its sleep; it need not read then."""
+    monkeypatch.setattr(shared_copies, "LEASE_MS", 50)
+    monkeypatch.setattr(shared_copies, "POLL_SECONDS", 0.3)
+    place = Place(f"{{{uuid4()}}}:copy", "no stamp")
+    await redis.set(place.key + ":lock", "another's", px=60_000)
+    copies = SharedCopies(redis)
+    look = copies._look
+
+    async def then_it_is_stored(place: Place) -> Any:
+        found = await look(place)
+        await redis.set(place.key, b"\n60000\nread by another", px=60_000)
+        return found
+
+    async def read() -> tuple[bytes, float]:
+        return b"read by itself", 60
+
+    monkeypatch.setattr(copies, "_look", then_it_is_stored)
+    found = await copies.fetch(place, read, lambda copy: True)
+    assert found.content == b"read by another"
 
 
 async def test_what_the_staff_changes_is_seen_at_once_everywhere(
