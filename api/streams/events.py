@@ -39,6 +39,7 @@ class SeatLog:
         self._body = body
         self._seats: dict[str, str] = content["seats"]
         self.version: int = content["version"]
+        self._snapshot: bytes | None = None
 
     def advance(self, body: bytes) -> bytes | None:
         """The event that leads from what was known to ``body``; None if that is no newer."""
@@ -60,4 +61,7 @@ class SeatLog:
         return steps if 0 < len(steps) <= max(SMALL_BYTES, len(self._body)) else self.snapshot()
 
     def snapshot(self) -> bytes:
-        return b"event: snapshot\nid: %d\ndata: %b\n\n" % (self.version, self._body)
+        """The same object for all, so that a crowd of slow readers holds one."""
+        if self._snapshot is None:
+            self._snapshot = b"event: snapshot\nid: %d\ndata: %b\n\n" % (self.version, self._body)
+        return self._snapshot

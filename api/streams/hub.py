@@ -45,6 +45,8 @@ class Hub:
         self._left = left
         self._read_at = document.read_at
         self._log = SeatLog(document.plain.body)
+        # The event that was framed last, and its chunk: most who lack something lack the same.
+        self._framed = (HEARTBEAT, chunk(HEARTBEAT))
         self._watchers: set[Watcher] = set()
         self._woken = asyncio.Event()
 
@@ -71,12 +73,13 @@ class Hub:
             ConnectionError: it has left meanwhile.
         """
         watcher.take_over()
-        watcher.tell(chunk(retry_line() + self._log.since(last_event_id)), self.version)
+        watcher.tell(chunk(retry_line()), self.version)
+        watcher.tell(self._since(last_event_id), self.version)
 
     def catch_up(self, watcher: Watcher) -> None:
         """It takes something again: tell it where things are now. Nothing was queued."""
         if watcher.version != self.version:
-            watcher.tell(chunk(self._log.since(watcher.version)), self.version)
+            watcher.tell(self._since(watcher.version), self.version)
 
     def leave(self, watcher: Watcher) -> None:
         if watcher in self._watchers:
@@ -107,6 +110,12 @@ class Hub:
             elif clock() - told_at >= HEARTBEAT_SECONDS:
                 told_at = clock()
                 await self._tell(HEARTBEAT, self.version)
+
+    def _since(self, version: int | None) -> bytes:
+        event = self._log.since(version)
+        if event is not self._framed[0]:
+            self._framed = (event, chunk(event))
+        return self._framed[1]
 
     @property
     def _poll_seconds(self) -> float:

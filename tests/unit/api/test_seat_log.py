@@ -88,3 +88,11 @@ def test_many_missed_steps_are_a_snapshot() -> None:
     assert log.since(0) == log.snapshot()
     assert log.since(1).count(b"event: delta") == events.KEPT_DELTAS
     assert len(log.since(1)) <= events.SMALL_BYTES
+
+
+def test_a_crowd_of_slow_readers_holds_one_snapshot() -> None:
+    log = SeatLog(body(1, {"A1": "sold"}))
+    first = log.since(None)
+    assert log.since(7) is first
+    log.advance(body(2, {}))
+    assert log.since(None) == b"event: snapshot\nid: 2\ndata: %b\n\n" % body(2, {})
