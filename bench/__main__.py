@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -51,7 +52,11 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     names = asked.names or ([] if asked.readme else list(BENCHMARKS))
     breached = 0
+    environment = dict(os.environ)
     for name in names:
+        # One speaks of its own stack to the SDK by variables; the next has another.
+        os.environ.clear()
+        os.environ.update(environment)
         if name in CAMPAIGNS:
             breached |= CAMPAIGNS[name].main(asked.rounds)
         else:
