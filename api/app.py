@@ -171,8 +171,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
         begin = PostgresUnitOfWork(database)
         process = TemporalBookingProcess(temporal)
         preclaims = RedisSeatPreclaims(redis)
-        limits = settings.hold_limits
-        work = PostgresWorkQueue(database, limits)
+        work = PostgresWorkQueue(database, settings.hold_limits)
         api_key_check = ApiKeys(database)
         yield AppState(
             settings=settings,
@@ -203,7 +202,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
                 work,
                 PaymentNews(begin, gateways, process, work, preclaims),
                 gateways,
-                limits,
+                settings.hold_limits,
                 settings.payment_mode,
             ),
             refunds=RefundDesk(begin, process, settings.brackets),
@@ -214,9 +213,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
             ),
             offers=OfferDesk(begin, process),
             shelf=shelf,
-            streams=AvailabilityStreams(
-                shelf, Crowds(STREAMS_PER_ADDRESS if settings.rate_limit_per_minute else 0)
-            ),
+            streams=AvailabilityStreams(shelf, _crowds(settings)),
             news=Newsroom(redis),
             partners=PartnerDesk(
                 PostgresEndpoints(database),
@@ -224,3 +221,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
                 settings.partner_policy,
             ),
         )
+
+
+def _crowds(settings: Settings) -> Crowds:
+    return Crowds(STREAMS_PER_ADDRESS if settings.rate_limit_per_minute else 0)

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from infra.postgres.database import Session
 from readmodel.bookings import Json, stamp
+from readmodel.pages import Place, page_of
 
 COLUMNS = """
 id, account_id, name, prefix, scopes, per_minute, created_at, expires_at, revoked_at, last_used_at,
@@ -30,14 +31,12 @@ async def read(session: Session, key_id: UUID) -> Json | None:
 
 
 async def newest(
-    session: Session, *, before: tuple[datetime, UUID] | None, limit: int
-) -> tuple[list[Json], tuple[datetime, UUID] | None]:
+    session: Session, *, before: Place | None, limit: int
+) -> tuple[list[Json], Place | None]:
     """One page, newest first, and the place to go on ``before``, if there is more."""
     before_at, before_id = before or (None, None)
     rows = await session.all(LIST, before_at=before_at, before_id=before_id)
-    page = rows[:limit]
-    place = (page[-1].created_at, page[-1].id) if len(rows) > limit else None
-    return [_key(row) for row in page], place
+    return page_of(rows, limit, _key)
 
 
 def _key(row: Any) -> Json:

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from domain.payment_status import shown
 from domain.upcasters import FromTheFuture, upcast
 from infra.postgres.database import Session
+from readmodel.pages import Place, page_of
 
 Json = dict[str, Any]
 EPOCH = datetime.fromtimestamp(0, UTC)
@@ -119,9 +120,9 @@ async def of_user(
     user_id: UUID,
     *,
     state: str | None,
-    before: tuple[datetime, UUID] | None,
+    before: Place | None,
     limit: int,
-) -> tuple[list[Json], tuple[datetime, UUID] | None]:
+) -> tuple[list[Json], Place | None]:
     """One page, newest first, and the place to go on ``before``, if there is more."""
     before_at, before_id = before or (None, None)
     rows = await session.all(
@@ -132,9 +133,7 @@ async def of_user(
         before_id=before_id,
         limit=limit + 1,
     )
-    page = rows[:limit]
-    place = (page[-1].created_at, page[-1].id) if len(rows) > limit else None
-    return [_booking(row) for row in page], place
+    return page_of(rows, limit, _booking)
 
 
 async def timeline(session: Session, booking_id: UUID) -> list[Json]:

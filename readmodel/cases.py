@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +10,7 @@ from sqlalchemy import text
 from domain.limits import PAGE_MAX
 from infra.postgres.database import Session
 from readmodel.bookings import Json, stamp
+from readmodel.pages import Place, page_of
 
 COLUMNS = """
 id, kind, status, summary, booking_id, provider_payment_id, refund_id, assignee, resolution,
@@ -52,9 +52,9 @@ async def newest(
     *,
     status: str | None,
     kind: str | None,
-    before: tuple[datetime, UUID] | None,
+    before: Place | None,
     limit: int,
-) -> tuple[list[Json], tuple[datetime, UUID] | None]:
+) -> tuple[list[Json], Place | None]:
     """One page, newest first, and the place to go on ``before``, if there is more."""
     before_at, before_id = before or (None, None)
     asked = {"status": status, "before_at": before_at, "before_id": before_id}
@@ -62,9 +62,7 @@ async def newest(
         rows = await session.all(LIST, **asked)
     else:
         rows = await session.all(LIST_OF_KIND, **asked, kind=kind)
-    page = rows[:limit]
-    place = (page[-1].opened_at, page[-1].id) if len(rows) > limit else None
-    return [_case(row) for row in page], place
+    return page_of(rows, limit, _case, at="opened_at")
 
 
 def _case(row: Any) -> Json:

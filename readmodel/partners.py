@@ -12,6 +12,7 @@ from sqlalchemy import text
 from domain.partner import TOLD, webhook_id
 from infra.postgres.database import Session
 from readmodel.bookings import Json, stamp
+from readmodel.pages import Place, page_of
 
 ENDPOINT = """
 id, url, description, event_types, state, disabled_reason, disabled_at, failing_since,
@@ -99,9 +100,9 @@ async def deliveries(
     *,
     endpoint_id: UUID | None,
     state: str | None,
-    before: tuple[datetime, UUID] | None,
+    before: Place | None,
     limit: int,
-) -> tuple[list[Json], tuple[datetime, UUID] | None]:
+) -> tuple[list[Json], Place | None]:
     """One page, newest first, and the place to go on ``before``, if there is more."""
     before_at, before_id = before or (None, None)
     rows = await session.all(
@@ -112,9 +113,7 @@ async def deliveries(
         before_at=before_at,
         before_id=before_id,
     )
-    page = rows[:limit]
-    place = (page[-1].created_at, page[-1].id) if len(rows) > limit else None
-    return [_delivery(row) for row in page], place
+    return page_of(rows, limit, _delivery)
 
 
 async def delivery(session: Session, owner_id: UUID, delivery_id: UUID) -> Json | None:

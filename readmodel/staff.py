@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +9,7 @@ from sqlalchemy import text
 
 from infra.postgres.database import Session
 from readmodel.bookings import Json, stamp
+from readmodel.pages import Place, page_of
 
 COLUMNS = """
 id, email, name, role, created_at, blocked_at,
@@ -34,14 +34,12 @@ async def read(session: Session, user_id: UUID) -> Json | None:
 
 
 async def newest(
-    session: Session, *, before: tuple[datetime, UUID] | None, limit: int
-) -> tuple[list[Json], tuple[datetime, UUID] | None]:
+    session: Session, *, before: Place | None, limit: int
+) -> tuple[list[Json], Place | None]:
     """One page, newest first, and the place to go on ``before``, if there is more."""
     before_at, before_id = before or (None, None)
     rows = await session.all(LIST, before_at=before_at, before_id=before_id)
-    page = rows[:limit]
-    place = (page[-1].created_at, page[-1].id) if len(rows) > limit else None
-    return [_member(row) for row in page], place
+    return page_of(rows, limit, _member)
 
 
 def _member(row: Any) -> Json:

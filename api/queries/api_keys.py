@@ -26,8 +26,9 @@ async def newest(
 ) -> Response:
     """All keys, also those that are over, newest first."""
     items, place = await readmodel.newest(connection, before=page.moment(cursor), limit=limit)
-    more = page.cursor(place[0].isoformat(), str(place[1])) if place else None
-    return Response(orjson.dumps({"items": items, "next": more}), media_type="application/json")
+    return Response(
+        orjson.dumps({"items": items, "next": page.after(place)}), media_type="application/json"
+    )
 
 
 @router.get("/{key_id}", response_model=ApiKeyOut)

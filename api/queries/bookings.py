@@ -84,12 +84,7 @@ async def of_user(
     items, place = await readmodel.of_user(
         connection, user_id, state=state, before=page.moment(cursor), limit=limit
     )
-    return _json(
-        {
-            "items": items,
-            "next": page.cursor(place[0].isoformat(), str(place[1])) if place else None,
-        }
-    )
+    return _json({"items": items, "next": page.after(place)})
 
 
 async def visible(connection: ReadConnection, booking_id: UUID, user: Principal) -> readmodel.Json:

@@ -32,8 +32,9 @@ async def newest(
     items, place = await readmodel.newest(
         connection, status=status, kind=kind, before=page.moment(cursor), limit=limit
     )
-    more = page.cursor(place[0].isoformat(), str(place[1])) if place else None
-    return Response(orjson.dumps({"items": items, "next": more}), media_type="application/json")
+    return Response(
+        orjson.dumps({"items": items, "next": page.after(place)}), media_type="application/json"
+    )
 
 
 @router.get("/{case_id}", response_model=CaseOut)

@@ -15,6 +15,11 @@ def cursor(*place: str) -> str:
     return base64.urlsafe_b64encode(orjson.dumps(place)).decode()
 
 
+def after(place: tuple[datetime, UUID] | None) -> str | None:
+    """The cursor of the next page of a list that is ordered by a time and an id."""
+    return cursor(place[0].isoformat(), str(place[1])) if place else None
+
+
 def place(cursor: str | None, parts: int) -> list[str] | None:
     """The sort key in a cursor.
 

@@ -68,8 +68,7 @@ async def deliveries(
         before=page.moment(cursor),
         limit=limit,
     )
-    more = page.cursor(place[0].isoformat(), str(place[1])) if place else None
-    return _json({"items": items, "next": more})
+    return _json({"items": items, "next": page.after(place)})
 
 
 @router.get("/deliveries/{delivery_id}", response_model=DeliveryLogOut)

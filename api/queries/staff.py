@@ -27,8 +27,9 @@ async def newest(
 ) -> Response:
     """Who is of the staff, newest first."""
     items, place = await readmodel.newest(connection, before=page.moment(cursor), limit=limit)
-    more = page.cursor(place[0].isoformat(), str(place[1])) if place else None
-    return Response(orjson.dumps({"items": items, "next": more}), media_type="application/json")
+    return Response(
+        orjson.dumps({"items": items, "next": page.after(place)}), media_type="application/json"
+    )
 
 
 @router.get("/{staff_id}", response_model=StaffOut)

@@ -15,6 +15,7 @@ from domain.events import ChainedEvent, Event, chain
 from domain.money import Money
 from domain.steps import BookingInput
 from infra.postgres.database import Session
+from infra.postgres.event_store import as_columns
 from services.ports import HoldContext, RequestOutcome
 
 # Shared by all holds of the show: cancelling it waits for them, and they for it, so that no hold
@@ -251,7 +252,7 @@ class PostgresBookings:
         chained = _chained(booking, events, actor=actor, request_id=request_id)
         self._session.later(
             ADD,
-            **_as_columns(chained),
+            **as_columns(chained),
             actor=actor,
             request_id=request_id,
             id=booking.id,
@@ -305,7 +306,7 @@ class PostgresBookings:
             RECORD,
             changes=len(events),
             **{**NO_CHANGES, **changes},
-            **_as_columns(chained),
+            **as_columns(chained),
             actor=actor,
             request_id=request_id,
             id=booking.id,
@@ -364,20 +365,6 @@ def _chained(
         actor=actor,
         request_id=request_id,
     )
-
-
-def _as_columns(chained: Sequence[ChainedEvent]) -> dict[str, Any]:
-    """The events as arrays, and where the booking's stream ends after them."""
-    return {
-        "sequence": chained[-1].sequence,
-        "event_hash": chained[-1].hash,
-        "sequences": [one.sequence for one in chained],
-        "event_types": [str(one.event.type) for one in chained],
-        "schema_versions": [one.schema_version for one in chained],
-        "payloads": [orjson.dumps(dict(one.event.payload)).decode() for one in chained],
-        "previous_hashes": [one.previous_hash for one in chained],
-        "hashes": [one.hash for one in chained],
-    }
 
 
 def _booking(row: Any) -> Booking:

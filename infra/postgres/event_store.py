@@ -1,16 +1,18 @@
-"""Events of the aggregates that have no row to count them: users and shows.
+"""Events as they are written: of users and shows, that have no row to count them, here.
 
 A booking's events are written by the statement that changes its row, see ``booking``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 import orjson
 from sqlalchemy import text
 
-from domain.events import Event, chain
+from domain.events import ChainedEvent, Event, chain
 from infra.postgres.database import Session
 
 LAST_EVENT = text("""
@@ -77,3 +79,17 @@ async def append_next(
         sequence=sequence,
         previous_hash=previous,
     )
+
+
+def as_columns(chained: Sequence[ChainedEvent]) -> dict[str, Any]:
+    """The events as arrays, and where their stream ends after them."""
+    return {
+        "sequence": chained[-1].sequence,
+        "event_hash": chained[-1].hash,
+        "sequences": [one.sequence for one in chained],
+        "event_types": [str(one.event.type) for one in chained],
+        "schema_versions": [one.schema_version for one in chained],
+        "payloads": [orjson.dumps(dict(one.event.payload)).decode() for one in chained],
+        "previous_hashes": [one.previous_hash for one in chained],
+        "hashes": [one.hash for one in chained],
+    }

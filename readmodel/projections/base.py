@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import TextClause
 
@@ -37,6 +37,12 @@ def moved(batch: Batch, sums_of: Callable[[History], Sums[Key]]) -> dict[Key, tu
     _add(change, batch.after.values(), sums_of, 1)
     _add(change, batch.before.values(), sums_of, -1)
     return {key: tuple(by) for key, by in sorted(change.items()) if any(by)}
+
+
+def columns_of(change: Mapping[Key, tuple[int, ...]], names: Sequence[str]) -> dict[str, Any]:
+    """The sums as one array for each of ``names``, in the order of the keys."""
+    columns = zip(*change.values(), strict=True)
+    return dict(zip(names, map(list, columns), strict=True))
 
 
 def _add(

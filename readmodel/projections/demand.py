@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 
 from domain.history import History
 from infra.postgres.database import Session
-from readmodel.projections.base import moved
+from readmodel.projections.base import columns_of, moved
 from readmodel.projections.facts import Batch
 
 FIGURES = ("bookings", "seats", "confirmed", "lapsed")
@@ -39,14 +38,12 @@ class Demand:
 
     def apply(self, session: Session, generation: int, batch: Batch) -> None:
         if change := moved(batch, figures_of):
-            columns = zip(*change.values(), strict=True)
-            figures: dict[str, Any] = dict(zip(FIGURES, map(list, columns), strict=True))
             session.later(
                 ADD,
                 generation=generation,
                 hours=[hour for hour, _ in change],
                 shows=[show_id for _, show_id in change],
-                **figures,
+                **columns_of(change, FIGURES),
             )
 
 

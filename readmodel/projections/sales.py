@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 
 from domain.history import History
 from infra.postgres.database import Session
-from readmodel.projections.base import moved
+from readmodel.projections.base import columns_of, moved
 from readmodel.projections.facts import Batch
 
 FIGURES = (
@@ -55,14 +54,12 @@ class Sales:
 
     def apply(self, session: Session, generation: int, batch: Batch) -> None:
         if change := moved(batch, figures_of):
-            columns = zip(*change.values(), strict=True)
-            figures: dict[str, Any] = dict(zip(FIGURES, map(list, columns), strict=True))
             session.later(
                 ADD,
                 generation=generation,
                 shows=[show_id for show_id, _ in change],
                 currencies=[currency for _, currency in change],
-                **figures,
+                **columns_of(change, FIGURES),
             )
 
 
