@@ -39,6 +39,7 @@ def _welcome(info: dict[str, Any], run_dir: Path) -> str:
         "API": info["api_url"],
         "API docs": info["api_url"] + "/docs",
         "Temporal UI": info["temporal_ui_url"],
+        "Unseal there": info["codec_url"],
         "Pay sandbox": info["sandbox_url"],
         "Mail and SMS": info["mail_url"],
         "PostgreSQL": info["database_url"],
