@@ -21,9 +21,6 @@ from tests.stack.command import CLEAN, ROOT, Dev, running
 EXAMPLES = "SEATHOLD_TEST_FUZZ_EXAMPLES"
 REPORT = "SEATHOLD_TEST_FUZZ_REPORT"
 DEFAULT_EXAMPLES = 20
-# Each hashes a password, which takes a tenth of a second of a core: fewer of these.
-DEAR = ("/api/auth/register", "/api/auth/login", "/api/me/password", "/api/me")
-DEAR_SHARE = 5
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -44,20 +41,13 @@ SETTINGS = {
 CONFIG = """
 [generation]
 max-examples = {examples}
-no-shrink = {no_shrink}
+no-shrink = true
 
 [checks.not_a_server_error]
 expected-statuses = ["2xx", "3xx", "4xx", 501, 503]
 
 [phases.stateful]
 max-steps = 6
-
-{dear}
-"""
-DEAR_CONFIG = """
-[[operations]]
-include-path = "{path}"
-generation.max-examples = {examples}
 """
 
 
@@ -104,12 +94,8 @@ def known_ids(dev: Dev) -> dict[str, list[str]]:
 
 
 def test_the_whole_api_keeps_its_word_whatever_it_is_asked(stack: Dev, tmp_path: Path) -> None:
-    number = examples()
-    dear = "".join(
-        DEAR_CONFIG.format(path=path, examples=max(1, number // DEAR_SHARE)) for path in DEAR
-    )
     config = tmp_path / "schemathesis.toml"
-    config.write_text(CONFIG.format(examples=number, no_shrink="true", dear=dear))
+    config.write_text(CONFIG.format(examples=examples()))
     admin = stack.info["admin"]
     command = [
         str(Path(sys.executable).with_name("schemathesis")),
