@@ -203,7 +203,6 @@ class Plan:
             self.dir / "temporal",
             port=self.ports["temporal"],
             ui_port=self.ports["temporal_ui"],
-            codec_url=self.url("codec"),
             log=self.log("temporal"),
             namespaces=[self._given.get("TEMPORAL_NAMESPACE", "default")],
             pass_fds=[self._lock],

@@ -34,7 +34,6 @@ def launch(
     *,
     port: int,
     ui_port: int | None,
-    codec_url: str | None = None,
     log: Path,
     namespaces: Sequence[str] = ("default",),
     pass_fds: Sequence[int] = (),
@@ -46,7 +45,6 @@ def launch(
         *("--db-filename", str(folder / "temporal.sqlite"), "--log-level", "error"),
         *("--dynamic-config-value", "system.forceSearchAttributesCacheRefreshOnRead=true"),
         *(("--ui-port", str(ui_port)) if ui_port else ("--headless",)),
-        *(("--ui-codec-endpoint", codec_url) if codec_url else ()),
     ]
     for namespace in namespaces:
         command += ["--namespace", namespace]
