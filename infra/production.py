@@ -63,6 +63,7 @@ def refusals(settings: Settings) -> list[str]:
         *_servers(settings),
         *_temporal(_temporal_config()),
         *_doors(settings),
+        *_addresses(settings),
         *_limits(settings),
         *_stand_ins(settings),
         *_debugging(settings),
@@ -179,10 +180,15 @@ def _doors(settings: Settings) -> Iterator[str]:
             yield f"SEATHOLD_CORS_ORIGINS has {origin}, which is not https://host[:port]"
     if any("*" in host for host in settings.allowed_hosts):
         yield "SEATHOLD_ALLOWED_HOSTS has *; name each host"
+
+
+def _addresses(settings: Settings) -> Iterator[str]:
     for field in ("public_url", "account_url"):
         url = urlsplit(getattr(settings, field))
         if url.scheme != "https" or is_loopback(url.hostname):
             yield f"SEATHOLD_{field.upper()} is not the https:// address that buyers use"
+    if settings.codec_origin and not _is_https_origin(settings.codec_origin):
+        yield "SEATHOLD_CODEC_ORIGIN is not https://host[:port], as browsers write it"
 
 
 def _limits(settings: Settings) -> Iterator[str]:
@@ -199,8 +205,11 @@ def _is_everybody(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> boo
 
 
 def _is_https_origin(origin: str) -> bool:
+    """As a browser writes it: in small letters, without the port that https has anyway."""
     parts = urlsplit(origin)
-    return parts.scheme == "https" and bool(parts.hostname) and origin == f"https://{parts.netloc}"
+    if not parts.hostname or parts.netloc.endswith(":443"):
+        return False
+    return origin == f"https://{parts.netloc}".lower()
 
 
 def _stand_ins(settings: Settings) -> Iterator[str]:

@@ -90,6 +90,8 @@ class Settings(BaseSettings):
     public_url: str = "http://127.0.0.1:8081"
     # Where mailed links lead: the pages of whoever serves people.
     account_url: str = "http://127.0.0.1:8081/account"
+    # Where browsers find the codec server: https://host[:port]. Not set: on this machine.
+    codec_origin: str = ""
 
     # Whose X-Forwarded-For is believed: networks with commas. Nobody's, unless set.
     trusted_proxies: Networks = ()

@@ -196,15 +196,16 @@ def codec(
     ui_origin: Annotated[
         list[str] | None, typer.Option(help="Where Temporal's UI is served; may be repeated.")
     ] = None,
-    secure: Annotated[bool, typer.Option(help="Cookies for HTTPS only.")] = False,
 ) -> None:
     """Run the codec server, which opens sealed payloads in Temporal's UI for staff."""
     from infra.settings import Settings
     from seathold.codec.main import run
 
     settings = Settings()
-    origins = ui_origin or ["http://127.0.0.1:8233", "http://localhost:8233"]
-    run(settings, host, port, origins, secure=secure or settings.env == "production")
+    if settings.env == "production" and not settings.codec_origin:
+        typer.echo("Error: SEATHOLD_CODEC_ORIGIN is not set; staff log in there.", err=True)
+        raise typer.Exit(2)
+    run(settings, host, port, ui_origin or ["http://127.0.0.1:8233", "http://localhost:8233"])
 
 
 @app.command()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import httpx2
 import uvicorn
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from infra.codec import SealingCodec, parse_keys
 from infra.logging import configure_logging
@@ -18,8 +19,13 @@ from seathold.codec.web import CodecServer
 API_SECONDS = 10
 
 
-def create_app(settings: Settings, ui_origins: list[str], *, secure: bool) -> Starlette:
-    """The server for Temporal's UI at ``ui_origins``; people log in at ``settings.public_url``."""
+def create_app(settings: Settings, ui_origins: list[str], port: int) -> ASGIApp:
+    """The server for Temporal's UI at ``ui_origins``; people log in at ``settings.public_url``.
+
+    Without ``settings.codec_origin`` it is found on this machine, at ``port``.
+    """
+    own = settings.codec_origin
+    here = [f"http://127.0.0.1:{port}", f"http://localhost:{port}"]
     api = httpx2.AsyncClient(base_url=settings.public_url, timeout=API_SECONDS)
 
     @contextlib.asynccontextmanager
@@ -28,15 +34,16 @@ def create_app(settings: Settings, ui_origins: list[str], *, secure: bool) -> St
         await api.aclose()
 
     codec = SealingCodec(parse_keys(settings.payload_keys.get_secret_value()))
-    server = CodecServer(codec, Readers(api), ui_origins=ui_origins, secure=secure)
-    return Starlette(routes=server.routes(), lifespan=lifespan)
+    readers = Readers(api, second_factor=settings.staff_needs_second_factor)
+    server = CodecServer(codec, readers, ui_origins=ui_origins, own_origins=[own] if own else here)
+    return server.app(lifespan)
 
 
-def run(settings: Settings, host: str, port: int, ui_origins: list[str], *, secure: bool) -> None:
+def run(settings: Settings, host: str, port: int, ui_origins: list[str]) -> None:
     """Serve until SIGTERM or SIGINT."""
     configure_logging(settings, process="codec")
     uvicorn.run(
-        create_app(settings, ui_origins, secure=secure),
+        create_app(settings, ui_origins, port),
         host=host,
         port=port,
         loop="uvloop",

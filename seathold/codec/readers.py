@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections import OrderedDict
@@ -37,15 +38,25 @@ class Reader:
     refresh_token: str
     ends_at: float
     ask_at: float
+    # While the API is asked. A refresh token works once, so whoever comes meanwhile waits for it.
+    asking: asyncio.Task[None] | None = None
 
 
 class Readers:
-    """Log-ins, kept in memory: a restart asks everybody to log in again."""
+    """Log-ins, kept in memory: a restart asks everybody to log in again.
+
+    ``second_factor``: only accounts that have one are let in, as at the API.
+    """
 
     def __init__(
-        self, api: httpx2.AsyncClient, *, clock: Callable[[], float] = time.monotonic
+        self,
+        api: httpx2.AsyncClient,
+        *,
+        second_factor: bool,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._api = api
+        self._second_factor = second_factor
         self._clock = clock
         self._readers: OrderedDict[str, Reader] = OrderedDict()
 
@@ -57,9 +68,11 @@ class Readers:
         """
         body = {"email": email, "password": password}
         signed_in = await self._post("/api/auth/login", body | ({"code": code} if code else {}))
-        if signed_in["user"]["role"] not in ROLES:
+        try:
+            self._require_staff(signed_in["user"])
+        except Refused:
             await self._end(signed_in["refresh_token"])
-            raise Refused("Your role does not read workflows.", 403)
+            raise
         now, key = self._clock(), secrets.token_urlsafe(32)
         self._readers[key] = Reader(
             user_id=signed_in["user"]["id"],
@@ -83,8 +96,10 @@ class Readers:
             self._readers.pop(key, None)
             raise Refused("Log in first.")
         if now >= reader.ask_at:
-            await self._ask_again(key, reader)
-            reader.ask_at = now + ASK_AGAIN_SECONDS
+            # A task of its own: a caller who goes away must not lose the token that was answered.
+            if reader.asking is None:
+                reader.asking = asyncio.create_task(self._ask_again(key, reader))
+            await asyncio.shield(reader.asking)
         return reader.user_id
 
     async def log_out(self, key: str) -> None:
@@ -96,13 +111,21 @@ class Readers:
     async def _ask_again(self, key: str, reader: Reader) -> None:
         try:
             pair = await self._post("/api/auth/refresh", {"refresh_token": reader.refresh_token})
-            if pair["user"]["role"] not in ROLES:
-                raise Refused("Your role does not read workflows.", 403)
+            self._require_staff(pair["user"])
         except Refused as error:
             if error.status != 503:
                 self._readers.pop(key, None)
             raise
+        finally:
+            reader.asking = None
         reader.access_token, reader.refresh_token = pair["access_token"], pair["refresh_token"]
+        reader.ask_at = self._clock() + ASK_AGAIN_SECONDS
+
+    def _require_staff(self, user: dict[str, Any]) -> None:
+        if user["role"] not in ROLES:
+            raise Refused("Your role does not read workflows.", 403)
+        if self._second_factor and not user["second_factor"]:
+            raise Refused("Your account needs a second factor first: POST /api/me/totp.", 403)
 
     async def _end(self, refresh_token: str) -> None:
         try:

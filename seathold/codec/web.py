@@ -10,9 +10,12 @@ from urllib.parse import parse_qs
 import structlog
 from google.protobuf.json_format import MessageToDict, Parse, ParseError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 from temporalio.api.common.v1 import Payloads
 from temporalio.converter import PayloadCodec
 
@@ -23,6 +26,9 @@ log = structlog.get_logger("codec")
 COOKIE = "seathold_codec"
 MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_FORM_BYTES = 8 * 1024
+# On every answer: they are read by scripts and by browsers, and guessed about by neither.
+SAFE = {"X-Content-Type-Options": "nosniff"}
+HSTS = {"Strict-Transport-Security": "max-age=63072000; includeSubDomains"}
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
     autoescape=True,
@@ -33,20 +39,30 @@ TEMPLATES = Environment(
 
 
 class CodecServer:
-    """``ui_origins``: where Temporal's UI is served; no other page may ask with its cookie."""
+    """``ui_origins``: where Temporal's UI is served; no other page may ask with its cookie.
+
+    ``own_origins``: where browsers find this server. A request cannot tell: behind a proxy that
+    speaks TLS, every one comes in plain HTTP.
+    """
 
     def __init__(
-        self, codec: PayloadCodec, readers: Readers, *, ui_origins: list[str], secure: bool
+        self,
+        codec: PayloadCodec,
+        readers: Readers,
+        *,
+        ui_origins: list[str],
+        own_origins: list[str],
     ) -> None:
         self._codec = codec
         self._readers = readers
         self._ui_origins = ui_origins
-        self._secure = secure
+        self._own_origins = own_origins
+        self._secure = all(origin.startswith("https://") for origin in own_origins)
         # Over HTTPS a browser takes it from this very host alone (ASVS 3.3.3).
-        self._cookie = f"__Host-{COOKIE}" if secure else COOKIE
+        self._cookie = f"__Host-{COOKIE}" if self._secure else COOKIE
 
-    def routes(self) -> list[Route]:
-        return [
+    def app(self, lifespan: Lifespan[Starlette] | None = None) -> ASGIApp:
+        routes = [
             Route("/", self.page, methods=["GET"]),
             Route("/login", self.log_in, methods=["POST"]),
             Route("/logout", self.log_out, methods=["POST"]),
@@ -54,6 +70,8 @@ class CodecServer:
             Route("/encode", self.encode, methods=["POST", "OPTIONS"]),
             Route("/healthz", self.healthz, methods=["GET"]),
         ]
+        headers = {**SAFE, **HSTS} if self._secure else SAFE
+        return _with_headers(Starlette(routes=routes, lifespan=lifespan), headers)
 
     async def healthz(self, _: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -81,6 +99,10 @@ class CodecServer:
         return answer
 
     async def log_out(self, request: Request) -> Response:
+        try:
+            self._require_own_page(request)
+        except Refused as error:
+            return self._page(status=error.status, refusal=error.reason)
         await self._readers.log_out(request.cookies.get(self._cookie, ""))
         answer = RedirectResponse(".", 303)
         answer.delete_cookie(self._cookie, secure=self._secure, httponly=True, samesite="strict")
@@ -129,9 +151,9 @@ class CodecServer:
             raise Refused("Only Temporal's UI may ask.", 403)
 
     def _require_own_page(self, request: Request) -> None:
-        origin = request.headers.get("origin")
-        if origin not in (None, "null", f"{request.url.scheme}://{request.url.netloc}"):
-            raise Refused("Log in on this page itself.", 403)
+        """Each browser of today names the page that a form is on; ``null`` is anybody's frame."""
+        if request.headers.get("origin") not in self._own_origins:
+            raise Refused(f"Log in and out at {self._own_origins[0]} itself.", 403)
 
     def _cors(self, request: Request) -> dict[str, str]:
         origin = request.headers.get("origin", "")
@@ -163,12 +185,23 @@ class CodecServer:
             "Content-Security-Policy": policy,
             "Cache-Control": "no-store",
             "Referrer-Policy": "same-origin",
-            "X-Content-Type-Options": "nosniff",
         }
         html = TEMPLATES.get_template("login.html").render(
             nonce=nonce, logged_in=logged_in, refusal=refusal, ui=self._ui_origins[0]
         )
         return HTMLResponse(html, status, headers)
+
+
+def _with_headers(app: ASGIApp, headers: dict[str, str]) -> ASGIApp:
+    async def framed(scope: Scope, receive: Receive, send: Send) -> None:
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(headers)
+            await send(message)
+
+        await app(scope, receive, sent)
+
+    return framed
 
 
 async def _body(request: Request, limit: int) -> bytes:
