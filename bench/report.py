@@ -61,8 +61,14 @@ async def servers(info: Mapping[str, Any], client: Client) -> dict[str, str]:
     return {
         "temporal": about.server_version,
         "postgres": postgres or "?",
-        "redis": f"{answer.get('server_name', 'redis')} {answer['redis_version']}",
+        "redis": redis_version(answer),
     }
+
+
+def redis_version(about: Mapping[str, Any]) -> str:
+    """Valkey calls the Redis that it is compatible with ``redis_version``."""
+    name = about.get("server_name", "redis")
+    return f"{name} {about.get(f'{name}_version') or about['redis_version']}"
 
 
 def machine() -> dict[str, Any]:

@@ -21,7 +21,7 @@ from tests.fixtures import servers
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "master")
 # These need no server, or bring their own.
-WITHOUT_SERVERS = ("unit", "ports", "compose", "sandbox", "stack", "kill", "cells", "fuzz")
+WITHOUT_SERVERS = ("unit", "ports", "sandbox", "stack", "kill", "cells", "fuzz")
 _servers = servers.Servers()
 
 
