@@ -12,6 +12,7 @@ from starlette.types import Scope
 
 from api.middleware.client import Address, who
 from domain.errors import SeatholdError
+from domain.user import email_key
 from infra.rate_limits import Hit, Policy
 
 MINUTE, HOUR = 60, 3600
@@ -91,7 +92,8 @@ class LimitTable:
 
 def login_hits(email: str, address: Address | None) -> tuple[Hit, ...]:
     """To be counted before a password is looked at, whether there is such an account or not."""
-    account = hashlib.sha256(email.strip().casefold().encode()).hexdigest()
+    # By what the account is looked up by: else each other spelling would be a window of its own.
+    account = hashlib.sha256(email_key(email).encode()).hexdigest()
     return (
         Hit(LOGIN_FROM_HERE, f"{account} {who(address)}"),
         Hit(LOGIN_OF_ACCOUNT, account),
