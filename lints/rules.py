@@ -56,8 +56,6 @@ def statements_are_written_out(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
     if not isinstance(node, ast.Call) or _name(node.func) != "text" or not node.args:
         return
     statement = node.args[0]
-    if isinstance(statement, ast.Name):
-        return
     parts = [_name(part) for part in ast.walk(statement)]
     if any(part and not part.isupper() for part in parts if part not in HARMLESS):
         yield node, "a statement is made of constants, with bound parameters"

@@ -16,12 +16,12 @@ COLUMNS = """
 id, account_id, name, prefix, scopes, per_minute, created_at, expires_at, revoked_at, last_used_at,
 CASE WHEN previous_until > clock_timestamp() THEN previous_until END AS previous_until
 """
-BY_ID = text(f"SELECT {COLUMNS} FROM api_keys WHERE id = :id")  # noqa: S608
+BY_ID = text(f"SELECT {COLUMNS} FROM api_keys WHERE id = :id")  # noqa: S608  # nosec B608
 LIST = text(
     f"""SELECT {COLUMNS} FROM api_keys
     WHERE (created_at, id) < (coalesce(CAST(:before_at AS timestamptz), 'infinity'),
                               coalesce(CAST(:before_id AS uuid), CAST(repeat('f', 32) AS uuid)))
-    ORDER BY created_at DESC, id DESC LIMIT 101"""  # noqa: S608
+    ORDER BY created_at DESC, id DESC LIMIT 101"""  # noqa: S608  # nosec B608
 )
 
 

@@ -21,10 +21,10 @@ version, created_at, updated_at
 """
 ENDPOINTS = text(f"""
 SELECT {ENDPOINT} FROM partner_endpoints WHERE owner_id = :owner_id ORDER BY created_at, id
-""")  # noqa: S608
+""")  # noqa: S608  # nosec B608
 ENDPOINT_BY_ID = text(f"""
 SELECT {ENDPOINT} FROM partner_endpoints WHERE id = :id AND owner_id = :owner_id
-""")  # noqa: S608
+""")  # noqa: S608  # nosec B608
 
 # One walk along an index for each endpoint and state, so that a few failures are found among any
 # number of successes.

@@ -17,14 +17,14 @@ EXISTS (SELECT 1 FROM second_factors AS factor
         WHERE factor.user_id = users.id AND confirmed_at IS NOT NULL) AS second_factor
 """
 BY_ID = text(
-    f"SELECT {COLUMNS} FROM users WHERE id = :id AND erased_at IS NULL"  # noqa: S608
+    f"SELECT {COLUMNS} FROM users WHERE id = :id AND erased_at IS NULL"  # noqa: S608  # nosec B608
 )
 LIST = text(
     f"""SELECT {COLUMNS} FROM users
     WHERE role <> 'user'
       AND (created_at, id) < (coalesce(CAST(:before_at AS timestamptz), 'infinity'),
                               coalesce(CAST(:before_id AS uuid), CAST(repeat('f', 32) AS uuid)))
-    ORDER BY created_at DESC, id DESC LIMIT 101"""  # noqa: S608
+    ORDER BY created_at DESC, id DESC LIMIT 101"""  # noqa: S608  # nosec B608
 )
 
 

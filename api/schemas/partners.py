@@ -116,7 +116,10 @@ class EndpointOut(BaseModel):
 class EndpointSecretOut(EndpointOut):
     """The secret is shown this once."""
 
-    model_config = example(**ENDPOINT, secret="whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA=")
+    model_config = example(
+        **ENDPOINT,
+        secret="whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA=",  # nosec B106
+    )
 
     secret: str
 

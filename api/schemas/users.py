@@ -271,7 +271,7 @@ class EnrolmentOut(BaseModel):
     """What the authenticator app is given; shown this once."""
 
     model_config = example(
-        secret="JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
+        secret="JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",  # nosec B106
         uri="otpauth://totp/Seathold:ada%40example.test?secret=JBSWY3DP&issuer=Seathold",
     )
 

@@ -162,4 +162,4 @@ class Hub:
 
 def retry_line() -> bytes:
     """When to come back after a lost connection; not all at the same moment."""
-    return b"retry: %d\n\n" % random.randint(1000, 5000)
+    return b"retry: %d\n\n" % random.randint(1000, 5000)  # nosec B311

@@ -51,7 +51,7 @@ RETURNING *
 ATTEMPT = text("SELECT * FROM payments WHERE id = :id")
 RAISE_STATUS = text(  # house: H2 -- rank_of is given literals only
     f"UPDATE payments SET status = CAST(:status AS text), updated_at = clock_timestamp()"  # noqa: S608
-    f" WHERE id = :id AND {rank_of('status')} < {rank_of(':status')}"
+    f" WHERE id = :id AND {rank_of('status')} < {rank_of(':status')}"  # nosec B608
 )
 CLOSE_SESSION = text("""
 UPDATE payments SET session_open = false, next_poll_at = NULL, updated_at = clock_timestamp(),
@@ -78,7 +78,7 @@ RECORD_RECEIPT = text(
     f" WHERE {IS_LATER} OR known.captured < excluded.captured"
     " OR known.refunded < excluded.refunded"
     " RETURNING *, captured - coalesce((SELECT captured FROM before), 0) AS newly_captured,"
-    " (SELECT amount FROM before WHERE status = 'authorised') AS was_promised,"
+    " (SELECT amount FROM before WHERE status = 'authorised') AS was_promised,"  # nosec B608
     " coalesce((SELECT fee FROM before), 0) AS fee_before"
 )
 # By itself it is no news of the payment: nothing but the ledger hears of it.

@@ -25,7 +25,7 @@ JOIN {TOLD} ON told.event_type = events.event_type
 LEFT JOIN partner_events AS known ON known.event_id = events.id
 WHERE {KEPT} AND (events.xid, events.id) <= (SELECT xid, event_id FROM partner_feed)
   AND known.type IS DISTINCT FROM told.type
-"""  # noqa: S608
+"""  # noqa: S608  # nosec B608
 # Only where anybody listens: how far the feed is behind is a gauge's to say.
 LATE = f"""
 SELECT events.id, events.event_type FROM events
@@ -33,7 +33,7 @@ JOIN {TOLD} ON told.event_type = events.event_type
 WHERE {KEPT} AND (events.xid, events.id) > (SELECT xid, event_id FROM partner_feed)
   AND created_at < now() - make_interval(secs => %(seconds)s)
   AND EXISTS (SELECT FROM partner_endpoints)
-"""  # noqa: S608
+"""  # noqa: S608  # nosec B608
 UNOWED = """
 SELECT endpoint.id AS endpoint_id, event.id FROM partner_endpoints AS endpoint
 JOIN partner_events AS event

@@ -27,7 +27,7 @@ def main(number: str, parent: str, uid: str, gid: str, *command: str) -> None:
             sys.exit(1)
     # Python ignores it, and so would whatever it turns into.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    os.execv(command[0], command)
+    os.execv(command[0], command)  # nosec B606
 
 
 main(*sys.argv[1:])

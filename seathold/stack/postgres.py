@@ -12,7 +12,7 @@ import os
 import pwd
 import shutil
 import signal
-import subprocess
+import subprocess  # nosec B404
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -119,7 +119,7 @@ def _make_cluster(found: Path, folder: Path, password: str, account: Account | N
         os.chown(secret, account.uid, account.gid)
     with secret.open() as file, _opened(building, account) as (path, fds):
         secret.unlink()
-        made = subprocess.run(
+        made = subprocess.run(  # nosec B603
             [
                 str(found / "bin" / "initdb"),
                 *("-D", path, "-U", USER, "-E", "UTF8", "--no-locale", "--no-sync"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
+import subprocess  # nosec B404
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -53,7 +53,7 @@ class Child:
         self._stop_signal = stop_signal
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # nosec B603
                 [*_leash(death_signal or stop_signal, account), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,

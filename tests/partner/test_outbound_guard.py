@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
+import httpcore2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -16,9 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from domain.errors import Invalid
-from domain.outbound import OutboundPolicy, checked_addresses
+from domain.outbound import OutboundPolicy, Target, checked_addresses
 from infra.outbound import Outbound, Unanswered, resolved
 from tests.helpers.eventually import eventually
+from tests.helpers.forbidden_urls import FORBIDDEN
 
 # Nothing but the rules about addresses, so that each of these is refused by them alone.
 GUARDED = OutboundPolicy(https_only=False, ports=None)
@@ -119,6 +123,63 @@ async def test_a_public_name_with_an_address_of_ours_reaches_nothing(
         await post(f"http://partner.example:{inside.port}/", GUARDED, resolve)
     assert refused.value.code == "forbidden_address"
     assert inside.connections == 0
+
+
+class Hangup:
+    """Whatever address is asked for, the connection comes here, is counted and is closed."""
+
+    def __init__(self) -> None:
+        self.connections = self.port = 0
+        self._sockets = httpcore2.AnyIOBackend()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        writer.close()
+
+    async def connect_tcp(
+        self, host: str, port: int, *options: Any
+    ) -> httpcore2.AsyncNetworkStream:
+        return await self._sockets.connect_tcp("127.0.0.1", self.port, *options)
+
+
+@pytest.fixture
+async def every_road(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hangup]:
+    """All that is let through arrives at one socket, so that none can pass unseen."""
+    hangup = Hangup()
+    server = await asyncio.start_server(hangup.serve, "127.0.0.1", 0)
+    hangup.port = server.sockets[0].getsockname()[1]
+    monkeypatch.setattr("infra.outbound.httpcore2.AnyIOBackend", lambda: hangup)
+    yield hangup
+    server.close()
+
+
+async def public(host: str, port: int) -> Sequence[str]:
+    return ["8.8.8.8"]
+
+
+async def test_of_everything_forbidden_nothing_connects(every_road: Hangup) -> None:
+    async with contextlib.aclosing(Outbound(OutboundPolicy(), resolve=public)) as outbound:
+        for url in FORBIDDEN:
+            with pytest.raises(Invalid):
+                await outbound.post(url, {}, b"{}")
+    assert every_road.connections == 0
+
+
+async def test_without_the_guard_most_of_it_connects(
+    every_road: Hangup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The negative control: the library itself would send to whatever has a host."""
+
+    def unguarded(url: str, policy: OutboundPolicy) -> Target:
+        parts = httpcore2.URL(url)
+        return Target("http", parts.host.decode(), parts.port or 443, "/")
+
+    monkeypatch.setattr("infra.outbound.target_of", unguarded)
+    async with contextlib.aclosing(Outbound(OutboundPolicy(), resolve=public)) as outbound:
+        for url in FORBIDDEN:
+            with contextlib.suppress(Unanswered, ValueError, TypeError):
+                await outbound.post(url, {}, b"{}")
+    assert every_road.connections > len(FORBIDDEN) // 2
 
 
 class Rebinding:

@@ -13,14 +13,19 @@ from lints.rules import RULES, check
 
 BROKEN = {
     "H1": ["if signature == told: pass", "ok = row.token_hash != asked"],
-    "H2": ['text(f"SELECT {column} FROM users")', 'text("SELECT " + column)'],
+    "H2": [
+        'text(f"SELECT {column} FROM users")',
+        'text("SELECT " + column)',
+        "text(statement)",
+        "text(body.order)",
+    ],
     "H3": ["log.info('login', email=body.email)", "log.warning('x', headers=request.headers)"],
     "H4": ["float(payment.amount)", "share = amount / 3"],
     "H5": ["httpx2.get(url, follow_redirects=True)", "Client(verify=False)"],
 }
 SOUND = {
     "H1": ["hmac.compare_digest(signature, told)", "if signature == '': pass"],
-    "H2": ['text("SELECT 1")', "text(COLUMNS + WHERE)", "text(statement)"],
+    "H2": ['text("SELECT 1")', "text(COLUMNS + WHERE)", "text(STATEMENT)"],
     "H3": ["log.info('login', user_id=str(user.id))", "other.info(email=1)"],
     "H4": ["share = amount // 3", "float(seconds)"],
     "H5": ["httpx2.get(url, follow_redirects=False)"],

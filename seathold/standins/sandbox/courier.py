@@ -131,7 +131,7 @@ class Courier:
             if attempts > len(self._backoff):
                 state = "given_up"
             else:
-                pause = self._backoff[attempts - 1] * random.uniform(1, 1.2)
+                pause = self._backoff[attempts - 1] * random.uniform(1, 1.2)  # nosec B311
                 due = now_us() + int(pause * SECOND)
         with self._store.write() as conn:
             conn.execute(TRIED, (state, attempts, status, due, row["id"]))

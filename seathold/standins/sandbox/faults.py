@@ -78,7 +78,7 @@ class Faults:
 
     def drops(self) -> bool:
         """Whether the delivery at hand is lost."""
-        return random.random() < self.config.drop_rate
+        return random.random() < self.config.drop_rate  # nosec B311
 
     def answer_instead(self) -> Response | None:
         """The answer a call gets in place of its own, or none."""
@@ -94,7 +94,7 @@ class Faults:
         rate = config.error_rate
         if rate is None:
             rate = 1.0 if config.fail_after_effect and not config.hang_ms else 0.0
-        if random.random() < rate:
+        if random.random() < rate:  # nosec B311
             return refusal(Refused(500, "internal", "something broke on our side"))
         return None
 
