@@ -12,6 +12,11 @@ def booking_id(user_id: UUID, route: str, key: str, body_hash: bytes) -> UUID:
     return uuid5(SEATHOLD, f"booking|{user_id}|{route}|{key}|{body_hash.hex()}")
 
 
+def extension_id(booking: UUID, user_id: UUID, key: str) -> UUID:
+    """What a repeat of the same request to lengthen a hold is known by."""
+    return uuid5(booking, f"extension|{user_id}|{key}")
+
+
 def payment_id(booking: UUID, attempt: int) -> UUID:
     return uuid5(booking, f"payment|{attempt}")
 

@@ -103,9 +103,12 @@ class CancelRequest:
 
 @dataclass(frozen=True)
 class ExtendStep:
+    """``extension_id`` is the wish's own: a step that is run again for it adds nothing."""
+
     booking_id: str
     hold_seconds: int
     request: ExtendRequest
+    extension_id: str
 
 
 @dataclass(frozen=True)

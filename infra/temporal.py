@@ -144,10 +144,14 @@ class TemporalBookingProcess:
         finally:
             started.cancel()
 
-    async def extend(self, booking_id: str, request: ExtendRequest) -> StepOutcome:
+    async def extend(
+        self, booking_id: str, request: ExtendRequest, extension_id: str
+    ) -> StepOutcome:
         handle = self._handle(booking_id)
         return await answer(
-            handle.execute_update(BookingContract.extend, request, rpc_timeout=RPC_TIMEOUT)
+            handle.execute_update(
+                BookingContract.extend, request, id=extension_id, rpc_timeout=RPC_TIMEOUT
+            )
         )
 
     async def cancel(self, booking_id: str, request: CancelRequest) -> StepOutcome:

@@ -30,6 +30,8 @@ from services import authorise, case, operator
 from services.notification import tell
 from services.ports import HoldContext, Taken, Transaction
 
+RUN_OUT = (BookingState.EXPIRING, BookingState.EXPIRED)
+
 
 class SeatsTaken(Exception):
     """Raised inside a transaction so that it rolls back; carries the labels in the way."""
@@ -141,25 +143,30 @@ def _refuse_hoarding(context: HoldContext, input: BookingInput) -> HoldOutcome |
 
 
 async def extend(tx: Transaction, step: ExtendStep) -> StepOutcome:
-    """Lengthen a hold to ``min(now + hold, maximum)``; codes as ``POST …/extend`` names them."""
+    """Lengthen a hold to ``min(now + hold, maximum)``; codes as ``POST …/extend`` names them.
+
+    Repeated for an extension that is written, it answers where the booking stands.
+    """
     booking = await _locked(tx, step.booking_id)
+    standing = authorise.standing(booking)
+    if await tx.bookings.was_extended(booking.id, step.extension_id):
+        return standing
     if booking.state is not BookingState.HELD:
-        code = "hold_expired" if booking.state is BookingState.EXPIRED else "invalid_state"
-        return StepOutcome(booking.state, code=code, detail=f"The booking is {booking.state}.")
+        code = "hold_expired" if booking.state in RUN_OUT else "invalid_state"
+        return replace(standing, code=code, detail=f"The booking is {booking.state}.")
     if booking.has_lapsed:
-        return StepOutcome(booking.state, code="hold_expired", detail="The hold has run out.")
+        return replace(standing, code="hold_expired", detail="The hold has run out.")
     if any(attempt.is_open for attempt in await tx.payments.attempts(booking.id)):
-        return StepOutcome(
-            booking.state, code="payment_open", detail="A pay page is open; pay or cancel."
-        )
+        detail = "A pay page is open; pay or cancel."
+        return replace(standing, code="payment_open", detail=detail)
     if booking.extensions_left <= 0:
-        return StepOutcome(
-            booking.state, code="extension_limit", detail="This hold was extended often enough."
-        )
+        detail = "This hold was extended often enough."
+        return replace(standing, code="extension_limit", detail=detail)
     expires_at = extended_expiry(booking, step.hold_seconds)
     payload = {
         "hold_expires_at": expires_at.isoformat(),
         "extensions_left": booking.extensions_left - 1,
+        "extension_id": step.extension_id,
         "reason": operator.said(step.request.actor, step.request.reason),
     }
     booking = tx.bookings.record(

@@ -53,15 +53,19 @@ class BookingDesk:
         self._limits = limits
         self._mode = mode
 
-    async def extend(self, caller: Caller, booking_id: UUID) -> None:
-        """Raises Gone ``hold_expired``, Conflict ``extension_limit``, ``payment_open``, …"""
+    async def extend(self, caller: Caller, booking_id: UUID, *, extension_id: UUID) -> None:
+        """Lengthen the hold, once for each ``extension_id`` however often it is asked.
+
+        Raises Gone ``hold_expired``, Conflict ``extension_limit``, ``payment_open``, …
+        """
         await self._own(caller, booking_id)
         request = ExtendRequest(str(caller.user_id), request_id=caller.request_id)
+        wish = str(extension_id)
         try:
-            outcome = await self._process.extend(str(booking_id), request)
+            outcome = await self._process.extend(str(booking_id), request, wish)
         except ProcessOver:
             # No process is running, so nobody else takes this step: PostgreSQL decides.
-            step = ExtendStep(str(booking_id), self._limits.hold_seconds, request)
+            step = ExtendStep(str(booking_id), self._limits.hold_seconds, request, wish)
             async with self._begin() as tx:
                 outcome = await bookings.extend(tx, step)
         except (ProcessAway, ProcessUnknown) as error:
@@ -135,6 +139,7 @@ class BookingDesk:
         """
         clock = asyncio.get_running_loop().time
         deadline, look_at, told = clock() + wait_seconds, 0.0, False
+        unpaid: PaymentRequired | None = None
         while True:
             booking = await self._own(caller, booking_id)
             if booking.state is BookingState.CONFIRMED:
@@ -145,14 +150,21 @@ class BookingDesk:
                     await self._tell_free(booking_id, caller.request_id)
                     told = True
             elif clock() >= look_at:
-                await self._look(booking_id, caller.request_id)
+                unpaid = await self._look(booking_id, caller.request_id)
                 look_at = clock() + LOOK_AGAIN_SECONDS
             if clock() >= deadline:
-                return (await self._own(caller, booking_id)).state is BookingState.CONFIRMED
+                if (await self._own(caller, booking_id)).state is BookingState.CONFIRMED:
+                    return True
+                if unpaid is not None:
+                    raise unpaid
+                return False
             await asyncio.sleep(CONFIRM_POLL_SECONDS)
 
-    async def _look(self, booking_id: UUID, request_id: str | None) -> None:
-        """Read the provider again, at most once a second for each booking."""
+    async def _look(self, booking_id: UUID, request_id: str | None) -> PaymentRequired | None:
+        """Read the provider again, at most once a second for each booking.
+
+        Sooner, what is known must do: the answer for whoever waits no longer, of an open page.
+        """
         async with self._begin.alone() as tx:
             attempt = await tx.payments.latest_attempt(booking_id)
             if attempt is None:
@@ -162,15 +174,14 @@ class BookingDesk:
             try:
                 await self._news.read_again(attempt, request_id=request_id)
             except (Unavailable, ProcessAway, ProcessUnknown):
-                return
+                return None
             async with self._begin.alone() as tx:
                 attempt = await tx.payments.latest_attempt(booking_id) or attempt
             if attempt.status == "open":
-                raise PaymentRequired(
-                    "Nothing has been paid yet.", checkout_url=attempt.checkout_url
-                )
+                raise _unpaid(attempt)
         if shown(attempt.status) in ("failed", "cancelled"):
             raise PaymentRequired("The payment failed; check out again.", code="payment_failed")
+        return _unpaid(attempt) if attempt.status == "open" else None
 
     async def _tell_free(self, booking_id: UUID, request_id: str | None) -> None:
         try:
@@ -193,6 +204,10 @@ def _require_confirmable(booking: Booking) -> None:
         raise Gone("The hold has run out; reserve again.")
     if booking.state not in (BookingState.HELD, BookingState.EXPIRING):
         raise Conflict(f"The booking is {booking.state}.")
+
+
+def _unpaid(attempt: Attempt) -> PaymentRequired:
+    return PaymentRequired("Nothing has been paid yet.", checkout_url=attempt.checkout_url)
 
 
 def _not_cancellable(state: BookingState) -> Conflict:

@@ -122,6 +122,10 @@ class Bookings(Protocol):
         """The booking's show and its labels, in order."""
         ...
 
+    async def was_extended(self, booking_id: UUID, extension_id: str) -> bool:
+        """Whether this extension is written; ask under the booking's lock."""
+        ...
+
     def record(
         self,
         booking: Booking,

@@ -39,8 +39,13 @@ class BookingProcess(Protocol):
         """Start the booking, or join it, and wait until its seats are held or refused."""
         ...
 
-    async def extend(self, booking_id: str, request: ExtendRequest) -> StepOutcome:
-        """Raises ``ProcessOver`` and, for a message that makes no sense, ``Conflict``."""
+    async def extend(
+        self, booking_id: str, request: ExtendRequest, extension_id: str
+    ) -> StepOutcome:
+        """Raises ``ProcessOver`` and, for a message that makes no sense, ``Conflict``.
+
+        Repeated under one ``extension_id``, it joins the first wish.
+        """
         ...
 
     async def cancel(self, booking_id: str, request: CancelRequest) -> StepOutcome:

@@ -227,7 +227,9 @@ class BookingWorkflow(BookingContract):
     @workflow.update(description="Lengthen the hold: actor and, for staff, reason.")
     async def extend(self, request: ExtendRequest) -> StepOutcome:
         await workflow.wait_condition(lambda: self._hold is not None)
-        step = ExtendStep(self._input.booking_id, self._input.hold_seconds, request)
+        update = workflow.current_update_info()
+        assert update is not None
+        step = ExtendStep(self._input.booking_id, self._input.hold_seconds, request, update.id)
         async with self._turn:
             outcome: StepOutcome = await surely(BookingActivities.extend_hold, step)
             self._apply(outcome)
@@ -236,7 +238,8 @@ class BookingWorkflow(BookingContract):
     @extend.validator
     def _may_extend(self, request: ExtendRequest) -> None:
         _require_actor(request.actor, request.reason)
-        self._require(BookingState.PENDING, BookingState.HELD)
+        # Of a hold that has run out the step itself says so, by its own code.
+        self._require(*_EXTENDABLE)
 
     @workflow.update(
         description="Cancel for the buyer: closes the pay page before it frees the seats.",
@@ -274,6 +277,12 @@ class BookingWorkflow(BookingContract):
 
 
 _OPEN = (BookingState.HELD, BookingState.EXPIRING, BookingState.CANCELLING)
+_EXTENDABLE = (
+    BookingState.PENDING,
+    BookingState.HELD,
+    BookingState.EXPIRING,
+    BookingState.EXPIRED,
+)
 
 
 def _require_actor(actor: str, reason: str, *, always_why: bool = False) -> None:

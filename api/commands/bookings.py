@@ -162,7 +162,9 @@ async def extend(
     """Lengthen the hold to ``min(now + TTL, max_expires_at)``."""
 
     async def run() -> Response:
-        await call.state.desk.extend(call.caller, booking_id)
+        user_id = call.user.user_id
+        wish = ids.extension_id(booking_id, user_id, call.key) if call.key else uuid4()
+        await call.state.desk.extend(call.caller, booking_id, extension_id=wish)
         return await as_it_stands(call.state, booking_id, 200)
 
     route = f"POST /api/booking/{booking_id}/extend"

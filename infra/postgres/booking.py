@@ -15,7 +15,7 @@ from domain.events import ChainedEvent, Event, chain
 from domain.money import Money
 from domain.steps import BookingInput
 from infra.postgres.database import Session
-from infra.postgres.event_store import as_columns
+from infra.postgres.event_store import EXTENSION, as_columns
 from services.ports import HoldContext, RequestOutcome
 
 # Shared by all holds of the show: cancelling it waits for them, and they for it, so that no hold
@@ -291,6 +291,10 @@ class PostgresBookings:
         if row is None:
             raise LookupError(f"booking {booking_id} has no seats")
         return row.show_id, row.labels
+
+    async def was_extended(self, booking_id: UUID, extension_id: str) -> bool:
+        found = await self._session.one(EXTENSION, id=booking_id, extension_id=extension_id)
+        return found is not None
 
     def record(
         self,

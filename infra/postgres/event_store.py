@@ -26,6 +26,12 @@ VALUES (:id, :sequence, :event_type, :schema_version, CAST(:payload AS jsonb), :
         :sequence, :previous_hash, :hash)
 """)
 
+EXTENSION = text("""
+SELECT sequence FROM events
+WHERE aggregate_id = :id AND event_type = 'HoldExtended'
+  AND payload ->> 'extension_id' = :extension_id
+""")
+
 
 def append(
     session: Session,

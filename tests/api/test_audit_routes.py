@@ -173,7 +173,7 @@ async def test_an_operator_who_acts_on_a_booking_leaves_an_entry(
             await booking.hold(tx, input)
         request = ExtendRequest(actor=actor, reason="the till is slow", request_id="req-1")
         async with begin() as tx:
-            await booking.extend(tx, ExtendStep(input.booking_id, 900, request))
+            await booking.extend(tx, ExtendStep(input.booking_id, 900, request, "wish"))
         async with begin() as tx:
             await booking.begin_close(
                 tx,

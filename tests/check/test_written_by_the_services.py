@@ -55,7 +55,7 @@ class Desk:
         return input
 
     async def extend(self, input: BookingInput) -> None:
-        step = ExtendStep(input.booking_id, 900, ExtendRequest(input.user_id))
+        step = ExtendStep(input.booking_id, 900, ExtendRequest(input.user_id), "wish")
         async with self.begin() as tx:
             await booking.extend(tx, step)
 

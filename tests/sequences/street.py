@@ -106,7 +106,9 @@ class DirectProcess:
     async def ensure_running(self, input: BookingInput) -> None:
         """It always is."""
 
-    async def extend(self, booking_id: str, request: ExtendRequest) -> StepOutcome:
+    async def extend(
+        self, booking_id: str, request: ExtendRequest, extension_id: str
+    ) -> StepOutcome:
         raise NotImplementedError
 
     async def answer_offer(self, wish: OfferAnswer) -> LateOutcome:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from temporalio.api.enums.v1 import EventType as History
 from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 
 from contracts.booking import BOOKING_STATUS, BookingContract
-from domain.errors import Conflict
+from domain.errors import Conflict, Gone
 from domain.steps import CancelRequest, ExtendRequest, PaymentSettled
+from services.desk import Caller
 from tests.factories import Hall
 from tests.helpers.saga import Saga
 from tests.sandbox.process import Sandbox, eventually
@@ -242,6 +243,32 @@ async def test_an_extension_moves_the_end_and_the_timer_only_asks(saga: Saga, ha
         assert outcome.code is None
         assert (await handle.result())["state"] == "expired"
     assert "HoldExtended" in await saga.events(input)
+
+
+async def test_a_hold_whose_page_is_being_closed_cannot_be_extended_it_has_run_out(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    input = hall.input(grace_seconds=60)
+    async with saga.worker():
+        await saga.reserve(input)
+        await saga.checkout(input)
+        provider.configure(error_rate=1.0)
+        try:
+            request = CancelRequest("operator:eve", "the screen is broken")
+            released = await saga.handle(input).execute_update(
+                BookingContract.force_release, request
+            )
+            assert released.state == "expiring"
+            with pytest.raises(Gone) as refused:
+                await saga.desk.extend(
+                    Caller(UUID(input.user_id), None),
+                    UUID(input.booking_id),
+                    extension_id=uuid4(),
+                )
+        finally:
+            provider.configure(error_rate=0.0)
+        assert refused.value.code == "hold_expired"
+        assert (await saga.handle(input).result())["state"] == "expired"
 
 
 async def test_cancelling_before_checkout_frees_the_seats_at_once(saga: Saga, hall: Hall) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from temporalio.client import WorkflowUpdateStage
 
 from contracts.booking import BookingContract
 from domain.errors import Unavailable
-from domain.steps import CancelRequest
+from domain.steps import CancelRequest, ExtendRequest, ExtendStep
+from services import booking
+from services.desk import Caller
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
 from tests.helpers.saga import SANDBOXED, Fault, Saga
@@ -60,6 +63,51 @@ async def test_confirming_is_never_given_up(
     assert fault.failed == times
     assert await saga.claims(input) == {"A1": "sold", "A2": "sold"}
     assert (await saga.events(input)).count("BookingConfirmed") == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("times", [1, 4])
+async def test_each_extension_is_taken_once(saga: Saga, hall: Hall, when: str, times: int) -> None:
+    """A reply that was lost costs no extension, and refuses nobody what was given to them."""
+    input, request = hall.input(), ExtendRequest("operator:eve", "she is on her way")
+    faults = [Fault("extend_hold", when, times=times, repeat=2) for _ in range(2)]
+    for left, fault in zip((1, 0), faults, strict=True):
+        async with saga.worker(fault):
+            await saga.reserve(input)
+            outcome = await saga.handle(input).execute_update(BookingContract.extend, request)
+            assert outcome.code is None
+        assert fault.failed == times
+        assert await saga.rows(
+            "SELECT extensions_left FROM bookings WHERE id = :id", id=UUID(input.booking_id)
+        ) == [(left,)]
+    assert (await saga.events(input)).count("HoldExtended") == 2
+    audited = await saga.rows(
+        "SELECT action FROM audit_log WHERE target = :it", it=f"booking:{input.booking_id}"
+    )
+    assert audited == [("booking.extend",)] * 2
+    async with saga.worker():
+        refused = await saga.handle(input).execute_update(BookingContract.extend, request)
+    assert refused.code == "extension_limit"
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_an_extension_asked_for_again_is_the_same_one(
+    saga: Saga, hall: Hall, running: bool
+) -> None:
+    """A client that got no answer repeats its request under its key, whoever takes the step."""
+    input, wish = hall.input(), uuid4()
+    caller = Caller(UUID(input.user_id), None)
+    async with saga.worker():
+        await saga.reserve(input)
+        if running:
+            await saga.desk.extend(caller, UUID(input.booking_id), extension_id=wish)
+        else:
+            await saga.handle(input).terminate()
+            step = ExtendStep(input.booking_id, 600, ExtendRequest(input.user_id), str(wish))
+            async with saga.begin() as tx:
+                await booking.extend(tx, step)
+        await saga.desk.extend(caller, UUID(input.booking_id), extension_id=wish)
+    assert (await saga.events(input)).count("HoldExtended") == 1
 
 
 @pytest.mark.parametrize("step", STEPS_OF_CLOSING)

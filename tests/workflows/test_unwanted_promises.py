@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -158,7 +158,7 @@ async def test_while_the_money_is_taken_the_booking_can_be_neither_cancelled_nor
             await promising.desk.cancel(caller, UUID(input.booking_id))
         assert refused.value.code == "invalid_state"
         with pytest.raises(Conflict) as refused:
-            await promising.desk.extend(caller, UUID(input.booking_id))
+            await promising.desk.extend(caller, UUID(input.booking_id), extension_id=uuid4())
         assert refused.value.code == "payment_open"
         assert not await promising.desk.confirm(caller, UUID(input.booking_id), wait_seconds=0)
         gate.open.set()
