@@ -47,9 +47,11 @@ class SessionStore(Protocol):
     """Each method is one transaction. Tokens come as they are and are kept as hashes."""
 
     async def open(
-        self, user_id: UUID, new: NewSession, *, password_hash: str, request_id: str | None
+        self, user: User, new: NewSession, *, password_hash: str, request_id: str | None
     ) -> bool:
-        """False when the account is blocked or erased, or has another password by now.
+        """False when the account is blocked or erased, or is not as it was read any more.
+
+        What counts is its password, its role, and whether it has a second factor.
 
         One session too many ends the oldest; one of the staff leaves an entry in the audit log.
         """
@@ -123,7 +125,7 @@ class Sessions:
     ) -> SignedIn | None:
         """None when the account has changed since its password was checked."""
         opened = await self._store.open(
-            user.id, new, password_hash=password_hash, request_id=request_id
+            user, new, password_hash=password_hash, request_id=request_id
         )
         if not opened:
             return None

@@ -12,7 +12,7 @@ from services.password import Passwords, require_hard_to_guess
 from services.second_factor import SecondFactors
 from services.session import NewSession, Sessions, SignedIn
 
-# A log-in may meet a change of the password's hash once: another log-in that makes it stronger.
+# A log-in may meet one change of the account: its hash made stronger, its role, its second factor.
 TRIES = 2
 
 
@@ -104,14 +104,14 @@ class Accounts:
                 that the account has a second factor.
             Forbidden: ``account_blocked``; as above.
         """
-        is_strong = False
+        is_code_taken = False
         for _ in range(TRIES):
             known = await self._checked(email, password)
-            if known.user.second_factor and not is_strong:
+            if known.user.second_factor and not is_code_taken:
                 await self._require_code(known.user.id, code)
-                is_strong = True  # a code works once, and this may be the second try
+                is_code_taken = True  # a code works once, and this may be the second try
             password_hash = await self._strengthened(known, password)
-            opened = self._sessions.prepare(client, second_factor=is_strong)
+            opened = self._sessions.prepare(client, second_factor=known.user.second_factor)
             signed_in = await self._sessions.open(
                 known.user, opened, password_hash=password_hash, request_id=request_id
             )

@@ -14,14 +14,18 @@ from infra.postgres.audit import PostgresAudit
 from infra.postgres.database import Database, Session
 from services.session import NewSession, Renewed
 
-# A password that is changed meanwhile holds the row: who waited for it then has another hash. So
-# no session outlives the change that opens with the old password. Log-ins of one account at the
+# What makes an account another (password, role, block, second factor) holds its row, and then ends
+# its sessions. Whoever waited for the row reads what was committed by a statement of its own: of
+# another table's rows, one that locks and reads at once would see those of before it waited. So no
+# session outlives a change that opens with what was before it. Log-ins of one account at the
 # same moment do not see each other, so there may be as many more until the next one.
+HOLD_ACCOUNT = text("SELECT 1 FROM users WHERE id = :user_id FOR SHARE")
 OPEN = text("""
 WITH account AS MATERIALIZED (
     SELECT id, role FROM users
-    WHERE id = :user_id AND password_hash = :password_hash AND blocked_at IS NULL
-    FOR SHARE
+    WHERE id = :user_id AND password_hash = :password_hash AND role = :role AND blocked_at IS NULL
+      AND :has_factor = EXISTS (SELECT 1 FROM second_factors AS factor
+                                WHERE factor.user_id = users.id AND confirmed_at IS NOT NULL)
 ), opened AS (
     INSERT INTO sessions (id, user_id, token_hash, client, second_factor_at, idle_expires_at,
                           expires_at)
@@ -106,13 +110,16 @@ class PostgresSessions:
         self._lasts = seconds
 
     async def open(
-        self, user_id: UUID, new: NewSession, *, password_hash: str, request_id: str | None
+        self, user: User, new: NewSession, *, password_hash: str, request_id: str | None
     ) -> bool:
-        async with self._database.statements() as session:
+        async with self._database.transaction() as session:
+            session.later(HOLD_ACCOUNT, user_id=user.id)
             opened = await session.one(
                 OPEN,
                 id=new.id,
-                user_id=user_id,
+                user_id=user.id,
+                role=user.role,
+                has_factor=user.second_factor,
                 token_hash=hashed(new.refresh_token),
                 client=new.client,
                 second_factor=new.second_factor,

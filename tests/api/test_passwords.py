@@ -111,21 +111,6 @@ async def test_of_many_changes_at_once_one_wins(client: Client) -> None:
     assert Counter(answer.status_code for answer in answers) == {204: 1, 403: 4}
 
 
-async def test_no_session_opens_with_a_password_that_is_changed_meanwhile(
-    app: FastAPI, client: Client, engine: AsyncEngine
-) -> None:
-    """The log-in has checked the old password when the change commits."""
-    session = await open_account(client)
-    accounts = app.state.parts.accounts
-    known = await accounts._checked(session["user"]["email"], PASSWORD)
-    assert (await change(client, session)).status_code == 204
-    opened = app.state.parts.sessions.prepare(None)
-    sessions = app.state.parts.sessions
-    late = await sessions.open(known.user, opened, password_hash=known.password_hash)
-    assert late is None
-    assert not await is_let_in(client, {"access_token": "x"})
-
-
 async def test_a_forgotten_password_is_reset_once_by_mail(
     client: Client, engine: AsyncEngine, settings: Settings
 ) -> None:
