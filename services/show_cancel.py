@@ -118,7 +118,8 @@ async def refund_whole(
 
     Returns:
         The refund's number and how many payments it takes out of; None when there is nothing to
-        send, for there is no money or the booking is over: its seats are then free.
+        send: the booking is over, or there is no money left and its seats are then free. While a
+        refund is under way they wait: it may be withdrawn, and then there is money.
     """
     booking = await tx.bookings.lock(booking_id)
     standing = await tx.refunds.standing(booking_id)
@@ -127,6 +128,8 @@ async def refund_whole(
     if booking.state is not BookingState.CONFIRMED:
         return None
     if standing.money_left == 0:
+        if any(part.is_pending for part in standing.parts):
+            return None
         await _tell(tx, booking, "free", 0, request_id)
         await _end_free(tx, booking_id, request_id)
         return None

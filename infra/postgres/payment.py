@@ -61,22 +61,29 @@ WHERE id = :id AND session_open
 BY_SESSION = text("SELECT * FROM payments WHERE provider = :provider AND session_id = :session_id")
 
 IS_LATER = f"{rank_of('known.status')} < {rank_of('excluded.status')}"
-# Each column only grows by itself, so that the facts may come in any order and number.
+# Each column only grows by itself, so that the facts may come in any order and number. The
+# provider's sum of refunds holds ours as well, from when it accepted them, whether we know that
+# yet or not; `unasked` is what is more than all of ours that it may have accepted.
 RECORD_RECEIPT = text(
     "WITH before AS (SELECT captured, status, amount, fee FROM provider_payments"  # noqa: S608
-    " WHERE provider = :provider AND reference = :reference)"
+    " WHERE provider = :provider AND reference = :reference), told AS (SELECT greatest(0,"
+    " CAST(:refunded AS bigint) - coalesce(sum(amount), 0))::bigint AS unasked FROM refunds"
+    " WHERE provider_payment_id = :id"
+    " AND (status <> 'failed' OR number IS NULL OR accepted_at IS NOT NULL))"
     " INSERT INTO provider_payments AS known (id, provider, reference, booking_id, payment_id,"
-    " status, amount, currency, captured, refunded, fee)"
-    " VALUES (:id, :provider, :reference, :booking_id, :payment_id, :status, :amount, :currency,"
-    " :captured, :refunded, :fee)"
+    " status, amount, currency, captured, refunded, refunded_unasked, fee)"
+    " SELECT :id, :provider, :reference, CAST(:booking_id AS uuid), CAST(:payment_id AS uuid),"
+    " :status, :amount, :currency, :captured, :refunded, unasked, :fee FROM told"
     " ON CONFLICT (provider, reference) DO UPDATE SET"
     f" status = CASE WHEN {IS_LATER} THEN excluded.status ELSE known.status END,"
     " amount = excluded.amount, currency = excluded.currency,"
     " captured = greatest(known.captured, excluded.captured),"
     " refunded = greatest(known.refunded, excluded.refunded),"
+    " refunded_unasked = greatest(known.refunded_unasked, excluded.refunded_unasked),"
     " fee = greatest(known.fee, excluded.fee), updated_at = clock_timestamp()"
     f" WHERE {IS_LATER} OR known.captured < excluded.captured"
     " OR known.refunded < excluded.refunded"
+    " OR known.refunded_unasked < excluded.refunded_unasked"
     " RETURNING *, captured - coalesce((SELECT captured FROM before), 0) AS newly_captured,"
     " (SELECT amount FROM before WHERE status = 'authorised') AS was_promised,"  # nosec B608
     " coalesce((SELECT fee FROM before), 0) AS fee_before"

@@ -20,15 +20,16 @@ JOIN booking_seats ON booking_id = bookings.id
 WHERE bookings.id = :id ORDER BY label
 """)
 
-# The payment that confirms comes first, then the newest. What the provider says went back counts
-# even where we did not ask for it, and so does what a dispute has withdrawn.
+# The payment that confirms comes first, then the newest. Promised is every refund but those that
+# were withdrawn, each once, whatever the provider counts by now: one that failed after it was
+# accepted, or came back, is still owed, and a person sends it. What went back at the provider
+# unasked counts beside them, and so does what a dispute has withdrawn.
 PURSES = text("""
 SELECT paid.id, paid.provider, paid.captured,
-       greatest(paid.refunded, coalesce(sum(refunds.amount)
-           FILTER (WHERE refunds.status = 'succeeded'), 0))::bigint
-       + coalesce(sum(refunds.amount) FILTER (WHERE refunds.status = 'pending'), 0)::bigint
+       (paid.refunded_unasked + coalesce(sum(refunds.amount) FILTER (
+           WHERE refunds.status <> 'failed' OR number IS NULL OR accepted_at IS NOT NULL), 0)
        + coalesce((SELECT sum(amount) FROM disputes WHERE provider_payment_id = paid.id
-                   AND status IN ('open', 'lost')), 0)::bigint
+                   AND status IN ('open', 'lost')), 0))::bigint
        AS promised
 FROM provider_payments AS paid
 JOIN bookings ON bookings.id = paid.booking_id AND bookings.currency = paid.currency

@@ -29,13 +29,13 @@ ON CONFLICT (show_id) DO NOTHING
 
 BY_STATE = text("SELECT state, count(*) FROM bookings WHERE show_id = :show_id GROUP BY state")
 
-# As `PURSES` of infra/postgres/refund.py, for all bookings of a show.
+# As `PURSES` of infra/postgres/refund.py, for all bookings of a show. Without disputes: the payment
+# of a confirmed booking has none, and any other payment goes back by its own verdict.
 DUE = text("""
 WITH due AS (
-    SELECT paid.id, paid.provider, paid.currency, paid.captured
-        - greatest(paid.refunded, coalesce(sum(refunds.amount)
-            FILTER (WHERE refunds.status = 'succeeded'), 0))
-        - coalesce(sum(refunds.amount) FILTER (WHERE refunds.status = 'pending'), 0) AS amount
+    SELECT paid.id, paid.provider, paid.currency, paid.captured - paid.refunded_unasked
+        - coalesce(sum(refunds.amount) FILTER (
+            WHERE refunds.status <> 'failed' OR number IS NULL OR accepted_at IS NOT NULL), 0) AS amount
     FROM bookings
     JOIN provider_payments AS paid
       ON paid.booking_id = bookings.id AND paid.currency = bookings.currency

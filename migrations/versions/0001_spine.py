@@ -853,6 +853,7 @@ def upgrade() -> None:
         sa.Column("currency", sa.Text(), nullable=False),
         sa.Column("captured", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("refunded", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("refunded_unasked", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("fee", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("decision", sa.Text(), nullable=True),
         sa.Column("disputed", sa.Boolean(), server_default=sa.text("false"), nullable=False),

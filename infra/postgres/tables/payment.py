@@ -77,6 +77,8 @@ provider_payments = Table(
     c.string("currency"),
     c.big("captured", default="0"),
     c.big("refunded", default="0"),
+    # What of it no refund of ours explains: somebody sent it back at the provider.
+    c.big("refunded_unasked", default="0"),
     # What the provider keeps of it for itself, as far as it has told.
     c.big("fee", default="0"),
     # NULL until decided: `confirms`, or why the money goes back.
