@@ -5,7 +5,14 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.limits import OFFER_SECONDS
@@ -80,10 +87,12 @@ class Settings(BaseSettings):
     access_token_seconds: int = Field(600, ge=1, le=600)
     session_seconds: int = Field(30 * 24 * 3600, ge=60)
     session_idle_seconds: int = Field(14 * 24 * 3600, ge=60)
-    orphan_rule: Literal["off", "lenient", "strict"] = "off"
+    # `lenient` and `strict` are refused until a reserve is judged by them.
+    orphan_rule: Literal["off"] = "off"
 
     api_host: str = "127.0.0.1"
     api_port: int = 8081
+    # How many processes `seathold dev` starts; elsewhere run as many commands or containers.
     api_workers: int = Field(1, ge=1)
     worker_processes: int = Field(1, ge=1)
     db_pool_size: int = Field(10, ge=1)
@@ -247,6 +256,16 @@ class Settings(BaseSettings):
     @property
     def migrate_sqlalchemy_url(self) -> str:
         return _with_driver(self.migrate_url)
+
+
+def refusals(error: ValidationError) -> list[str]:
+    """What is wrong with the settings, one sentence each, by the variable's name."""
+    found = []
+    for one in error.errors():
+        said = str(one["msg"]).removeprefix("Value error, ")
+        name = "".join(f"SEATHOLD_{str(part).upper()}: " for part in one["loc"][:1])
+        found += [f"{name}{reason}" for reason in said.splitlines()]
+    return found
 
 
 def _with_driver(url: str) -> str:

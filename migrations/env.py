@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alembic import context
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 from sqlalchemy.dialects.postgresql.base import ischema_names
 
 from infra.postgres.tables import Xid8, metadata
@@ -19,6 +19,8 @@ def run() -> None:
         context.configure(connection=connection, target_metadata=metadata, compare_type=True)
         with context.begin_transaction():
             context.run_migrations()
+            if draft := context.config.attributes.get("draft"):
+                connection.execute(text(f"COMMENT ON TABLE alembic_version IS '{draft}'"))
     engine.dispose()
 
 

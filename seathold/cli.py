@@ -76,11 +76,10 @@ def _start(context: typer.Context) -> None:
 
 def _refuse(error: ValidationError) -> NoReturn:
     """Say what is wrong with the settings, a line for each; exit 2."""
-    for one in error.errors():
-        said = str(one["msg"]).removeprefix("Value error, ")
-        name = "".join(f"SEATHOLD_{str(part).upper()}: " for part in one["loc"][:1])
-        for reason in said.splitlines():
-            typer.echo(f"Error: {name}{reason}", err=True)
+    from infra.settings import refusals
+
+    for reason in refusals(error):
+        typer.echo(f"Error: {reason}", err=True)
     raise typer.Exit(2)
 
 
@@ -230,7 +229,13 @@ def migrate(
         typer.echo(f"{count} events can be read here, each reader from where it was.")
     if down:
         migrations.downgrade(Settings(), revision)
-    elif not migrations.upgrade(Settings(), revision):
+        return
+    try:
+        apart = migrations.upgrade(Settings(), revision)
+    except migrations.EarlierDraft as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
+    if not apart:
         typer.echo(
             "There is no role seathold_app apart from the one that migrates, so the application"
             " can rewrite the past; production refuses that (docs/events.md).",

@@ -5,8 +5,10 @@ The application connects as another, see ``infra.postgres.grants``.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 
@@ -14,6 +16,21 @@ from infra.postgres import grants
 from infra.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
+SPINE = ROOT / "migrations" / "versions" / "0001_spine.py"
+# Until the first release its one revision is edited in place, so that its number says nothing.
+DRAFT = hashlib.sha256(SPINE.read_bytes()).hexdigest()[:16]
+MADE_BY = "SELECT obj_description(to_regclass('alembic_version'), 'pg_class')"
+
+
+class EarlierDraft(Exception):
+    """The schema was made by a text of the first revision that is no longer there."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This database was made by an earlier draft of the schema, and before the first"
+            " release none is carried over: remove .run (`make dev`), the volumes (`docker compose"
+            " down --volumes`), or name an empty database in SEATHOLD_DATABASE_URL."
+        )
 
 
 def _config(settings: Settings) -> Config:
@@ -27,9 +44,25 @@ def upgrade(settings: Settings, revision: str = "head") -> bool:
 
     Returns:
         Whether there is a role for the application, apart from the one that migrates.
+
+    Raises:
+        EarlierDraft: the tables are of another draft; nothing was changed.
     """
-    command.upgrade(_config(settings), revision)
+    refuse_earlier_draft(settings)
+    config = _config(settings)
+    config.attributes["draft"] = DRAFT
+    command.upgrade(config, revision)
     return grants.apply(settings.migrate_url)
+
+
+def refuse_earlier_draft(settings: Settings) -> None:
+    """Raise ``EarlierDraft`` unless the schema is of this draft, or there is none yet."""
+    with psycopg.connect(settings.migrate_url) as connection:
+        found = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
+        if found == (None,) or not connection.execute("TABLE alembic_version").fetchall():
+            return
+        if connection.execute(MADE_BY).fetchone() != (DRAFT,):
+            raise EarlierDraft
 
 
 def downgrade(settings: Settings, revision: str) -> None:

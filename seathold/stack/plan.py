@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
+from pydantic import ValidationError
 
+from infra.settings import Settings, refusals
 from seathold.stack import ports, postgres, roles, secrets, temporal, valkey
 from seathold.stack.ports import LOOPBACK
-from seathold.stack.process import Child
+from seathold.stack.process import Child, StackError
 
 ADMIN_EMAIL = "admin@example.test"
 USUAL_PORTS = {
@@ -47,6 +49,9 @@ class Plan:
 
     ``extra`` is added to what the environment and ``.env`` say. Every process inherits ``lock``,
     so that the folder is in use until the last of them is gone.
+
+    Raises:
+        StackError: a setting makes no sense.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class Plan:
         self._say = say
         dotenv = {name: value for name, value in dotenv_values(".env").items() if value}
         self._given = {**dotenv, **os.environ, **extra}
+        self._settings = _settings(self._given)
         self.secrets = secrets.load(run_dir / "secrets.json")
         taken: set[int] = set()
         self._held = {
@@ -84,11 +90,11 @@ class Plan:
 
     @property
     def workers(self) -> list[str]:
-        return [f"worker-{n}" for n in range(int(self._given.get("SEATHOLD_WORKER_PROCESSES", 1)))]
+        return [f"worker-{n}" for n in range(self._settings.worker_processes)]
 
     @property
     def apis(self) -> list[str]:
-        return [f"api-{n}" for n in range(int(self._given.get("SEATHOLD_API_WORKERS", 1)))]
+        return [f"api-{n}" for n in range(self._settings.api_workers)]
 
     def url(self, name: str) -> str:
         return f"http://{LOOPBACK}:{self.ports[name]}"
@@ -257,6 +263,20 @@ class Plan:
     def _ui_origins(self) -> list[str]:
         port = self.ports["temporal_ui"]
         return [f"--ui-origin=http://{host}:{port}" for host in (LOOPBACK, "localhost")]
+
+
+def _settings(given: Mapping[str, str]) -> Settings:
+    """What our processes will read, before any of them starts."""
+    prefix = "SEATHOLD_"
+    values: dict[str, Any] = {
+        name.removeprefix(prefix).lower(): value
+        for name, value in given.items()
+        if name.startswith(prefix)
+    }
+    try:
+        return Settings(_env_file=None, **values)
+    except ValidationError as error:
+        raise StackError(" ".join(refusals(error))) from error
 
 
 def _is_healthy(url: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 
 from infra.postgres import migrate
 from infra.settings import Settings
@@ -20,5 +21,8 @@ async def _fill(settings: Settings) -> None:
 
 if __name__ == "__main__":
     settings = Settings()
-    migrate.upgrade(settings)
+    try:
+        migrate.upgrade(settings)
+    except migrate.EarlierDraft as error:
+        sys.exit(str(error))
     asyncio.run(_fill(settings))

@@ -80,6 +80,10 @@ class TestStartOrder:
                     assert how["condition"] == "service_healthy"
                     assert "test" in found[needed]["healthcheck"], f"{needed} has no health check"
 
+    def test_whatever_stays_up_says_whether_it_is_well(self) -> None:
+        mute = {name for name, one in services().items() if "test" not in one["healthcheck"]}
+        assert mute == set(ONCE)
+
     def test_one_shot_services_end(self) -> None:
         for name in ONCE:
             service = services()[name]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,13 +72,20 @@ class Dev:
 
 @contextmanager
 def running(
-    run_dir: Path, *options: str, env: Mapping[str, str] = MappingProxyType({})
+    run_dir: Path,
+    *options: str,
+    env: Mapping[str, str] = MappingProxyType({}),
+    run_by: Sequence[str] = (),
 ) -> Iterator[Dev]:
-    """``seathold dev`` under ``run_dir``, ready when yielded; whatever a test left is ended."""
+    """``seathold dev`` under ``run_dir``, ready when yielded; whatever a test left is ended.
+
+    ``run_by`` stands before the command and has to become it.
+    """
     # The first on a machine builds the server, which takes longer than any start may.
     temporal.find(lambda _: None)
     log = run_dir.with_suffix(".out")
     command = [sys.executable, "-m", "seathold", "dev", "--run-dir", str(run_dir), *options]
+    command = [*run_by, *command]
     with log.open("w") as output:
         process = subprocess.Popen(
             command,

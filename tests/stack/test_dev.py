@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import stat
+import subprocess
 from pathlib import Path
 
 import psycopg
@@ -12,6 +15,8 @@ import pytest
 from seathold.stack.stack import Stack
 from tests.stack.command import running, wait_for
 
+# In a namespace of its own root is an account like any other, which its programs can still read.
+NOT_ROOT = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
 FIELDS = {
     "api_url",
     "web_url",
@@ -63,6 +68,21 @@ def test_killing_the_starter_leaves_nothing_running_and_all_data(tmp_path: Path)
             assert again.info["admin"] == admin
             with psycopg.connect(again.info["migrate_database_url"]) as database:
                 database.execute("TABLE kept")
+
+
+def may_become_another() -> bool:
+    if shutil.which(NOT_ROOT[0]) is None:
+        return False
+    return subprocess.run([*NOT_ROOT, "true"], check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="all of these tests are not root's")
+@pytest.mark.skipif(not may_become_another(), reason="no user namespaces on this machine")
+def test_a_stack_starts_for_an_account_that_is_not_root(tmp_path: Path) -> None:
+    with running(tmp_path / "run", "--ports", "auto", "--no-seed", run_by=NOT_ROOT) as dev:
+        assert dev.answers("/readyz")
+        assert dev.send(signal.SIGINT) == 0
+        wait_for(lambda: not dev.left())
 
 
 def test_dev_json_is_private_and_whole(stack: Stack, run_dir: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from seathold.stack import ports, postgres, temporal
 from seathold.stack.lock import exclusive
+from seathold.stack.plan import Plan
 from seathold.stack.process import Child, StackError
 from tests.stack.command import CLEAN, ROOT, is_zombie, wait_for
 
@@ -123,6 +124,29 @@ def test_postgres_starts_below_a_closed_folder_and_needs_its_password(tmp_path: 
         child.stop()
         held.close()
     assert sorted(path.name for path in closed.iterdir()) == ["data"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("API_WORKERS", "two"), ("WORKER_PROCESSES", "0"), ("ORPHAN_RULE", "strict")],
+)
+def test_a_setting_that_makes_no_sense_is_named_before_anything_starts(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    with pytest.raises(StackError, match=f"SEATHOLD_{name}: Input should be"):
+        plan(tmp_path, {f"SEATHOLD_{name}": value})
+
+
+def test_as_many_processes_start_as_the_settings_say(tmp_path: Path) -> None:
+    wanted = plan(tmp_path, {"SEATHOLD_API_WORKERS": "2", "SEATHOLD_WORKER_PROCESSES": "3"})
+    assert wanted.apis == ["api-0", "api-1"]
+    assert wanted.workers == ["worker-0", "worker-1", "worker-2"]
+
+
+def plan(folder: Path, extra: dict[str, str]) -> Plan:
+    made = Plan(folder, policy="auto", extra=extra, lock=0, say=print)
+    made.close()
+    return made
 
 
 def test_a_lock_is_held_by_whoever_inherited_it(tmp_path: Path) -> None:

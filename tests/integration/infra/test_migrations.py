@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import LiteralString
 
@@ -75,3 +77,37 @@ def test_a_column_that_the_code_does_not_know_is_noticed(scratch: Settings) -> N
         connection.execute("ALTER TABLE bookings ADD COLUMN surprise text")
     with pytest.raises(Exception, match="New upgrade operations detected"):
         migrate.check(scratch)
+
+
+def test_a_database_of_an_earlier_draft_is_refused_in_one_sentence(scratch: Settings) -> None:
+    migrate.upgrade(scratch)
+    with psycopg.connect(scratch.database_url.get_secret_value()) as connection:
+        connection.execute("COMMENT ON TABLE alembic_version IS 'an earlier one'")
+        connection.execute("ALTER TABLE bookings DROP COLUMN confirming_payment_id")
+    with pytest.raises(migrate.EarlierDraft) as refused:
+        migrate.upgrade(scratch)
+    assert "remove .run" in str(refused.value)
+    assert "\n" not in str(refused.value)
+    told = migrating(scratch)
+    assert (told.returncode, told.stderr) == (1, f"Error: {refused.value}\n")
+
+
+def test_what_was_taken_down_may_come_up_by_another_draft(scratch: Settings) -> None:
+    with psycopg.connect(scratch.database_url.get_secret_value()) as connection:
+        connection.execute("COMMENT ON TABLE alembic_version IS 'an earlier one'")
+    migrate.downgrade(scratch, "base")
+    assert migrating(scratch).returncode == 0
+    migrate.upgrade(scratch)
+
+
+def migrating(settings: Settings) -> subprocess.CompletedProcess[str]:
+    """``seathold migrate`` as a person runs it."""
+    url = settings.database_url.get_secret_value()
+    return subprocess.run(
+        [sys.executable, "-m", "seathold", "migrate"],
+        env={**os.environ, "SEATHOLD_DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
