@@ -8,15 +8,12 @@ import socket
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated
 from uuid import UUID
 
 import typer
 
 from seathold import cli_record
-
-if TYPE_CHECKING:
-    from pydantic import ValidationError
 
 # Imports wait inside the commands, so that `--help` and each process load only what they need.
 app = typer.Typer(
@@ -62,25 +59,17 @@ def _start(context: typer.Context) -> None:
         return
     from pydantic import ValidationError
 
-    from infra.settings import Settings
+    from infra.settings import Settings, refusals
 
     command = context.invoked_subcommand
     try:
         Settings()
     except ValidationError as error:
-        _refuse(error)
+        typer.echo("\n".join(f"Error: {reason}" for reason in refusals(error)), err=True)
+        raise typer.Exit(2) from error
     if command in STAND_INS:
         typer.echo(f"Error: `seathold {command}` is for development.", err=True)
         raise typer.Exit(2)
-
-
-def _refuse(error: ValidationError) -> NoReturn:
-    """Say what is wrong with the settings, a line for each; exit 2."""
-    from infra.settings import refusals
-
-    for reason in refusals(error):
-        typer.echo(f"Error: {reason}", err=True)
-    raise typer.Exit(2)
 
 
 @app.command()
