@@ -50,7 +50,8 @@ async def plan_checkout(
     for current in attempts:
         if current.is_open and current.provider == provider:
             return CheckoutPlan(current)
-    if any(attempt.status == "authorised" for attempt in attempts):
+    # Also while its process has not heard: a second page could only take money twice.
+    if any(attempt.status in ("authorised", "captured") for attempt in attempts):
         raise Conflict("This booking is paid; confirm it.", code="nothing_to_pay")
     if still_open := tuple(attempt for attempt in attempts if attempt.session_open):
         return CheckoutPlan(None, still_open)

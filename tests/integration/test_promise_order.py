@@ -108,12 +108,17 @@ async def test_nothing_frees_the_seats_while_the_money_is_taken(
     assert {claim.booking_id for claim in claims} == {booking.id}
 
 
-async def test_a_promised_booking_opens_no_second_page(
-    engine: AsyncEngine, database: Database
+@pytest.mark.parametrize(
+    ("status", "provider"),
+    [(Told.AUTHORISED, "stripe"), (Told.CAPTURED, "stripe"), (Told.CAPTURED, "sandbox")],
+)
+async def test_a_paid_or_promised_booking_opens_no_second_page(
+    engine: AsyncEngine, database: Database, status: Told, provider: str
 ) -> None:
+    """Also while it is still held, for nobody has told its process yet."""
     till = Till(database, await create_hall(engine))
     input = await till.hold()
-    await learn(till, input, "pay_first", Told.AUTHORISED)
+    await learn(till, input, f"pay_{uuid4()}", status)
     async with till.begin() as tx:
         attempt = await tx.payments.latest_attempt(UUID(input.booking_id))
         assert attempt is not None
@@ -124,7 +129,7 @@ async def test_a_promised_booking_opens_no_second_page(
                 tx,
                 UUID(input.booking_id),
                 user_id=UUID(input.user_id),
-                provider="stripe",
+                provider=provider,
                 return_url="http://shop.test/back",
                 request_id=None,
                 mode=PaymentMode.AUTHORISE,
