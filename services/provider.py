@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
+import structlog
+
 from domain.errors import Conflict, NotFound, Unavailable
 from domain.payment import ProviderRefund, ProviderSession, SessionStatus
 from domain.refund import RETRY
@@ -15,6 +17,7 @@ from services.payment_rows import Attempt
 from services.ports import Refund, UnitOfWork
 from services.refund_retry import try_again
 
+log = structlog.get_logger(__name__)
 Gateways = Mapping[str, PaymentGateway]
 
 
@@ -45,7 +48,8 @@ async def close_sessions(
 
     Returns:
         Whether all are closed for certain, and the captured payments that may confirm. An
-        answer that did not come counts as open: not knowing is a value, not an error.
+        answer that did not come counts as open, and so does a clear no: not knowing is a value,
+        not an error. A page that the provider does not know may be open in another account.
     """
     async with begin.alone() as tx:
         attempts = await tx.payments.attempts(booking_id)
@@ -53,7 +57,8 @@ async def close_sessions(
     for attempt in (one for one in attempts if one.session_open):
         try:
             session = await _expire(begin, gateways, attempt)
-        except Unavailable:
+        except (Unavailable, Conflict, NotFound) as error:
+            log.warning("page_not_closed", payment_id=str(attempt.id), reason=str(error))
             closed = False
             continue
         if session is None:

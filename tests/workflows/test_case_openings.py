@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from domain.errors import Conflict
 from domain.limits import REFUND_RETRIES
+from domain.payment import ProviderSession
 from domain.steps import BookingInput, LatePaymentInput
+from infra.gateways.sandbox import SandboxGateway
 from infra.postgres.database import Database
 from infra.postgres.inbox import InboxWriter, NewEvent
 from loops.inbox import InboxLoop
@@ -19,7 +24,7 @@ from services import provider as providers
 from services.work import LateLimits
 from tests.factories import Hall
 from tests.helpers.saga import Saga
-from tests.sandbox.process import NO_FAULTS, Sandbox
+from tests.sandbox.process import NO_FAULTS, Sandbox, running_sandbox
 
 
 @pytest.fixture(autouse=True)
@@ -146,6 +151,35 @@ async def test_a_booking_that_ends_with_its_page_open(
         "SELECT payment_uncertain FROM bookings WHERE id = :id", id=UUID(input.booking_id)
     )
     assert uncertain
+    assert await cases_of(saga, input) == ["payment_uncertain"]
+
+
+class Refusing(SandboxGateway):
+    """As Stripe where it does not close a page that is still open."""
+
+    async def expire_session(self, session_id: str, *, key: str) -> ProviderSession:
+        raise Conflict("The payment provider refused with 400.", code="provider_refused")
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["refused", "unknown"])
+async def test_a_page_that_the_provider_will_not_close_ends_with_the_grace(
+    saga: Saga, hall: Hall, provider: Sandbox, tmp_path: Path, *, is_known: bool
+) -> None:
+    """A clear no is no word that the page is closed: the same end as without any answer."""
+    input = hall.input(hold_seconds=1, hold_max_seconds=2)
+    with running_sandbox(tmp_path / "after_a_reset.sqlite") as reset:
+        gateway = Refusing(provider.url) if is_known else SandboxGateway(reset.url)
+        async with saga.worker():
+            await saga.reserve(input)
+            await saga.checkout(input)
+        async with replace(saga, gateways={"sandbox": gateway}).worker():
+            assert (await saga.handle(input).result())["state"] == "expired"
+        await gateway.aclose()
+    [[uncertain]] = await saga.rows(
+        "SELECT payment_uncertain FROM bookings WHERE id = :id", id=UUID(input.booking_id)
+    )
+    assert uncertain
+    assert await saga.claims(input) == {}
     assert await cases_of(saga, input) == ["payment_uncertain"]
 
 
