@@ -10,6 +10,8 @@ REQUEST_TTL_SECONDS = 30
 PRECLAIM_LEASE_SECONDS = 30
 MAX_CONFIRM_WAIT_SECONDS = 30
 BEST_AVAILABLE_TRIES = 3
+# Ids that one Idempotency-Key may use up while nothing can be booked.
+TRIES_OF_A_KEY = 100
 LABEL_PATTERN = r"^[A-Z0-9-]{1,24}$"
 PAGE_DEFAULT = 20
 PAGE_MAX = 100

@@ -16,7 +16,7 @@ from domain.ledger import Posting
 from domain.money import Money
 from domain.payment import ProviderPayment, Verdict
 from domain.refund import RefundPart, Standing
-from domain.steps import BookingInput
+from domain.steps import BookingInput, SeatChoice
 from services.dispute_port import Disputes
 from services.offer import Offers
 from services.payment_rows import Attempt, Receipt
@@ -51,10 +51,14 @@ class HoldContext:
 
 @dataclass(frozen=True, slots=True)
 class RequestOutcome:
-    """``outcome`` is ``held``, ``rejected`` (with the ``refusal``) or not known yet."""
+    """``outcome`` is ``held``, ``rejected`` (with the ``refusal``) or not known yet.
+
+    ``seats`` are those that were written down; none for a request that was not there before.
+    """
 
     outcome: str | None
     refusal: Mapping[str, Any] | None = None
+    seats: Sequence[SeatChoice] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,10 @@ class Bookings(Protocol):
         ...
 
     async def request_outcome(self, booking_id: UUID) -> RequestOutcome: ...
+
+    async def requests(self, booking_ids: Sequence[UUID]) -> Mapping[UUID, RequestOutcome]:
+        """Those of the requests that are written down."""
+        ...
 
     def settle_request(
         self, booking_id: UUID, outcome: str, refusal: Mapping[str, Any] | None = None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 from domain.booking import BookingState
 from domain.errors import Conflict, Invalid, SeatholdError, Unavailable
-from domain.steps import BookingInput, HoldOutcome
+from domain.steps import BookingInput, HoldOutcome, SeatChoice
 from services.ports import RequestOutcome, UnitOfWork
 from services.preclaim import ActiveClaim, Lost, NotLoaded, PreclaimsAway, SeatPreclaims, Won
 from services.process import BookingProcess, ProcessAway, ProcessOver, ProcessUnknown
@@ -42,6 +44,10 @@ class Reserver:
         won = await self._preclaim(input)
         async with self._begin.alone() as tx:
             known = await tx.bookings.add_request(input, key_hash=key_hash, body_hash=body_hash)
+        if known.seats and known.seats != input.seats:
+            # Under one key two requests chose at the same time: the seats written down count.
+            await self._give_back(input, None, None, but=known.seats)
+            input, won = replace(input, seats=list(known.seats)), None
         if known.outcome is not None:
             return await self._known(input, won, known)
         try:
@@ -49,7 +55,8 @@ class Reserver:
         except ProcessUnknown:
             return BookingState.PENDING
         except ProcessAway:
-            return await self._withdraw(input, won)
+            refusal = {"code": "unavailable", "detail": "Booking is not possible just now."}
+            return await self._withdraw(input, won, refusal)
         except ProcessOver:
             async with self._begin.alone() as tx:
                 known = await tx.bookings.request_outcome(UUID(input.booking_id))
@@ -58,6 +65,26 @@ class Reserver:
             await self._give_back(input, won, outcome.code)
             raise refusal_of(outcome)
         return outcome.state
+
+    async def earlier(self, booking_ids: Sequence[UUID]) -> Mapping[UUID, RequestOutcome]:
+        """What was asked for before under these ids, and what came of it."""
+        async with self._begin.alone() as tx:
+            return await tx.bookings.requests(booking_ids)
+
+    async def resume(
+        self, input: BookingInput, earlier: RequestOutcome, *, body_hash: bytes
+    ) -> BookingState:
+        """Go on with a request that was written down, with its own seats; else as ``reserve``.
+
+        Refused, it is refused for good: what is still on its way for it can hold nothing.
+        """
+        if earlier.outcome is not None:
+            return _settled(earlier)
+        try:
+            return await self.reserve(input, key_hash=None, body_hash=body_hash)
+        except Conflict as refused:
+            refusal = {"code": refused.code, "detail": refused.detail, **refused.data}
+            return await self._withdraw(input, None, refusal)
 
     async def taken(self, show_id: UUID, labels: Sequence[str]) -> set[str]:
         """Which labels are not available, by Redis, or by PostgreSQL when Redis is away."""
@@ -105,24 +132,32 @@ class Reserver:
         self, input: BookingInput, won: Won | None, known: RequestOutcome
     ) -> BookingState:
         """A repeat meets the outcome of the first try."""
-        if known.outcome == "rejected":
-            data = dict(known.refusal or {})
-            code, detail = str(data.pop("code", "unavailable")), str(data.pop("detail", ""))
-            await self._give_back(input, won, code)
-            raise refusal_of(HoldOutcome(BookingState.REJECTED, 0.0, code, detail, data))
-        return BookingState.HELD if known.outcome == "held" else BookingState.PENDING
+        try:
+            return _settled(known)
+        except SeatholdError as refused:
+            await self._give_back(input, won, refused.code)
+            raise
 
-    async def _withdraw(self, input: BookingInput, won: Won | None) -> BookingState:
-        """Temporal is away: write the refusal first, so that no straggler can hold the seats."""
-        refusal = {"code": "unavailable", "detail": "Booking is not possible just now."}
+    async def _withdraw(
+        self, input: BookingInput, won: Won | None, refusal: Mapping[str, Any]
+    ) -> BookingState:
+        """Write the refusal first, so that no straggler can hold the seats."""
         async with self._begin() as tx:
             tx.bookings.settle_request(UUID(input.booking_id), "rejected", refusal)
             known = await tx.bookings.request_outcome(UUID(input.booking_id))
         return await self._known(input, won, known)
 
-    async def _give_back(self, input: BookingInput, won: Won | None, code: str | None) -> None:
+    async def _give_back(
+        self,
+        input: BookingInput,
+        won: Won | None,
+        code: str | None,
+        but: Sequence[SeatChoice] = (),
+    ) -> None:
         """Correct Redis after a refusal: by what PostgreSQL says, or by letting go."""
-        show_id, labels = UUID(input.show_id), [seat.label for seat in input.seats]
+        show_id = UUID(input.show_id)
+        kept = {seat.label for seat in but}
+        labels = [seat.label for seat in input.seats if seat.label not in kept]
         try:
             if won is not None and code == "seats_unavailable":
                 await self._preclaims.write_back(show_id, won, await self._active(show_id, labels))
@@ -139,6 +174,15 @@ def seats_unavailable(labels: Sequence[str]) -> Conflict:
         code="seats_unavailable",
         seats=list(labels),
     )
+
+
+def _settled(known: RequestOutcome) -> BookingState:
+    """The outcome that is written down, or its refusal raised."""
+    if known.outcome == "rejected":
+        data = dict(known.refusal or {})
+        code, detail = str(data.pop("code", "unavailable")), str(data.pop("detail", ""))
+        raise refusal_of(HoldOutcome(BookingState.REJECTED, 0.0, code, detail, data))
+    return BookingState.HELD if known.outcome == "held" else BookingState.PENDING
 
 
 def refusal_of(outcome: HoldOutcome) -> SeatholdError:

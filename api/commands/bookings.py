@@ -24,8 +24,8 @@ from api.schemas.bookings import (
 )
 from domain import ids
 from domain.booking import BookingState
-from domain.errors import Conflict, Invalid, NotFound
-from domain.limits import BEST_AVAILABLE_TRIES, MAX_CONFIRM_WAIT_SECONDS
+from domain.errors import Conflict, Invalid, NotFound, Unavailable
+from domain.limits import BEST_AVAILABLE_TRIES, MAX_CONFIRM_WAIT_SECONDS, TRIES_OF_A_KEY
 from domain.seatmap import first_adjacent_block, largest_block
 from domain.steps import BookingInput, SeatChoice
 from infra.postgres.show import ShowForSale
@@ -49,10 +49,48 @@ async def reserve(
     async def run() -> Response:
         return await _reserve(call, body, raw)
 
-    return await idempotent(call.state, call.user, RESERVE, call.key, raw, run)
+    async def again() -> Response:
+        return await _reserve_again(call, body, raw)
+
+    return await idempotent(call.state, call.user, RESERVE, call.key, raw, run, again)
 
 
-async def _reserve(call: Call, body: ReserveBody, raw: bytes) -> Response:
+async def _reserve_again(call: Call, body: ReserveBody, raw: bytes) -> Response:
+    """A repeat meets its own booking before anything else: its seats are taken, by itself.
+
+    What was refused because a server was away is no answer: the next id of the key is tried.
+    """
+    assert call.key is not None
+    body_hash, reserver = canonical_hash(raw), call.state.reserver
+    mine = [
+        _booking_id(call.user.user_id, call.key, body_hash, number)
+        for number in range(TRIES_OF_A_KEY)
+    ]
+    known = await reserver.earlier(mine)
+    first = 0
+    for number, booking_id in enumerate(mine):
+        earlier = known.get(booking_id)
+        if earlier is None:
+            # Before it got so far as to be written down, another pick was tried.
+            continue
+        first = number + 1
+        input = _input(call, booking_id, body.show_id, list(earlier.seats))
+        try:
+            held = await reserver.resume(input, earlier, body_hash=body_hash)
+        except Unavailable:
+            if earlier.outcome is None:
+                raise
+        except Conflict as refused:
+            if not _may_pick_again(body, refused):
+                raise
+        else:
+            return await _reserved(call, booking_id, held)
+    if first + BEST_AVAILABLE_TRIES > TRIES_OF_A_KEY:
+        raise Unavailable("Nothing could be booked under this Idempotency-Key; take a new one.")
+    return await _reserve(call, body, raw, first=first)
+
+
+async def _reserve(call: Call, body: ReserveBody, raw: bytes, *, first: int = 0) -> Response:
     state, key = call.state, call.key
     show = await state.shows.get(body.show_id)
     if show is None:
@@ -60,9 +98,9 @@ async def _reserve(call: Call, body: ReserveBody, raw: bytes) -> Response:
     if not show.on_sale:
         raise Conflict("This show is not on sale now.", code="sales_closed")
     body_hash = canonical_hash(raw)
-    for attempt in range(BEST_AVAILABLE_TRIES):
+    for number in range(first, first + BEST_AVAILABLE_TRIES):
         choices = await _choose(state, show, body)
-        booking_id = _booking_id(call.user.user_id, key, body_hash, attempt)
+        booking_id = _booking_id(call.user.user_id, key, body_hash, number)
         input = _input(call, booking_id, show.id, choices)
         try:
             held = await state.reserver.reserve(
@@ -71,13 +109,20 @@ async def _reserve(call: Call, body: ReserveBody, raw: bytes) -> Response:
                 body_hash=body_hash,
             )
         except Conflict as refused:
-            picked_again = body.best_available and refused.code == "seats_unavailable"
-            if not picked_again or attempt + 1 == BEST_AVAILABLE_TRIES:
+            if not _may_pick_again(body, refused) or number + 1 == first + BEST_AVAILABLE_TRIES:
                 raise
             continue
-        status = 202 if held is BookingState.PENDING else 201
-        return await as_it_stands(call.state, booking_id, status)
+        return await _reserved(call, booking_id, held)
     raise AssertionError("the last try returns or raises")
+
+
+def _may_pick_again(body: ReserveBody, refused: Conflict) -> bool:
+    return body.best_available is not None and refused.code == "seats_unavailable"
+
+
+async def _reserved(call: Call, booking_id: UUID, held: BookingState) -> Response:
+    status = 202 if held is BookingState.PENDING else 201
+    return await as_it_stands(call.state, booking_id, status)
 
 
 async def _choose(state: AppState, show: ShowForSale, body: ReserveBody) -> list[SeatChoice]:

@@ -40,10 +40,11 @@ async def idempotent(
     key: str | None,
     body: bytes,
     run: Callable[[], Awaitable[Response]],
+    again: Callable[[], Awaitable[Response]] | None = None,
 ) -> Response:
     """The answer of ``run``, or the stored one of the first request with this user, route and key.
 
-    Refusals that ``run`` raises are answers too. Anything else it raises passes on, and leaves
+    ``again`` is run instead where the key was used before and no answer is stored. Refusals that ``run`` raises are answers too. Anything else it raises passes on, and leaves
     the key free for a repeat with the same body.
 
     Raises:
@@ -57,7 +58,8 @@ async def idempotent(
     taken = await state.idempotency.take(asked)
     match taken:
         case Mine():
-            return await _run_once(state.idempotency, taken, run)
+            todo = again if again is not None and taken.seen else run
+            return await _run_once(state.idempotency, taken, todo)
         case Answered(status, stored, content_type):
             headers = {"Idempotent-Replayed": "true"}
             return Response(stored, status, headers, content_type)

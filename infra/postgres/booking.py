@@ -1,4 +1,4 @@
-"""Bookings, their requests and their events."""
+"""Bookings and their events."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-import orjson
 from sqlalchemy import text
 
 from domain.booking import Booking, BookingState, CloseReason, SeatPrice
 from domain.events import ChainedEvent, Event, chain
 from domain.money import Money
 from domain.steps import BookingInput
-from infra.postgres.database import Session
+from infra.postgres.booking_request import PostgresBookingRequests
 from infra.postgres.event_store import EXTENSION, as_columns
-from services.ports import HoldContext, RequestOutcome
+from services.ports import HoldContext
 
 # Shared by all holds of the show: cancelling it waits for them, and they for it, so that no hold
 # judged by the show as it was begins after it was cancelled.
@@ -178,34 +177,8 @@ NO_CHANGES: Mapping[str, Any] = dict.fromkeys(
     )
 )
 
-# The disk is not waited for: a request that a crash takes along was never held, for a hold that
-# is on the disk has its request there before it, and a hold without one is refused.
-ADD_REQUEST = text("""
-WITH unhurried AS MATERIALIZED (
-    SELECT set_config('synchronous_commit', 'off', true)
-), added AS (
-    INSERT INTO booking_requests (id, user_id, show_id, key_hash, body_hash, seats, ticket_types)
-    SELECT CAST(:id AS uuid), CAST(:user_id AS uuid), CAST(:show_id AS uuid),
-           CAST(:key_hash AS bytea), CAST(:body_hash AS bytea),
-           CAST(:seats AS text[]), CAST(:types AS text[])
-    FROM unhurried
-    ON CONFLICT (id) DO NOTHING
-)
-SELECT outcome, refusal FROM booking_requests WHERE id = :id
-""")
 
-REQUEST_OUTCOME = text("SELECT outcome, refusal FROM booking_requests WHERE id = :id")
-
-SETTLE_REQUEST = text("""
-UPDATE booking_requests SET outcome = :outcome, refusal = CAST(:refusal AS jsonb)
-WHERE id = :id AND outcome IS NULL
-""")
-
-
-class PostgresBookings:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class PostgresBookings(PostgresBookingRequests):
     async def hold_context(self, input: BookingInput) -> HoldContext:
         self._session.later(HOLD_LOCKS, user_id=input.user_id, show_id=input.show_id)
         rows = await self._session.all(
@@ -325,36 +298,6 @@ class PostgresBookings:
             sequence=chained[-1].sequence,
             event_hash=chained[-1].hash,
             **known,
-        )
-
-    async def add_request(
-        self, input: BookingInput, *, key_hash: bytes | None, body_hash: bytes
-    ) -> RequestOutcome:
-        row = await self._session.one(
-            ADD_REQUEST,
-            id=UUID(input.booking_id),
-            user_id=UUID(input.user_id),
-            show_id=UUID(input.show_id),
-            key_hash=key_hash,
-            body_hash=body_hash,
-            seats=[seat.label for seat in input.seats],
-            types=[seat.ticket_type for seat in input.seats],
-        )
-        # A row inserted by this statement is not in its own snapshot: nothing is known of it yet.
-        return RequestOutcome(row.outcome, row.refusal) if row else RequestOutcome(None)
-
-    async def request_outcome(self, booking_id: UUID) -> RequestOutcome:
-        row = await self._session.one(REQUEST_OUTCOME, id=booking_id)
-        return RequestOutcome(row.outcome, row.refusal) if row else RequestOutcome(None)
-
-    def settle_request(
-        self, booking_id: UUID, outcome: str, refusal: Mapping[str, Any] | None = None
-    ) -> None:
-        self._session.later(
-            SETTLE_REQUEST,
-            id=booking_id,
-            outcome=outcome,
-            refusal=orjson.dumps(refusal).decode() if refusal is not None else None,
         )
 
 

@@ -25,7 +25,7 @@ SET body_hash = EXCLUDED.body_hash, owner = EXCLUDED.owner, lease_until = EXCLUD
 WHERE marker.created_at < clock_timestamp() - make_interval(secs => :kept)
    OR (marker.status IS NULL AND marker.lease_until <= clock_timestamp()
        AND marker.body_hash = EXCLUDED.body_hash)
-RETURNING owner
+RETURNING xmax <> 0 AS seen
 """)
 LOOK = text("""
 SELECT body_hash, status, answer, content_type FROM idempotency_keys
@@ -57,10 +57,14 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Mine:
-    """The request is ours to run; ``owner`` tells us from whoever takes over after us."""
+    """The request is ours to run; ``owner`` tells us from whoever takes over after us.
+
+    ``seen``: the key was used before, so something may be left of that.
+    """
 
     key: Key
     owner: UUID
+    seen: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +101,8 @@ class PostgresIdempotency:
         }
         async with self._database.statements() as session:
             for _ in range(MAX_LOOKS):
-                if await session.one(TAKE, **asked) is not None:
-                    return Mine(key, owner)
+                if (mine := await session.one(TAKE, **asked)) is not None:
+                    return Mine(key, owner, mine.seen)
                 row = await session.one(LOOK, **place)
                 if row is None:
                     # Swept away between the two statements.
