@@ -203,6 +203,7 @@ async def _note_unpaid(
             note(tx, booking, EventType.PAYMENT_FAILED, receipt, request_id, queued)
     elif status is ProviderPaymentStatus.PROCESSING:
         await tx.payments.raise_status(attempt.id, "processing")
+        tx.payments.reopen_session(attempt.id)
 
 
 async def _judge(

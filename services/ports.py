@@ -210,6 +210,10 @@ class Payments(Protocol):
         """The provider said that this page takes no more money."""
         ...
 
+    def reopen_session(self, payment_id: UUID) -> None:
+        """It was closed unpaid, and the provider says that money is on its way all the same."""
+        ...
+
     async def attempt(self, payment_id: UUID) -> Attempt:
         """Raises LookupError when there is none."""
         ...

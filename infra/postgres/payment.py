@@ -58,6 +58,16 @@ UPDATE payments SET session_open = false, next_poll_at = NULL, updated_at = cloc
     status = CASE WHEN status IN ('open', 'processing') THEN 'cancelled' ELSE status END
 WHERE id = :id AND session_open
 """)
+# The one step back in the order of statuses: no fact is taken back, for the page was closed by word
+# of one that did not know of the other. A page beside it that is open leaves it closed.
+REOPEN_SESSION = text("""
+UPDATE payments SET session_open = true, status = 'processing', updated_at = clock_timestamp(),
+    next_poll_at = clock_timestamp() + make_interval(secs => :first_poll)
+WHERE id = :id AND NOT session_open AND status = 'cancelled' AND NOT EXISTS (
+    SELECT FROM payments AS other
+    WHERE other.booking_id = payments.booking_id AND other.status IN ('open', 'processing')
+)
+""")
 BY_SESSION = text("SELECT * FROM payments WHERE provider = :provider AND session_id = :session_id")
 
 IS_LATER = f"{rank_of('known.status')} < {rank_of('excluded.status')}"
@@ -175,6 +185,9 @@ class PostgresPayments:
 
     def close_session(self, payment_id: UUID) -> None:
         self._session.later(CLOSE_SESSION, id=payment_id)
+
+    def reopen_session(self, payment_id: UUID) -> None:
+        self._session.later(REOPEN_SESSION, id=payment_id, first_poll=self._first_poll)
 
     async def attempt(self, payment_id: UUID) -> Attempt:
         row = await self._session.one(ATTEMPT, id=payment_id)

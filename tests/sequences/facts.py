@@ -92,9 +92,6 @@ def runs(longest: int) -> Iterator[Run]:
             yield Run(facts, sequence[1:])
         if facts not in seen:
             seen.add(facts)
-            # A page once known as closed stays so for us, even if its provider then lets somebody
-            # pay on it: whoever hears both at once is left waiting for that payment.
-            if not {"session.expired", "payment.processing"} <= set(facts):
-                yield Run(facts, facts, as_it_happens=True)
+            yield Run(facts, facts, as_it_happens=True)
             for when in WAYS:
                 yield Run(facts, (), when)
