@@ -8,14 +8,13 @@ from starlette.types import Scope
 
 from api.deps.read import authenticate
 from api.hot.door import Door
-from api.limits import LimitTable, has_key, identify_by
+from api.limits import LimitTable, identify_by
 from api.middleware.body import BodyRules
 from api.middleware.cors import Cors
 from api.middleware.frame import RequestFrame, safe_headers
 from api.middleware.gate import Gate, hosts_of
-from api.middleware.guard import Access, Guard
+from api.middleware.guard import Access, Guard, Guarded
 from api.middleware.limits import RequestLimits
-from api.policy import Who
 from infra.settings import Settings
 
 
@@ -55,21 +54,20 @@ def door_of(app: FastAPI, settings: Settings) -> Door:
 
 
 def _table(app: FastAPI, settings: Settings, access: Access | None) -> LimitTable | None:
-    """``access`` is None where no route asks for credentials."""
+    """``access`` is None where only public reads are let in, whatever their route."""
     if not settings.rate_limit_per_minute:
         return None
 
-    def is_keyed(scope: Scope) -> bool:
-        # A key on an open route proves nothing and so excuses nothing.
-        if access is None or not has_key(scope):
-            return False
-        guarded = access.find(scope["method"], get_route_path(scope))
-        return guarded is not None and guarded.rule.who is not Who.PUBLIC
+    def route_of(scope: Scope) -> Guarded | None:
+        if access is None:
+            return None
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        return access.find(method, get_route_path(scope))
 
     return LimitTable(
         settings.rate_limit_per_minute,
         identify_by(lambda token: app.state.parts.signer.verify(token).user_id),
-        is_keyed,
+        route_of,
     )
 
 

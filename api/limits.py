@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
@@ -11,6 +10,8 @@ from uuid import UUID
 from starlette.types import Scope
 
 from api.middleware.client import Address, who
+from api.middleware.guard import Guarded
+from api.policy import Who
 from domain.errors import SeatholdError
 from domain.user import email_key
 from infra.rate_limits import Hit, Policy
@@ -19,7 +20,7 @@ MINUTE, HOUR = 60, 3600
 REGISTER = Policy("register", 5, HOUR)
 # Each may be a mail to somebody who did not ask for it.
 FORGOT = Policy("forgot", 5, HOUR)
-BY_PATH = {"/api/auth/register": REGISTER, "/api/auth/password/forgot": FORGOT}
+BY_ROUTE = {"POST /api/auth/register": REGISTER, "POST /api/auth/password/forgot": FORGOT}
 # By account and address, so that a stranger's guesses do not lock the owner out; and by account
 # alone, so that guesses from everywhere are few.
 LOGIN_FROM_HERE = Policy("login", 10, 15 * MINUTE)
@@ -40,11 +41,10 @@ KEY_MARK = "sk_"
 UNLIMITED = frozenset({"/healthz"})
 OPERATION_PATHS = frozenset({"/readyz", "/metrics"})
 PUBLIC = ("/api/movies", "/api/theatres", "/api/shows/", "/api/show/", "/api/queue/")
-ID = re.compile(r"/[0-9a-fA-F-]{32,36}(?=/|$)")
-MAX_ROUTE_CHARACTERS = 100
+NOWHERE = "nowhere"
 
 Identify = Callable[[Scope], str | None]
-Asks = Callable[[Scope], bool]
+FindRoute = Callable[[Scope], Guarded | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,15 @@ class Plan:
 class LimitTable:
     """``per_minute``: requests of one address, and of one user on one route.
 
-    ``is_keyed`` says whether the request will have to prove an API key.
+    ``route_of`` finds the route that will answer, as the guard does: limits that looked at the
+    address themselves could be led to another.
     """
 
-    def __init__(self, per_minute: int, identify: Identify, is_keyed: Asks) -> None:
+    def __init__(self, per_minute: int, identify: Identify, route_of: FindRoute) -> None:
         self.by_address = Policy("default", per_minute, MINUTE)
         self.by_user = Policy("user", per_minute, MINUTE)
         self._identify = identify
-        self._is_keyed = is_keyed
+        self._route_of = route_of
 
     def plan(self, scope: Scope, address: Address | None) -> Plan | None:
         """None: not limited."""
@@ -79,14 +80,16 @@ class LimitTable:
         is_read = method in ("GET", "HEAD", "OPTIONS")
         if is_read and path.startswith(PUBLIC):
             return Plan((by_address,), shared=False)
-        if method == "POST" and path in BY_PATH:
-            return Plan((by_address, Hit(BY_PATH[path], here)), shared=True)
-        if self._is_keyed(scope):
+        route = self._route_of(scope)
+        line = NOWHERE if route is None else route.line
+        if line in BY_ROUTE:
+            return Plan((by_address, Hit(BY_ROUTE[line], here)), shared=True)
+        # A key on an open route proves nothing and so excuses nothing.
+        if route is not None and route.rule.who is not Who.PUBLIC and has_key(scope):
             return Plan((Hit(KEYED, here),), shared=False)
         user = self._identify(scope)
         if user is not None:
-            route = f"{method} {ID.sub('/{id}', path)}"[:MAX_ROUTE_CHARACTERS]
-            return Plan((by_address, Hit(self.by_user, f"{user} {route}")), shared=True)
+            return Plan((by_address, Hit(self.by_user, f"{user} {line}")), shared=True)
         return Plan((by_address,), shared=not is_read)
 
 

@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from api.deps.keys import proven_key
 from api.deps.state import app_state
+from api.schemas.common import as_id
 from domain.errors import NotFound, Unauthenticated
 from infra.postgres.database import Session
 from infra.tokens import Principal, TokenSigner
@@ -66,7 +67,7 @@ async def signer(request: Request) -> TokenSigner:
 def _id(value: object) -> object:
     """A malformed id names nothing, so it is not found rather than invalid."""
     try:
-        return UUID(str(value))
+        return as_id(value)
     except ValueError as error:
         raise NotFound("There is no such thing; the id is malformed.") from error
 

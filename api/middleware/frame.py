@@ -11,10 +11,11 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
-from api.errors import answer_to
+from api.errors import CODE_OF_STATUS, answer_to
 from api.middleware.client import Network, address_of
 from api.middleware.context import RequestInfo, current_request
 from api.middleware.metrics import Metrics
+from api.problems import problem
 from infra.tokens import Principal
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -102,7 +103,11 @@ class RequestFrame:
             await send(message)
 
         try:
-            await self._app(scope, receive, framed)
+            # Every layer compares addresses: what one takes for a line's end and another for a
+            # part of it gets to none. No address of ours has such a character.
+            printable = scope["path"].isprintable()
+            app = self._app if printable else problem(404, *CODE_OF_STATUS[404])
+            await app(scope, receive, framed)
         except Exception as error:  # noqa: BLE001 -- the API's edge: a client gets an answer
             answer = answer_to(error)
             if status == 0:

@@ -30,8 +30,9 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """A route and its rule. ``pattern`` is the router's own."""
+    """A route and its rule. ``line`` is that of the policy, ``pattern`` the router's own."""
 
+    line: str
     pattern: re.Pattern[str]
     route: BaseRoute
     rule: Rule
@@ -59,8 +60,8 @@ class Access:
             method, path = key.split(" ", 1)
             if self.find(method, PARAMETER.sub("0", path)) is not None:
                 raise RuntimeError(f"{key} is hidden by a route before it")
-            rule = policy[_line(key)]
-            guarded = Guarded(context.path_regex, context.original_route, rule)
+            line = _line(key)
+            guarded = Guarded(line, context.path_regex, context.original_route, policy[line])
             if ":path}" in path:
                 self._wild.setdefault(method, []).append(guarded)
             elif self._wild:
@@ -69,12 +70,15 @@ class Access:
                 self._by_shape.setdefault((method, path.count("/")), []).append(guarded)
 
     def find(self, method: str, path: str) -> Guarded | None:
-        """The first that fits, as the router chooses."""
+        """The first that fits, as the router chooses; to its last character, unlike the router.
+
+        The router's ``$`` would let a line end follow.
+        """
         for one in self._by_shape.get((method, path.count("/")), ()):
-            if one.pattern.match(path):
+            if one.pattern.fullmatch(path):
                 return one
         for one in self._wild.get(method, ()):
-            if one.pattern.match(path):
+            if one.pattern.fullmatch(path):
                 return one
         return None
 

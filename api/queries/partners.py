@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated
-from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Query, Response
@@ -11,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 from api.deps.read import CurrentUser, PathId, ReadConnection
 from api.queries import page
 from api.queries.etag import IfNoneMatch, is_kept
-from api.schemas.common import CURSOR_EXAMPLE
+from api.schemas.common import CURSOR_EXAMPLE, Id
 from api.schemas.partners import (
     DELIVERY_ID,
     EVENT_ID,
@@ -54,7 +53,7 @@ async def endpoint(
 async def deliveries(
     user: CurrentUser,
     connection: ReadConnection,
-    endpoint_id: Annotated[UUID | None, Query(examples=[DELIVERY_ID])] = None,
+    endpoint_id: Annotated[Id | None, Query(examples=[DELIVERY_ID])] = None,
     state: DeliveryState | None = None,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
     cursor: Annotated[str | None, Query(max_length=200, examples=[CURSOR_EXAMPLE])] = None,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime
 
 from api.deps.read import PathId, ReadConnection
+from api.schemas.common import Id
 from api.schemas.reports import DemandReport, PastAvailability, SalesReport
 from domain.errors import Invalid, NotFound
 from readmodel import past, reports
@@ -52,9 +52,9 @@ async def demand(
     connection: ReadConnection,
     since: Since = None,
     until: Until = None,
-    show_id: UUID | None = None,
-    movie_id: UUID | None = None,
-    theatre_id: UUID | None = None,
+    show_id: Id | None = None,
+    movie_id: Id | None = None,
+    theatre_id: Id | None = None,
     form: Form = "json",
 ) -> Response:
     """Bookings and seats asked for, sold and left to lapse, hour by hour, at most a year."""

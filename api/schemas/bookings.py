@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api.schemas.common import ApiModel, Instant, NextPage, Version, example
+from api.schemas.common import ApiModel, Id, Instant, NextPage, Version, example
 from api.schemas.money import MoneyOut
 from domain.steps import SeatChoice
 
@@ -47,7 +47,7 @@ class ReserveBody(ApiModel):
         },
     )
 
-    show_id: UUID
+    show_id: Id
     seats: Annotated[list[Label | SeatAsked], Field(min_length=1, max_length=200)] | None = None
     best_available: BestAvailable | None = None
 
@@ -76,7 +76,7 @@ class CheckoutBody(ApiModel):
 
 
 class ConfirmBody(ApiModel):
-    booking_id: Annotated[UUID, Field(examples=[BOOKING_ID])]
+    booking_id: Annotated[Id, Field(examples=[BOOKING_ID])]
 
 
 class ShowOut(BaseModel):

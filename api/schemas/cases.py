@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field, StringConstraints
 
 from api.schemas.bookings import BOOKING_ID
-from api.schemas.common import ApiModel, NextPage, example
+from api.schemas.common import ApiModel, Id, NextPage, example
 from domain.case import CaseKind, CaseStatus
 
 CASE_ID = "3d9f1c7a-52b8-5e0d-8a46-b7c9e1f20d35"
@@ -18,7 +18,7 @@ STAFF_ID = "8e2b6d14-9c7f-4a35-b1d0-6f4e2a9c8b71"
 class AssignBody(ApiModel):
     """Without an assignee the case is yours."""
 
-    assignee: Annotated[UUID | None, Field(examples=[STAFF_ID])] = None
+    assignee: Annotated[Id | None, Field(examples=[STAFF_ID])] = None
 
 
 class ResolveBody(ApiModel):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
+from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Instant = Annotated[str, Field(examples=["2026-12-04T19:30:00.000Z"])]
 TimeZone = Annotated[str, Field(examples=["Europe/Berlin"])]
@@ -17,6 +19,25 @@ NextPage = Annotated[
         examples=[CURSOR_EXAMPLE],
     ),
 ]
+
+CANONICAL = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+def as_id(value: object) -> UUID:
+    """The id of which this is the one spelling, but for upper case.
+
+    ``UUID`` takes many more: braces, ``urn:uuid:``, hyphens anywhere, spaces for digits.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, str) and CANONICAL.fullmatch(value):
+        return UUID(value)
+    raise ValueError("an id is 32 hexadecimal digits with hyphens as 8-4-4-4-12")
+
+
+# Out of bodies and queries; ``PathId`` is the one for addresses.
+Id = Annotated[UUID, BeforeValidator(as_id)]
 
 
 def example(**fields: Any) -> ConfigDict:

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from api.schemas.bookings import BookingOut
-from api.schemas.common import ApiModel, NextPage, example
+from api.schemas.common import ApiModel, Id, NextPage, example
 from domain.user import NAME_MAX, PASSWORD_MAX, PASSWORD_MIN, Role
 
 EMAIL_MAX = 254
@@ -167,7 +167,7 @@ class EndSessionsBody(ApiModel):
     """Asked for again: a token in other hands must not lock its owner out everywhere."""
 
     password: AnyPassword
-    session_id: UUID | None = None
+    session_id: Id | None = None
 
 
 class CodeBody(ApiModel):

@@ -15,12 +15,13 @@ from starlette.types import Receive, Scope, Send
 from api.hot import sources
 from api.hot.document import Document, Headers
 from api.hot.shelf import Shelf
+from api.schemas.common import CANONICAL
 from api.streams.hub import Hub
 from api.streams.watcher import Watcher, connection_of
 from infra.redis.news import News
 
 ROUTE = "/api/show/{show_id}/availability/stream"
-PATH = re.compile(r"/api/show/([0-9a-fA-F-]{36})/availability/stream")
+PATH = re.compile(rf"/api/show/({CANONICAL.pattern})/availability/stream")
 HEADERS = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-store"),
@@ -98,10 +99,7 @@ class AvailabilityStreams:
             hub.end()
 
     async def _hub(self, show: str) -> Hub | None:
-        try:
-            show_id = UUID(show)
-        except ValueError:
-            return None
+        show_id = UUID(show)
         hub = self._hubs.get(show_id)
         if hub is not None:
             return hub

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx2
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tests.helpers.accounts import RegisterUser
 from tests.helpers.catalogue import add_movie
 from tests.helpers.problems import assert_problem
 
@@ -77,6 +79,37 @@ async def test_every_field_with_a_nul_is_named_up_to_twenty(client: httpx2.Async
     many = "&".join(["q=%00"] * 30)
     found = assert_problem(await client.get(f"/api/movies?{many}"), 422, "invalid")
     assert len(found["errors"]) == 20
+
+
+@pytest.mark.parametrize("spelling", ["urn:uuid:{}", "{{{}}}", "{}-", "-{}", "{}\n", "{1}"])
+async def test_an_id_has_one_spelling(
+    client: httpx2.AsyncClient,
+    engine: AsyncEngine,
+    owner: dict[str, str],
+    register_user: RegisterUser,
+    spelling: str,
+) -> None:
+    """Else limits, logs and caches that go by the spelling could be led past what they know."""
+    movie_id = await add_movie(engine, "Any")
+    written = spelling.format(movie_id, movie_id.replace("-", ""))
+    _, headers = await register_user()
+    assert_problem(await client.get(f"/api/movies/{quote(written)}"), 404, "not_found")
+    body = {"show_id": written, "seats": ["A1"]}
+    answer = await client.post("/api/booking/reserve", json=body, headers=headers)
+    [error] = assert_problem(answer, 422, "invalid")["errors"]
+    assert (error["in"], error["field"]) == ("body", "show_id")
+    assert "8-4-4-4-12" in error["message"]
+    query = {"movie_id": written}
+    answer = await client.get("/api/admin/reports/demand", params=query, headers=owner)
+    [error] = assert_problem(answer, 422, "invalid")["errors"]
+    assert (error["in"], error["field"]) == ("query", "movie_id")
+
+
+async def test_upper_case_is_the_same_id(client: httpx2.AsyncClient, engine: AsyncEngine) -> None:
+    """As RFC 9562 has it; some platforms write no other."""
+    movie_id = str(await add_movie(engine, "Any"))
+    answer = await client.get(f"/api/movies/{movie_id.upper()}")
+    assert answer.json()["id"] == movie_id
 
 
 @pytest.mark.parametrize("path", ["/api/movies", "/api/theatres", "/api/shows/{movie}"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from urllib.parse import unquote
 from uuid import uuid4
 
 import httpx2
@@ -10,6 +11,8 @@ import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.middleware.guard import Access
+from api.policy import POLICY
 from infra.rate_limits import RateLimits
 from infra.settings import Settings
 from tests.helpers.accounts import replaced_parts
@@ -178,6 +181,18 @@ class TestProduction:
         async with client_from(strict, address) as client:
             answer = await client.get("/metrics", headers=headers)
         assert answer.status_code == status
+
+    @pytest.mark.parametrize("end", ["%0A", "%0D", "%0D%0A", "%00", "%09", "%7F", "%E2%80%A8"])
+    async def test_nothing_after_an_address_makes_it_another_to_some_and_not_to_others(
+        self, outside: Client, strict: FastAPI, end: str
+    ) -> None:
+        """A pattern's end is also before a last line end, so ``/metrics%0A`` was ``/metrics``."""
+        assert_problem(await outside.get(f"/metrics{end}"), 404, "not_found")
+        assert_problem(await outside.post(f"/api/auth/register{end}"), 404, "not_found")
+        # Not by the one check alone: the guard knows no such address either.
+        access = Access(strict.routes, POLICY)
+        assert access.find("GET", "/metrics") is not None
+        assert access.find("GET", f"/metrics{unquote(end)}") is None
 
     @pytest.mark.parametrize("host", ["api.test", "evil.org", "tickets.cinema.org.evil.org", ""])
     async def test_it_answers_under_its_own_name_alone(self, outside: Client, host: str) -> None:

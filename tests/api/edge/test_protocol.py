@@ -104,6 +104,18 @@ async def test_a_plain_request_is_answered(server: Server) -> None:
     assert answer.count(b'{"status":"ok"}') == 2
 
 
+@pytest.mark.parametrize("end", [b"%0A", b"%0D", b"%00", b"%09", b"%0a%0A", b"%0D%0A"])
+@pytest.mark.parametrize(
+    "line", [b"GET /metrics", b"POST /api/auth/register", b"POST /api/auth/password/forgot"]
+)
+async def test_an_address_with_a_control_character_is_none(
+    server: Server, line: bytes, end: bytes
+) -> None:
+    head = b" HTTP/1.1\r\nHost: api.test\r\nConnection: close\r\n\r\n"
+    assert status_of(await server.ask(line + end + head)) == 404
+    assert status_of(await server.ask(line + head)) in (200, 422), "the control: there is one"
+
+
 AMBIGUOUS = {
     "length and chunks": POST + b"Content-Length: 4\r\n" + CHUNKED + b"\r\n0\r\n\r\n",
     "chunks and length": POST + CHUNKED + b"Content-Length: 4\r\n\r\n0\r\n\r\n",

@@ -238,6 +238,30 @@ async def test_five_an_hour_from_one_address(limited: FastAPI, address: str, nam
     assert answer.headers["ratelimit-policy"] == f'"{policy}";q=5;w=3600'
 
 
+@pytest.mark.parametrize("end", ["%0A", "%00", "/", "%2F", "%20", ";x"])
+@pytest.mark.parametrize("name", ["register", "password/forgot"])
+async def test_no_spelling_of_an_address_is_a_way_around_its_limit(
+    limited: FastAPI, address: str, name: str, end: str
+) -> None:
+    async with client_from(limited, address) as client:
+        assert (await client.post(f"/api/auth/{name}{end}")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["{}", "urn:uuid:{}", "%7B{}%7D", "{}-", "-{}", "{}{{}}", "x{}"],
+)
+async def test_no_spelling_of_an_id_is_another_route(
+    limited: FastAPI, addresses: Iterator[str], spelling: str
+) -> None:
+    token, found = token_of(limited), []
+    for number in range(QUOTA + 1):
+        path = f"/api/booking/{spelling.format(uuid4())}{'-' * number}"
+        async with client_from(limited, next(addresses), Authorization=token) as client:
+            found.append((await client.get(path)).status_code)
+    assert found == [404] * QUOTA + [429]
+
+
 AGAIN = ("password", "totp", "totp/confirm", "totp/remove", "sessions/end")
 
 
