@@ -6,7 +6,7 @@ import asyncio
 
 import structlog
 
-from domain.errors import NotFound, Unavailable
+from domain.errors import Conflict, NotFound, Unavailable
 from services.payment_news import PaymentNews
 from services.payment_rows import Attempt
 from services.process import ProcessAway, ProcessUnknown
@@ -23,11 +23,15 @@ class PaymentPollLoop:
 
     async def one_pass(self) -> int:
         attempts = await self._work.take_polls(BATCH)
-        await asyncio.gather(*(self._read(attempt) for attempt in attempts))
+        # One page that nothing can read must not keep the others of its batch.
+        results = await asyncio.gather(*map(self._read, attempts), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
         return len(attempts)
 
     async def _read(self, attempt: Attempt) -> None:
         try:
             await self._news.read_again(attempt)
-        except (Unavailable, NotFound, ProcessAway, ProcessUnknown) as error:
+        except (Unavailable, NotFound, Conflict, ProcessAway, ProcessUnknown) as error:
             log.warning("poll_failed", payment_id=str(attempt.id), reason=str(error))
