@@ -80,7 +80,8 @@ def _parser() -> argparse.ArgumentParser:
         "--rounds",
         type=_count,
         metavar="N",
-        help="how far a campaign goes: rounds of the race (200), of the timing (2,000), events of a sequence (5)",
+        help="how far a campaign goes: rounds of the race (200), of the timing (2,000),"
+        " events of a sequence (5)",
     )
     return parser
 

@@ -200,8 +200,9 @@ MUTANTS = (
             Edit(
                 "activities/booking.py",
                 "                outcome = await payment.confirm(tx, request)\n",
-                "                show_id, labels = await tx.bookings.seats(UUID(request.booking_id))\n"
-                "                ours = await tx.bookings.lock(UUID(request.booking_id))\n"
+                "                id = UUID(request.booking_id)\n"
+                "                show_id, labels = await tx.bookings.seats(id)\n"
+                "                ours = await tx.bookings.lock(id)\n"
                 "                marks = await self._preclaims.taken(show_id, labels)\n"
                 "                if marks == set(labels) and ours.state is BookingState.HELD:\n"
                 "                    outcome = payment.confirm_by(tx, ours, None, None)\n"

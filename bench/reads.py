@@ -1,4 +1,4 @@
-"""``make bench-reads``: what crowds read beside a bare Starlette route that sends the same bytes."""
+"""``make bench-reads``: what crowds read beside a bare route of the same bytes."""
 
 from __future__ import annotations
 

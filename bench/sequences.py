@@ -1,4 +1,4 @@
-"""``make campaign-webhooks``: every sequence of up to five webhooks, each against the same facts."""
+"""``make campaign-webhooks``: every sequence of up to five webhooks against the facts."""
 
 from __future__ import annotations
 

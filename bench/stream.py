@@ -1,4 +1,4 @@
-"""``make bench-stream``: fifty thousand watchers of one show; what they hold, and a change's way."""
+"""``make bench-stream``: fifty thousand watchers of one show, and a change's way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``make campaign-timing``: whether log-in and reset tell by their time that an address is known."""
+"""``make campaign-timing``: whether log-in and reset tell by their time who is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``make bench-webhooks``: what verifying and storing a webhook costs beside storing its bare row."""
+"""``make bench-webhooks``: what storing a webhook costs beside storing its bare row."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One row. ``target`` is ``noun:id``; ``details`` has the ids before and after, and the like."""
+    """One row. ``target`` is ``noun:id``; ``details`` has the ids before and after,
+    and the like."""
 
     id: int
     at: datetime

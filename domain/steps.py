@@ -226,8 +226,8 @@ class RefundResult:
 
 @dataclass(frozen=True)
 class LatePaymentResult:
-    """``confirmed``: its booking stands; ``nothing_due``: it was decided to stay; ``voided``: nothing
-    was taken; else how the refund ended.
+    """``confirmed``: its booking stands; ``nothing_due``: it was decided to stay; ``voided``:
+    nothing was taken; else how the refund ended.
 
     ``retry``: the provider says that it failed; send it again later, under its new key.
     """

@@ -1,4 +1,5 @@
-"""Passwords that everybody tries first: 11,600 of the commonest that are long enough to be chosen."""
+"""Passwords that everybody tries first:
+11,600 of the commonest that are long enough to be chosen."""
 
 from __future__ import annotations
 

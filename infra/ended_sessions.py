@@ -88,7 +88,8 @@ class EndedSessions:
     async def kept_fresh(self) -> AsyncIterator[None]:
         """Keep asking and listening for as long as the block lasts."""
         async with AsyncExitStack() as stack:
-            # The last question holds a connection, which has to be given back before the pool closes.
+            # The last question holds a connection,
+            # which has to be given back before the pool closes.
             stack.push_async_callback(self._settled)
             for job in (self._keep_reading(), self._keep_listening()):
                 task = asyncio.create_task(job)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 SECRET = re.compile(r"(^|_)(signature|digest|mac|hmac|secret|password|token_hash|code_hash)s?$")
 PERSONAL = re.compile(r"^(body|email|phone|password|token|secret|authorization|cookie|headers)$")
 MONEY = re.compile(r"(^|_)(amount|price|captured|refunded)$")
 LOG_METHODS = frozenset({"debug", "info", "warning", "error", "exception", "critical"})
+FILE_LINES, FUNCTION_LINES = 400, 70
 # Methods of constant texts.
 HARMLESS = frozenset({"format", "replace", "join", "text", "strip"})
 EXCUSE = re.compile(r"# house: (H\d) -- \S")
@@ -27,12 +28,13 @@ class Finding:
 Rule = Callable[[ast.AST], Iterator[tuple[ast.AST, str]]]
 
 
-def check(path: str, source: str) -> list[Finding]:
-    """What of ``source`` breaks a rule and is not excused."""
+def check(path: str, source: str, names: Collection[str] | None = None) -> list[Finding]:
+    """What of ``source`` breaks a rule, of all or those of ``names``, and is not excused."""
     lines = source.splitlines()
+    rules = [(name, rule) for name, rule in RULES.items() if names is None or name in names]
     found = []
     for node in ast.walk(ast.parse(source)):
-        for name, rule in RULES.items():
+        for name, rule in rules:
             for where, says in rule(node):
                 line: int = getattr(where, "lineno", 1)
                 excuse = EXCUSE.search(lines[line - 1])
@@ -93,12 +95,32 @@ def outbound_calls_are_wary(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
                     yield value, "verify certificates"
 
 
+def read_in_one_go(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+    """What is longer than a person keeps in mind is two things."""
+    if isinstance(node, ast.Module) and node.body and (node.body[-1].end_lineno or 0) > FILE_LINES:
+        yield node, f"a file has {FILE_LINES} lines at most"
+    match node:
+        case (
+            ast.FunctionDef(lineno=first, end_lineno=last)
+            | ast.AsyncFunctionDef(lineno=first, end_lineno=last)
+        ) if (last or 0) - first + 1 > FUNCTION_LINES:
+            yield node, f"a function has {FUNCTION_LINES} lines at most"
+
+
+def the_edge_commits(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+    """One command is one transaction: whoever commits halfway leaves half of it."""
+    if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "commit":
+        yield node, "the transaction's block commits when it ends"
+
+
 RULES: dict[str, Rule] = {
     "H1": secrets_in_constant_time,
     "H2": statements_are_written_out,
     "H3": logs_name_nobody,
     "H4": money_is_whole,
     "H5": outbound_calls_are_wary,
+    "H6": read_in_one_go,
+    "H7": the_edge_commits,
 }
 
 

@@ -91,7 +91,8 @@ async def resolve(tx: Transaction, change: CaseChange, reason: str) -> None:
 
 
 def wrong_amount(tx: Transaction, booking: Booking, receipt: Receipt, refund: Refund) -> None:
-    """Amounts are set by us, so another one is a bug or a forgery; the money goes back meanwhile."""
+    """Amounts are set by us, so another one is a bug or a forgery;
+    the money goes back meanwhile."""
     tx.cases.open(
         CaseKind.WRONG_AMOUNT,
         dedupe=f"wrong_amount:{receipt.id}",
@@ -231,9 +232,9 @@ def provider_disagrees(tx: Transaction, booking_id: UUID, row: InboxRow, session
     tx.cases.open(
         CaseKind.PROVIDER_DISAGREES,
         dedupe=f"provider_disagrees:{row.provider}:{session_id[:200]}",
-        summary=f"{row.provider} sent {row.event_type[:100]} for {session_id[:200]}, and its API has"
-        " shown no captured payment there for a minute since. The booking follows the API. Look at"
-        f" {row.provider} whether the money came in: if it did, it is recorded with the next read.",
+        summary=f"{row.provider} sent {row.event_type[:100]} for {session_id[:200]}, and its API"
+        " has shown no captured payment there for a minute since. The booking follows the API. Look"
+        f" at {row.provider} whether the money came in: if it did, the next read records it.",
         booking_id=booking_id,
     )
 

@@ -64,7 +64,8 @@ class PasswordStore(Protocol):
         ...
 
     async def mail_reset(self, email_key: str) -> None:
-        """Queue a mail with a token, if there is such an account; the same work if there is none."""
+        """Queue a mail with a token, if there is such an account;
+        the same work if there is none."""
         ...
 
     async def mail_verification(self, user_id: UUID) -> None:

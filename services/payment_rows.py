@@ -45,8 +45,8 @@ class Receipt:
     ``promised`` is the sum on the buyer's side, ``paid`` what was taken of it. What recording it
     just now changed, in minor units: ``newly_captured`` were taken, ``newly_promised`` authorised,
     ``promise_ended`` are authorised no more. ``fee`` is what stood in the row before: of what the
-    provider keeps for itself, so much is in the ledger. ``disputed``: a dispute of it is open or lost, so
-    nothing of it may be sent back.
+    provider keeps for itself, so much is in the ledger. ``disputed``: a dispute of it is open or
+    lost, so nothing of it may be sent back.
     """
 
     id: UUID

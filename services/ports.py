@@ -31,7 +31,8 @@ class HoldContext:
     ``request_age_seconds`` is by the database clock, read as ``now``; ``seats_of_user`` counts
     this user's live and confirmed seats of the show; ``lapsed_holds_of_user`` and
     ``cancelled_holds_of_user_show`` the unpaid holds that came to nothing within the brief's
-    ``cool_down_seconds``; ``has_lapsed_hold`` says that a hold that ran out stands on an asked seat; ``prices`` leaves out the seats that the show does not sell.
+    ``cool_down_seconds``; ``has_lapsed_hold`` says that a hold that ran out stands on an asked
+    seat; ``prices`` leaves out the seats that the show does not sell.
     """
 
     request_age_seconds: float | None
@@ -256,11 +257,9 @@ class Payments(Protocol):
 class Ledger(Protocol):
     def post(self, posting: Posting) -> None:
         """Append the posting; one that is there already changes nothing."""
-        ...
 
     def close(self, booking_id: UUID) -> None:
-        """At a workflow's end, under the booking's lock: a case, unless all decided money balances."""
-        ...
+        """At a workflow's end, under the booking's lock: a case, unless all decided money is even."""
 
 
 class Refunds(Protocol):
@@ -268,50 +267,40 @@ class Refunds(Protocol):
 
     async def standing(self, booking_id: UUID) -> Standing | None:
         """Seats, payments and refunds of a booking; None when there is no such booking."""
-        ...
 
     async def parts(self, booking_id: UUID, number: int) -> Sequence[RefundPart]: ...
 
     async def add(self, booking_id: UUID, parts: Sequence[RefundPart], **told: Any) -> None:
         """Insert the parts, each out of its payment; ``told`` are ``reason`` and ``note``."""
-        ...
 
     async def accept(self, refund_id: UUID, reference: str, tries: int = 0) -> bool:
         """Write the provider's id of the pending try number ``tries``; False: not that one now."""
-        ...
 
     async def try_again(self, refund_id: UUID, reference: str | None, tries: int) -> bool:
         """Give a pending refund, whose try failed at the provider, a new key for the next one.
 
         False when this is not the try with number ``tries`` any more.
         """
-        ...
 
     async def came_back(self, refund_id: UUID) -> bool:
         """A settled refund failed after all; False when it does not stand as settled."""
-        ...
 
     def short(self, refund_id: UUID, *, is_short: bool) -> None:
         """Whether the provider's balance was too low for a part that it has not accepted."""
-        ...
 
     async def settle(self, refund_id: UUID, status: str) -> bool:
         """End a pending part; False when it has ended."""
-        ...
 
     async def release(self, booking_id: UUID, labels: Sequence[str]) -> list[str]:
         """Put sold seats of the booking back on sale; their labels."""
-        ...
 
     async def place(self, refund_id: UUID) -> int:
         """The refund's place among all of its booking's refunds, from 1."""
-        ...
 
 
 class Outbox(Protocol):
     def queue(self, *, booking_id: UUID, user_id: UUID, template: str, revision: int = 1) -> None:
         """Queue a message; the same revision of a template is sent once."""
-        ...
 
 
 class Cases(Protocol):
@@ -329,21 +318,17 @@ class Cases(Protocol):
 
         The caller holds the booking's lock. ``summary`` has ids and amounts, no person's data.
         """
-        ...
 
     async def find(self, case_id: UUID) -> Case | None: ...
 
     async def is_staff(self, user_id: UUID) -> bool:
         """Whether this account may be given cases."""
-        ...
 
     async def assign(self, case: Case, assignee: UUID) -> bool:
         """False: the version is not the one that was read, or the case is resolved."""
-        ...
 
     async def resolve(self, case: Case, resolution: str) -> bool:
         """As ``assign``; the booking then names its newest case that is not resolved, if any."""
-        ...
 
 
 class Audit(Protocol):
@@ -358,7 +343,6 @@ class Audit(Protocol):
         request_id: str | None = None,
     ) -> None:
         """Write down who did what to what, and why; ``target`` is ``noun:id``."""
-        ...
 
 
 class Transaction(Protocol):
@@ -395,8 +379,6 @@ class Transaction(Protocol):
 class UnitOfWork(Protocol):
     def __call__(self) -> AbstractAsyncContextManager[Transaction]:
         """Begin; commit at the end of the block, roll back on any exception."""
-        ...
 
     def alone(self) -> AbstractAsyncContextManager[Transaction]:
         """The same tables, each call a transaction of its own: for a single read or write."""
-        ...

@@ -95,8 +95,8 @@ async def unknown_refund(
         CaseKind.UNKNOWN_REFUND,
         ours,
         dedupe=f"unknown_refund:{provider}:{refund.reference[:200]}",
-        summary=f"{provider} has refund {refund.reference[:200]} of {_amount(refund)} out of payment"
-        f" {ours.reference[:200]}, {refund.status}, which we never asked for.",
+        summary=f"{provider} has refund {refund.reference[:200]} of {_amount(refund)} out of"
+        f" payment {ours.reference[:200]}, {refund.status}, which we never asked for.",
     )
 
 
@@ -106,8 +106,8 @@ async def refund_not_there(tx: Transaction, provider: str, ours: Booked, row: Bo
         CaseKind.DIFFERENCE,
         ours,
         dedupe=f"difference:refund:{row.id}",
-        summary=f"We hold refund {row.reference} of {format_money(Money(row.amount, row.currency))},"
-        f" {row.status}; {provider} has no such refund.",
+        summary=f"We hold refund {row.reference} of {format_money(Money(row.amount, row.currency))}"
+        f", {row.status}; {provider} has no such refund.",
         refund_id=row.id,
     )
 
@@ -118,8 +118,8 @@ async def refund_overdue(tx: Transaction, row: BookedRefund) -> None:
     tx.cases.open(
         CaseKind.REFUND_OVERDUE,
         dedupe=f"refund_overdue:{row.id}",
-        summary=f"What becomes of a refund of {format_money(Money(row.amount, row.currency))} is not"
-        f" known: the provider {heard}. It is asked on, under the same key.",
+        summary=f"What becomes of a refund of {format_money(Money(row.amount, row.currency))} is"
+        f" not known: the provider {heard}. It is asked on, under the same key.",
         booking_id=row.booking_id,
         provider_payment_id=row.provider_payment_id,
         refund_id=row.id,

@@ -1,4 +1,5 @@
-"""What cancelling a show needs of the tables: the part of ``services.ports`` that is about shows."""
+"""What cancelling a show needs of the tables:
+the part of ``services.ports`` that is about shows."""
 
 from __future__ import annotations
 

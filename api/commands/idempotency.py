@@ -44,8 +44,9 @@ async def idempotent(
 ) -> Response:
     """The answer of ``run``, or the stored one of the first request with this user, route and key.
 
-    ``again`` is run instead where the key was used before and no answer is stored. Refusals that ``run`` raises are answers too. Anything else it raises passes on, and leaves
-    the key free for a repeat with the same body.
+    ``again`` is run instead where the key was used before and no answer is stored. Refusals that
+    ``run`` raises are answers too. Anything else it raises passes on, and leaves the key free for
+    a repeat with the same body.
 
     Raises:
         Invalid: ``idempotency_key_reused``: the key stands for another body.

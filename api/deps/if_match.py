@@ -17,7 +17,8 @@ IfMatch = Annotated[
     list[str],
     Header(
         default_factory=list,
-        description="The `ETag` of what is to be changed: 412 if it is another by now, 428 without.",
+        description="The `ETag` of what is to be changed: 412 if it is another by now,"
+        " 428 without.",
         examples=[['"3"']],
     ),
 ]

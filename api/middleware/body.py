@@ -170,7 +170,8 @@ def flaw_of(body: bytes) -> str | None:
 
 
 def _strings(document: Any) -> Iterator[str]:
-    """Every text of a JSON document, names too; without recursion, for the depth is a stranger's."""
+    """Every text of a JSON document, names too; without recursion,
+    for the depth is a stranger's."""
     unseen = [document]
     while unseen:
         value = unseen.pop()

@@ -41,7 +41,7 @@ async def timeline(booking_id: PathId, user: CurrentUser, connection: ReadConnec
 async def tickets(
     booking_id: PathId, user: CurrentUser, connection: ReadConnection, signer: Signer
 ) -> Response:
-    """One signed ticket a seat, once the booking is confirmed; a dispute that is lost voids them."""
+    """One signed ticket a seat, once the booking is confirmed; a lost dispute voids them."""
     booking = await visible(connection, booking_id, user)
     void = booking["state"] == BookingState.CHARGED_BACK
     if booking["state"] not in TICKETED:

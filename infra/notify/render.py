@@ -65,7 +65,7 @@ NOT_PAID = "Nothing was charged."
 LAPSES = {
     "unpaid": (f"We received no payment from you. {NOT_PAID}", "We received no payment."),
     "uncertain": (
-        "We do not know yet whether a payment is still on its way; if it comes, it goes back whole.",
+        "We do not know yet whether a payment is on its way; if it comes, it goes back whole.",
         "A payment that still comes goes back.",
     ),
     "refunding": (

@@ -123,7 +123,7 @@ class Database:
             session = Session(connection)
             session.later(BEGIN)
             yield session
-            await session.commit()
+            await session.commit()  # house: H7 -- this is the edge
 
     @asynccontextmanager
     async def statements(self) -> AsyncIterator[Session]:

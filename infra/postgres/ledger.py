@@ -36,7 +36,8 @@ WITH stands AS (
 ), wrong AS (
     SELECT FROM stands WHERE account IN ('buyer', 'authorised', 'disputed') AND amount <> 0
     UNION ALL
-    SELECT FROM (SELECT currency, -amount AS amount FROM stands WHERE account = 'refunds_due') AS due
+    SELECT FROM (SELECT currency, -amount AS amount FROM stands
+                 WHERE account = 'refunds_due') AS due
     FULL JOIN sending USING (currency)
     WHERE coalesce(due.amount, 0) <> coalesce(sending.amount, 0)
 ), opened AS (

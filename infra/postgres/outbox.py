@@ -49,7 +49,8 @@ WITH due AS (
         ambiguous_attempts
 )
 SELECT claimed.*, bookings.state AS booking_state, bookings.currency, bookings.total_amount,
-    users.name, users.email, users.phone, users.notify_email, users.notify_sms, movies.title AS movie, theatres.name AS theatre,
+    users.name, users.email, users.phone, users.notify_email, users.notify_sms,
+    movies.title AS movie, theatres.name AS theatre,
     theatres.city, theatres.address, theatres.timezone, auditoriums.name AS auditorium,
     shows.starts_at,
     ARRAY(

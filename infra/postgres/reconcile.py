@@ -20,7 +20,8 @@ SELECT clock_timestamp() AS now,
 
 BOOKED = text("""
 SELECT paid.id, paid.booking_id, paid.payment_id, paid.reference, paid.status, paid.currency,
-       paid.captured, paid.fee, paid.refunded AS told_refunded, paid.decision IS NOT NULL AS is_decided,
+       paid.captured, paid.fee, paid.refunded AS told_refunded,
+       paid.decision IS NOT NULL AS is_decided,
        (SELECT coalesce(sum(amount), 0)::bigint FROM refunds
         WHERE provider_payment_id = paid.id AND status = 'succeeded') AS settled,
        posted.captured AS posted_captured, posted.refunded AS posted_refunded,

@@ -35,7 +35,8 @@ DUE = text("""
 WITH due AS (
     SELECT paid.id, paid.provider, paid.currency, paid.captured - paid.refunded_unasked
         - coalesce(sum(refunds.amount) FILTER (
-            WHERE refunds.status <> 'failed' OR number IS NULL OR accepted_at IS NOT NULL), 0) AS amount
+            WHERE refunds.status <> 'failed' OR number IS NULL
+               OR accepted_at IS NOT NULL), 0) AS amount
     FROM bookings
     JOIN provider_payments AS paid
       ON paid.booking_id = bookings.id AND paid.currency = bookings.currency

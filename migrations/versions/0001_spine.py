@@ -631,7 +631,8 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.CheckConstraint(
-            "state IN ('held', 'expiring', 'confirmed', 'expired', 'cancelling', 'cancelled', 'refund_pending', 'refunded', 'disputed', 'charged_back')",
+            "state IN ('held', 'expiring', 'confirmed', 'expired', 'cancelling', 'cancelled',"
+            " 'refund_pending', 'refunded', 'disputed', 'charged_back')",
             name=op.f("bookings_state_check"),
         ),
         sa.ForeignKeyConstraint(["show_id"], ["shows.id"], name=op.f("bookings_show_id_fkey")),
@@ -814,7 +815,8 @@ def upgrade() -> None:
         sa.Column("session_open", sa.Boolean(), server_default=sa.text("true"), nullable=False),
         sa.Column("disputed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.CheckConstraint(
-            "status IN ('open', 'processing', 'cancelled', 'failed', 'authorised', 'refused', 'voided', 'captured', 'refund_pending', 'refunded')",
+            "status IN ('open', 'processing', 'cancelled', 'failed', 'authorised', 'refused',"
+            " 'voided', 'captured', 'refund_pending', 'refunded')",
             name=op.f("payments_status_check"),
         ),
         sa.CheckConstraint("mode IN ('capture', 'authorise')", name=op.f("payments_mode_check")),

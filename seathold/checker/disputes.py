@@ -71,7 +71,8 @@ WITH told AS (
     FROM ledger_entries WHERE account = 'disputed' GROUP BY provider_payment_id, currency
 ), compared AS (
     SELECT id, currency, coalesce(told.withdrawn, 0) AS withdrawn, coalesce(told.lost, 0) AS lost,
-           coalesce(posted.withdrawn, 0) AS posted_withdrawn, coalesce(posted.lost, 0) AS posted_lost
+           coalesce(posted.withdrawn, 0) AS posted_withdrawn,
+           coalesce(posted.lost, 0) AS posted_lost
     FROM told FULL JOIN posted USING (id, currency)
 )
 SELECT * FROM compared WHERE withdrawn <> posted_withdrawn OR lost <> posted_lost

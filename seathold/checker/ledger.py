@@ -43,7 +43,8 @@ WITH posted AS (
                AS refunded,
            coalesce(sum(credit - debit) FILTER (
                WHERE account = 'provider' AND kind = 'fee'), 0) AS fee
-    FROM ledger_entries WHERE account IN ('provider', 'authorised') GROUP BY provider_payment_id, currency
+    FROM ledger_entries WHERE account IN ('provider', 'authorised')
+    GROUP BY provider_payment_id, currency
 ), back AS (
     SELECT provider_payment_id AS id,
            coalesce(sum(amount) FILTER (WHERE status = 'succeeded'), 0) AS settled,
@@ -102,7 +103,7 @@ def m7(world: World) -> Iterator[str]:
 
 
 def m9(world: World) -> Iterator[str]:
-    """M9 The ledger has each payment's promised, captured and refunded units and its fee as its rows do."""
+    """M9 The ledger has each payment's promised, captured, refunded units and fee as its rows."""
     yield from world.found(
         OF_NOTHING,
         "posting {posting_id} ({kind}) of booking {booking_id}, payment {provider_payment_id},"

@@ -13,7 +13,8 @@ from temporalio.service import RPCError
 from seathold.checker.report import NotRun
 from seathold.checker.world import World
 
-# M11 watches those whose money is being taken. A closing booking may wait for its provider until the payment grace has run out.
+# M11 watches those whose money is being taken. A closing booking may wait for its provider until
+# the payment grace has run out.
 OVERDUE = """
 SELECT id, state, hold_expires_at, closing_since FROM bookings
 WHERE state IN ('held', 'expiring', 'cancelling') AND (

@@ -22,9 +22,11 @@ SELECT paid.reference, paid.id, paid.booking_id::text, paid.decision, paid.captu
        EXISTS (SELECT FROM seat_offers AS offer
                WHERE offer.provider_payment_id = paid.id AND offer.state = 'open') AS is_offered,
        coalesce((SELECT sum(amount) FROM refunds
-                 WHERE provider_payment_id = paid.id AND status = 'succeeded'), 0)::bigint AS refunded,
+                 WHERE provider_payment_id = paid.id
+                   AND status = 'succeeded'), 0)::bigint AS refunded,
        coalesce((SELECT sum(amount) FROM disputes
-                 WHERE provider_payment_id = paid.id AND status = 'lost'), 0)::bigint AS charged_back,
+                 WHERE provider_payment_id = paid.id
+                   AND status = 'lost'), 0)::bigint AS charged_back,
        asked.*
 FROM provider_payments AS paid JOIN bookings ON bookings.id = booking_id,
 LATERAL (

@@ -1,4 +1,5 @@
-"""S9 and L8: other seats on offer for late money. Kept whole while it is open, and never for long."""
+"""S9 and L8: other seats on offer for late money. Kept whole while it is open,
+and never for long."""
 
 from __future__ import annotations
 
@@ -47,8 +48,8 @@ def s9(world: World) -> Iterator[str]:
     """S9 An open offer has all its claims at the price that was paid; one that ended has none."""
     yield from world.found(
         UNKEPT,
-        "offer for {provider_payment_id} is {state} with {claims} claims of {offered} seats; booking"
-        " {id} of {seat_count} is {booking_state}, the payment {decision}",
+        "offer for {provider_payment_id} is {state} with {claims} claims of {offered} seats;"
+        " booking {id} of {seat_count} is {booking_state}, the payment {decision}",
     )
     yield from world.found(
         DEARER, "offer for {provider_payment_id} costs {offered}, {total_amount} was paid"

@@ -45,7 +45,8 @@ SELECT show_id::text || ' ' || to_char(hour, 'YYYY-MM-DD HH24') AS key, bookings
 FROM projected_demand WHERE generation = %(generation)s
 """
 UNTOLD = """
-SELECT aggregate_id, events.sequence, events.event_type FROM events JOIN bookings ON bookings.id = aggregate_id
+SELECT aggregate_id, events.sequence, events.event_type
+FROM events JOIN bookings ON bookings.id = aggregate_id
 WHERE (xid, events.id) <= (%(xid)s::xid8, %(event_id)s) AND NOT EXISTS (
     SELECT FROM projected_timeline AS told
     WHERE told.generation = %(generation)s AND told.booking_id = aggregate_id

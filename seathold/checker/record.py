@@ -18,7 +18,8 @@ CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 SEALED = """
 SELECT seals.sequence, seals.audit_id, seals.previous_hash, seals.hash, entry.*
-FROM audit_seals AS seals LEFT JOIN audit_log AS entry ON entry.id = seals.audit_id ORDER BY seals.sequence
+FROM audit_seals AS seals LEFT JOIN audit_log AS entry ON entry.id = seals.audit_id
+ORDER BY seals.sequence
 """
 SLIPPED_IN = """
 SELECT entry.id FROM audit_log AS entry
@@ -91,7 +92,7 @@ def a1(world: World) -> Iterator[str]:
 
 
 def a2(world: World) -> Iterator[str]:
-    """A2 The application's role adds to the record, and neither rewrites it nor alters the schema."""
+    """A2 The application's role adds to the record; it neither rewrites it nor alters tables."""
     for row in world.rows(UNGUARDED, record=RECORD):
         yield f"no enabled trigger on {row['name']} refuses UPDATE, DELETE and TRUNCATE"
     found = world.rows(ROLE, role=APP_ROLE)

@@ -53,7 +53,8 @@ GROUP BY show_id, label HAVING count(*) > 1
 WANTED_TWICE = """
 SELECT show_id, label, count(*) AS bookings, string_agg(id::text, ', ' ORDER BY id) AS ids
 FROM bookings JOIN booking_seats ON booking_id = id
-WHERE state IN ('held', 'expiring', 'cancelling', 'confirmed', 'refund_pending', 'disputed', 'charged_back')
+WHERE state IN ('held', 'expiring', 'cancelling', 'confirmed', 'refund_pending', 'disputed',
+                'charged_back')
   AND released_at IS NULL
 GROUP BY show_id, label HAVING count(*) > 1
 """
@@ -70,20 +71,24 @@ LEFT JOIN (
 WHERE CASE claim.state
     WHEN 'held' THEN (bookings.state IN ('held', 'expiring', 'cancelling')
                       OR bookings.state = 'expired' AND offer.label IS NOT NULL) IS NOT TRUE
-    WHEN 'sold' THEN (bookings.state IN ('confirmed', 'refund_pending', 'disputed', 'charged_back')) IS NOT TRUE
+    WHEN 'sold' THEN (bookings.state IN ('confirmed', 'refund_pending', 'disputed', 'charged_back'))
+        IS NOT TRUE
     ELSE claim.booking_id IS NOT NULL END
   OR claim.state IN ('held', 'sold') AND offer.label IS NULL
-     AND (seat.label IS NULL OR seat.released_at IS NOT NULL OR claim.show_id IS DISTINCT FROM bookings.show_id)
+     AND (seat.label IS NULL OR seat.released_at IS NOT NULL 
+          OR claim.show_id IS DISTINCT FROM bookings.show_id)
 """
 
 BOOKING_WITHOUT_CLAIM = """
 SELECT bookings.id, bookings.state, seat.label, coalesce(claim.state, 'missing') AS claim_state
 FROM bookings JOIN booking_seats AS seat ON seat.booking_id = bookings.id
 LEFT JOIN seat_claims AS claim ON claim.show_id = bookings.show_id AND claim.label = seat.label
-WHERE bookings.state IN ('held', 'expiring', 'cancelling', 'confirmed', 'refund_pending', 'disputed', 'charged_back')
+WHERE bookings.state IN ('held', 'expiring', 'cancelling', 'confirmed', 'refund_pending',
+                         'disputed', 'charged_back')
   AND seat.released_at IS NULL
   AND (claim.booking_id IS DISTINCT FROM bookings.id
-       OR claim.state <> CASE WHEN bookings.state IN ('confirmed', 'refund_pending', 'disputed', 'charged_back')
+       OR claim.state <> CASE WHEN bookings.state
+           IN ('confirmed', 'refund_pending', 'disputed', 'charged_back')
            THEN 'sold' ELSE 'held' END)
 """
 
@@ -128,7 +133,8 @@ WITH claimed AS (
     LEFT JOIN seated ON seated.booking_id = id
 )
 SELECT * FROM counted WHERE seats <> seat_count OR claims <> CASE
-    WHEN state IN ('held', 'expiring', 'cancelling', 'confirmed', 'refund_pending', 'disputed', 'charged_back')
+    WHEN state IN ('held', 'expiring', 'cancelling', 'confirmed', 'refund_pending', 'disputed',
+                   'charged_back')
       OR state = 'expired' AND EXISTS (
           SELECT FROM seat_offers AS offer WHERE offer.booking_id = id AND offer.state = 'open'
       )
@@ -208,7 +214,7 @@ def s1(world: World) -> Iterator[str]:
 
 
 def s2(world: World) -> Iterator[str]:
-    """S2 At most one active claim per seat; the unique index that decides it exists and is valid."""
+    """S2 At most one active claim per seat; its unique index exists and is valid."""
     yield from world.missing_index("seat_claims", "show_id", "label")
     # Not through an index: the one that is to be judged may be the one that lies.
     with world.snapshot.transaction(force_rollback=True):
@@ -222,7 +228,7 @@ def s2(world: World) -> Iterator[str]:
 
 
 def s3(world: World) -> Iterator[str]:
-    """S3 A seat is held, sold or free exactly as its booking or its offer says, with the same holder."""
+    """S3 A seat is held, sold or free as its booking or its offer says, with the same holder."""
     yield from world.found(
         CLAIM_WITHOUT_BOOKING,
         "seat {label} of show {show_id} is {state} for booking {booking_id}, which is"

@@ -1,4 +1,5 @@
-"""Event streams, one at a time beside the row they made; read in one pass, whatever their number."""
+"""Event streams, one at a time beside the row they made; read in one pass,
+whatever their number."""
 
 from __future__ import annotations
 

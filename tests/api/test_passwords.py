@@ -203,7 +203,8 @@ async def test_a_known_and_an_unknown_address_are_answered_alike(client: Client)
 async def test_an_unknown_address_costs_the_same_work(
     app: FastAPI, client: Client, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One hash at log-in; one token written at a reset. How long both take: `make campaign-timing`."""
+    """One hash at log-in; one token written at a reset. How long both take:
+    `make campaign-timing`."""
     session = await open_account(client)
     checked: list[bool] = []
     verify = Argon2Passwords._verify

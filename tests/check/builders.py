@@ -1,4 +1,5 @@
-"""A small town by SQL alone: bookings in each state, as their rows, events, money and mail stand."""
+"""A small town by SQL alone: bookings in each state, as their rows, events,
+money and mail stand."""
 
 from __future__ import annotations
 

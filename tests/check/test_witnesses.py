@@ -1,4 +1,5 @@
-"""What only the provider's ledger or the mail sink tells: found when wrong, let be when explained."""
+"""What only the provider's ledger or the mail sink tells: found when wrong,
+let be when explained."""
 
 from __future__ import annotations
 
@@ -103,7 +104,8 @@ def test_open_case_explains_money_of_nobodys(
     assert checker.with_status("BREACH") == {"M1", "M4"}
     db.execute(
         "INSERT INTO cases (id, kind, dedupe, summary)"
-        " VALUES (gen_random_uuid(), 'unknown_payment', 'unknown_payment:sandbox:ses_nobody:captured', 'x')"
+        " VALUES (gen_random_uuid(), 'unknown_payment',"
+        " 'unknown_payment:sandbox:ses_nobody:captured', 'x')"
     )
     checker.run()
     assert checker.with_status("BREACH") == {"M4"}

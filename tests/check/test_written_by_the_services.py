@@ -105,7 +105,8 @@ class Desk:
             await payment.confirm(tx, ConfirmRequest(input.booking_id, str(told)))
 
     async def dispute(self, input: BookingInput, *words: str) -> None:
-        """The provider tells of a dispute over all of the booking's latest payment, step by step."""
+        """The provider tells of a dispute over all of the booking's latest payment,
+        step by step."""
         id_ = UUID(input.booking_id)
         async with self.begin() as tx:
             attempt = await tx.payments.latest_attempt(id_)
@@ -223,7 +224,8 @@ async def test_late_money_of_every_kind_is_right(
                     )
     assert await late(None) == "confirmed"
     sold = db.execute(
-        "SELECT label, state FROM seat_claims WHERE show_id = %s AND state <> 'free' ORDER BY label",
+        "SELECT label, state FROM seat_claims WHERE show_id = %s AND state <> 'free'"
+        " ORDER BY label",
         (desk.hall.show_id,),
     ).fetchall()
     assert sold == [("A1", "sold"), ("A2", "sold"), ("A3", "held")]

@@ -1,4 +1,5 @@
-"""A workflow ends with balanced books or with a case; the buyer is never kept waiting for either."""
+"""A workflow ends with balanced books or with a case;
+the buyer is never kept waiting for either."""
 
 from __future__ import annotations
 

@@ -294,11 +294,11 @@ RUN_OUT = text("""
 UPDATE bookings SET hold_expires_at = now() - interval '1 second'
 WHERE id = ANY(:ids) AND state = 'held'
 """)
-# The rows of an end, without ids and times. The reason to close a booking that was paid is a part of
-# the way to it: its hold ran out while it was looked at.
+# The rows of an end, without ids and times. The reason to close a booking that was paid is a part
+# of the way to it: its hold ran out while it was looked at.
 END = {
-    "booking": "SELECT id, state, CASE WHEN state IN ('expired', 'cancelled') THEN close_reason END,"
-    " payment_uncertain, seat_count, provider_payment_id IS NOT NULL"
+    "booking": "SELECT id, state, CASE WHEN state IN ('expired', 'cancelled') THEN close_reason"
+    " END, payment_uncertain, seat_count, provider_payment_id IS NOT NULL"
     " FROM bookings WHERE id = ANY(:ids)",
     "seats": "SELECT booking_id, state FROM seat_claims WHERE booking_id = ANY(:ids) ORDER BY 2",
     "attempts": "SELECT booking_id, attempt, status, session_open, amount, currency FROM payments"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from lints.__main__ import findings
+from lints.__main__ import BESIDE, BESIDE_RULES, FOLDERS, findings
 from lints.audit import CLEAN, NOT_RUN, VULNERABLE, judge
 from lints.rules import RULES, check
 
@@ -22,6 +22,8 @@ BROKEN = {
     "H3": ["log.info('login', email=body.email)", "log.warning('x', headers=request.headers)"],
     "H4": ["float(payment.amount)", "share = amount / 3"],
     "H5": ["httpx2.get(url, follow_redirects=True)", "Client(verify=False)"],
+    "H6": ["x = 1\n" * 401, "def long():\n" + "    x = 1\n" * 70],
+    "H7": ["session.commit()", "async def f(): await tx.session.commit()"],
 }
 SOUND = {
     "H1": ["hmac.compare_digest(signature, told)", "if signature == '': pass"],
@@ -29,6 +31,8 @@ SOUND = {
     "H3": ["log.info('login', user_id=str(user.id))", "other.info(email=1)"],
     "H4": ["share = amount // 3", "float(seconds)"],
     "H5": ["httpx2.get(url, follow_redirects=False)"],
+    "H6": ["x = 1\n" * 400, "def short():\n" + "    x = 1\n" * 69],
+    "H7": ["session.rollback()", "commit()"],
 }
 
 
@@ -48,7 +52,8 @@ def test_an_excuse_names_its_rule_and_gives_a_reason() -> None:
 
 
 def test_the_house_keeps_its_rules() -> None:
-    assert findings(["api", "infra", "services", "domain", "readmodel", "loops"]) == []
+    assert findings(FOLDERS) == []
+    assert findings(BESIDE, BESIDE_RULES) == []
 
 
 def report(*packages: Mapping[str, object]) -> str:

@@ -46,7 +46,8 @@ async def books(saga: Saga, input: BookingInput) -> dict[str, int]:
     """What stands on each account, debit as plus; what is even is left out, and so are fees."""
     found = await saga.rows(
         "SELECT account, (sum(debit) - sum(credit))::bigint FROM ledger_entries"
-        " WHERE booking_id = :id AND kind <> 'fee' GROUP BY account HAVING sum(debit) <> sum(credit)",
+        " WHERE booking_id = :id AND kind <> 'fee' GROUP BY account"
+        " HAVING sum(debit) <> sum(credit)",
         id=UUID(input.booking_id),
     )
     return dict(found)

@@ -221,7 +221,8 @@ async def test_a_refund_whose_answer_was_lost_is_found_by_its_key(
 async def test_the_saga_runs_sandboxed_and_without_a_cache(
     saga: Saga, hall: Hall, provider: Sandbox, how: str
 ) -> None:
-    """Without a cache every task replays the whole history: the cheapest search for what differs."""
+    """Without a cache every task replays the whole history:
+    the cheapest search for what differs."""
     options = {"runner": SANDBOXED} if how == "sandboxed" else {"max_cached_workflows": 0}
     paid, lapsed = hall.input("A1"), hall.input("A2", hold_seconds=1)
     async with saga.worker(**options):

@@ -1,4 +1,5 @@
-"""Every webhook is lost: 200 paid bookings are confirmed by polling alone, and none is paid back."""
+"""Every webhook is lost: 200 paid bookings are confirmed by polling alone,
+and none is paid back."""
 
 from __future__ import annotations
 

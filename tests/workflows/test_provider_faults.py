@@ -1,4 +1,5 @@
-"""Each call of the payment port, failed in each way: the books agree, and the booking has an end."""
+"""Each call of the payment port, failed in each way: the books agree,
+and the booking has an end."""
 
 from __future__ import annotations
 
@@ -179,7 +180,7 @@ class Street:
         return str((await handle.result())["outcome"])
 
     async def _reconcile(self, gateway: FaultyGateway, since: datetime, payment_id: str) -> None:
-        """As the schedule does, until a run could compare the payment: one comes after the other."""
+        """As the schedule does, until a run could compare the payment: one after the other."""
         reconciler = self.saga.reconciler()
 
         async def compared() -> bool:

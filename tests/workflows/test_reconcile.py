@@ -240,10 +240,11 @@ async def test_what_we_have_and_the_provider_does_not_is_a_case(
         assert await result(saga, other, await ask(saga, other)) == "succeeded"
     async with saga.engine.begin() as connection:
         await connection.exec_driver_sql(
-            "INSERT INTO provider_payments (id, provider, reference, booking_id, payment_id, status,"
-            " amount, currency, captured, decision, created_at) SELECT gen_random_uuid(), provider,"
-            " %(ref)s, booking_id, payment_id, status, amount, currency, captured, 'duplicate',"
-            " now() - interval '1 year' FROM provider_payments WHERE booking_id = %(id)s",
+            "INSERT INTO provider_payments (id, provider, reference, booking_id, payment_id,"
+            " status, amount, currency, captured, decision, created_at)"
+            " SELECT gen_random_uuid(), provider, %(ref)s, booking_id, payment_id, status, amount,"
+            " currency, captured, 'duplicate', now() - interval '1 year'"
+            " FROM provider_payments WHERE booking_id = %(id)s",
             {"ref": reference, "id": input.booking_id},
         )
         await connection.exec_driver_sql(

@@ -1,4 +1,5 @@
-"""Each refund counts once against what was captured, whatever the provider's own sum says by now."""
+"""Each refund counts once against what was captured,
+whatever the provider's own sum says by now."""
 
 from __future__ import annotations
 
@@ -205,7 +206,8 @@ async def test_a_cancelled_show_sends_what_a_refund_under_way_leaves(
 async def test_a_cancelled_show_waits_for_a_refund_that_may_still_be_withdrawn(
     saga: Saga, engine: AsyncEngine, provider: Sandbox
 ) -> None:
-    """All the money is promised to a refund that the provider then refuses: it is sent after all."""
+    """All the money is promised to a refund that the provider then refuses:
+    it is sent after all."""
     hall = await create_hall(engine, seats=2, starts_in_hours=1)
     box = Box(saga, hall, provider)
     async with saga.worker():

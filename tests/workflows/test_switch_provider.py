@@ -28,7 +28,7 @@ OPEN_A, CLOSED_A, OPEN_B = ("sandbox", "open"), ("sandbox", "closed"), ("second"
 
 
 class Noting(SandboxGateway):
-    """The sandbox under a name of its own; notes when a page is asked for and when one is closed."""
+    """The sandbox under a name of its own; notes when a page is asked for and when closed."""
 
     def __init__(self, name: str, base_url: str, calls: list[tuple[str, str]]) -> None:
         super().__init__(base_url)

@@ -36,7 +36,8 @@ notification_outbox = Table(
     "notification_outbox",
     c.metadata,
     c.serial(),
-    # Either a booking, or what it tells of the account: a mailed token's row, else an id of its own.
+    # Either a booking, or what it tells of the account: a mailed token's row,
+    # else an id of its own.
     c.uuid("booking_id", "bookings.id", nullable=True),
     c.uuid("reference", nullable=True),
     c.uuid("user_id", "users.id"),

@@ -63,7 +63,8 @@ payments = Table(
     ),
 )
 
-# What a provider says was paid, by the provider's own id; one attempt can be paid twice by accident.
+# What a provider says was paid, by the provider's own id;
+# one attempt can be paid twice by accident.
 provider_payments = Table(
     "provider_payments",
     c.metadata,

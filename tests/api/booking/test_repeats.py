@@ -1,4 +1,4 @@
-"""A keyed reserve asked for again: it meets its own booking, and no refusal for want of a server."""
+"""A keyed reserve asked for again meets its own booking, and no refusal for want of a server."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ async def test_two_repeats_that_run_at_once_book_once(
         async with engine.begin() as connection:
             done = await connection.execute(
                 text(
-                    "UPDATE idempotency_keys SET lease_until = clock_timestamp() WHERE user_id = :id"
-                    " AND status IS NULL AND lease_until > clock_timestamp()"
+                    "UPDATE idempotency_keys SET lease_until = clock_timestamp()"
+                    " WHERE user_id = :id AND status IS NULL AND lease_until > clock_timestamp()"
                 ),
                 {"id": UUID(ada.user["id"])},
             )

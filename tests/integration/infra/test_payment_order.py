@@ -1,4 +1,5 @@
-"""PostgreSQL orders a payment's facts as the domain does, and their order of coming is no matter."""
+"""PostgreSQL orders a payment's facts as the domain does,
+and their order of coming is no matter."""
 
 from __future__ import annotations
 

@@ -32,15 +32,15 @@ FACTS = {
 }
 # "late" is P2: it depends on the seats and on the window, see LATE below.
 TABLE = """
-HELD         | confirm         | return extra | return wrong               | back to HELD | review
-PAYING       | confirm         | return extra | return wrong               | back to HELD | review
-EXPIRING     | confirm         | return extra | return wrong, then EXPIRED | expire       | review
-EXPIRED      | late            | return extra | return wrong               | nothing      | dispute payment
-CANCELLING   | return unwanted | return extra | return wrong               | cancel       | dispute payment
-CANCELLED    | return unwanted | return extra | return wrong               | cancel       | dispute payment
-CONFIRMED    | nothing         | return extra | return wrong               | review       | dispute ticket
-REFUNDED     | return extra    | return extra | return wrong               | nothing      | evidence
-CHARGED_BACK | return extra    | return extra | return wrong               | nothing      | evidence
+HELD         | confirm         | return extra | return wrong        | back to HELD | review
+PAYING       | confirm         | return extra | return wrong        | back to HELD | review
+EXPIRING     | confirm         | return extra | wrong, then EXPIRED | expire       | review
+EXPIRED      | late            | return extra | return wrong        | nothing      | dispute payment
+CANCELLING   | return unwanted | return extra | return wrong        | cancel       | dispute payment
+CANCELLED    | return unwanted | return extra | return wrong        | cancel       | dispute payment
+CONFIRMED    | nothing         | return extra | return wrong        | review       | dispute ticket
+REFUNDED     | return extra    | return extra | return wrong        | nothing      | evidence
+CHARGED_BACK | return extra    | return extra | return wrong        | nothing      | evidence
 """
 LATE = {
     ("seats free", "inside W"): "reinstate",
@@ -63,7 +63,7 @@ WORDS = {
     "return extra": returned(Verdict.DUPLICATE),
     "return unwanted": returned(Verdict.CANCELLED),
     "return wrong": returned(Verdict.MISMATCH, alert=True),
-    "return wrong, then EXPIRED": replace(
+    "wrong, then EXPIRED": replace(
         returned(Verdict.MISMATCH, alert=True), becomes=BookingState.EXPIRED
     ),
     "back to HELD": Decision(Step.BACK_TO_HELD, becomes=BookingState.HELD),
