@@ -7,7 +7,7 @@ from uuid import UUID
 
 import structlog
 
-from domain.errors import Conflict, NotFound, Unavailable
+from domain.errors import BalanceTooLow, Conflict, NotFound, Unavailable
 from domain.payment import ProviderRefund, ProviderSession, SessionStatus
 from domain.refund import RETRY
 from services import capture, payment
@@ -115,7 +115,12 @@ async def send_refund(
     if receipt is not None and receipt.disputed:
         # Open: the end of the dispute starts this again. Lost: the buyer has the money.
         return "disputed"
-    answer = await _ask_refund(gateways[refund.provider], refund)
+    try:
+        answer = await _ask_refund(gateways[refund.provider], refund)
+    except BalanceTooLow:
+        async with begin.alone() as tx:
+            tx.refunds.short(refund.id, is_short=True)
+        raise
     if answer.status == "pending":
         async with begin.alone() as tx:
             await tx.refunds.accept(refund.id, answer.reference, refund.tries)

@@ -132,7 +132,7 @@ FROM refunds JOIN provider_payments ON provider_payments.id = refunds.provider_p
 WHERE refunds.provider_payment_id = :id AND number IS NULL ORDER BY refunds.created_at LIMIT 1
 """)
 SETTLE_REFUND = text("""
-UPDATE refunds SET status = :status, reference = :reference,
+UPDATE refunds SET status = :status, reference = :reference, short_at = NULL,
     settled_at = CASE WHEN :status = 'pending' THEN NULL ELSE clock_timestamp() END
 WHERE id = :id AND status <> 'succeeded' AND status <> :status
 """)

@@ -83,6 +83,7 @@ SHORT = text("""
 SELECT refunds.booking_id, number
 FROM bookings JOIN refunds ON refunds.booking_id = bookings.id
 WHERE show_id = :show_id AND refunds.status = 'pending' AND short_at IS NOT NULL
+  AND number IS NOT NULL
 ORDER BY short_at, refunds.id LIMIT 1
 """)
 LEFT = text("""
@@ -94,7 +95,7 @@ SELECT (
         SELECT FROM refunds WHERE booking_id = bookings.id
           AND reason = 'show_cancelled' AND status = 'failed'
     )
-) AS refundable, count(*) AS pending, count(short_at) > 0 AS short
+) AS refundable, count(*) AS pending, count(short_at) FILTER (WHERE number IS NOT NULL) > 0 AS short
 FROM bookings JOIN refunds ON refunds.booking_id = bookings.id
 WHERE show_id = :show_id AND refunds.status = 'pending'
 """)

@@ -110,7 +110,8 @@ WHERE state = 'open' AND expires_at < now() - make_interval(secs => :seconds)
 ORDER BY expires_at LIMIT :limit
 """)
 
-# Those that failed and wait to be sent again come last, here and below.
+# Those that wait only for the bank, or for our balance, come last, here and below: however many,
+# they keep no other from its start. Before them come those that failed and wait to be sent again.
 # While a dispute is open nothing is sent; when it is won, that news starts the refund again.
 PENDING_REFUNDS = text("""
 SELECT provider_payment_id FROM refunds
@@ -119,16 +120,16 @@ WHERE status = 'pending' AND number IS NULL
       SELECT FROM provider_payments WHERE id = refunds.provider_payment_id AND disputed
   )
   AND created_at < now() - make_interval(secs => :seconds)
-ORDER BY tries, created_at LIMIT :limit
+ORDER BY accepted_at IS NOT NULL OR short_at IS NOT NULL, tries, created_at LIMIT :limit
 """)
 
-# Those that wait only for the bank come last: however many, they keep no other from its start.
 ASKED_REFUNDS = text("""
 SELECT booking_id, number FROM refunds
 WHERE status = 'pending' AND number IS NOT NULL
   AND created_at < now() - make_interval(secs => :seconds)
 GROUP BY booking_id, number
-ORDER BY bool_and(accepted_at IS NOT NULL), max(tries), min(created_at) LIMIT :limit
+ORDER BY bool_and(accepted_at IS NOT NULL OR short_at IS NOT NULL), max(tries), min(created_at)
+LIMIT :limit
 """)
 
 UNFINISHED_CANCELLATIONS = text("""
