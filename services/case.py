@@ -148,6 +148,21 @@ def refund_failed(
     )
 
 
+def rest_of_disputed(
+    tx: Transaction, booking: Booking, receipt: Receipt, due: Return, rest: Money
+) -> None:
+    """A lost dispute took a part of money that was to go back whole."""
+    tx.cases.open(
+        CaseKind.REFUND_FAILED,
+        dedupe=f"refund_failed:{due.id}:{rest.amount}",
+        summary=f"The bank took a part of {format_money(receipt.paid)} back by a dispute before its"
+        f" refund was sent. {format_money(rest)} is still due to the buyer, and nothing sends it.",
+        booking_id=booking.id,
+        provider_payment_id=receipt.id,
+        refund_id=due.id,
+    )
+
+
 def payment_uncertain(tx: Transaction, booking: Booking) -> None:
     """The seats went free while a pay page could still take money."""
     tx.cases.open(

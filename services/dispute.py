@@ -100,7 +100,7 @@ async def settle(
         _open_case(tx, booking, receipt, dispute, returns)
     if receipt.verdict is not None:
         for dispute in lost:
-            await _bear_loss(tx, booking, receipt, dispute, returns)
+            await _bear_loss(tx, booking, receipt, dispute, returns, lost)
     if booking.provider_payment_id != receipt.id:
         return None
     if disputes:
@@ -162,8 +162,13 @@ async def _bear_loss(
     receipt: Receipt,
     dispute: Dispute,
     returns: Sequence[Return],
+    lost: Sequence[Dispute],
 ) -> None:
-    """The money is gone for good; what was to go back by our own verdict is back with its owner."""
+    """The money is gone for good; what was to go back by our own verdict is back with its owner.
+
+    Of a payment that was lost in part the rest stays due, and a person sends it: its refund may
+    have been asked for whole before, so no key could send less of it for certain.
+    """
     own = [one for one in returns if one.number is None and one.status != "succeeded"]
     is_due = receipt.verdict is not Verdict.CONFIRMS and bool(own)
     source = Account.REFUNDS_DUE if is_due else Account.REVENUE
@@ -171,6 +176,9 @@ async def _bear_loss(
         return
     for one in own:
         await tx.refunds.settle(one.id, "failed")
+    rest = receipt.paid.amount - sum(one.amount.amount for one in lost)
+    if is_due and rest > 0:
+        case.rest_of_disputed(tx, booking, receipt, own[0], replace(receipt.paid, amount=rest))
     about = subject(booking, receipt)
     tx.ledger.post(ledger.dispute_lost(about, dispute.reference, dispute.amount, source=source))
 

@@ -223,6 +223,28 @@ async def test_a_dispute_of_money_that_bought_no_seat(
 
 
 @pytest.mark.usefixtures("worker")
+async def test_a_dispute_that_takes_a_part_of_what_goes_back_leaves_a_case_for_the_rest(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    input = hall.input()
+    await sold(saga, input, provider)
+    page = await page_of(saga, input)
+    extra = pay(provider, page, force=True)
+    provider.dispute(extra, "opened", amount=1000)
+    await tell(saga, page)
+    await disputed(saga, input, provider, extra, "lost")
+    assert provider.payment(extra)["refunded"] == 0
+    due = {"provider": WHOLE + 1400, "revenue": -WHOLE, "refunds_due": -1400}
+    assert await books(saga, input) == due
+    told = await saga.rows(
+        "SELECT summary FROM cases WHERE booking_id = :id AND kind = 'refund_failed'",
+        id=UUID(input.booking_id),
+    )
+    assert len(told) == 1
+    assert "14.00 EUR is still due" in told[0][0]
+
+
+@pytest.mark.usefixtures("worker")
 async def test_an_extra_payment_that_is_disputed_leaves_the_booking_alone(
     saga: Saga, hall: Hall, provider: Sandbox
 ) -> None:
