@@ -37,6 +37,7 @@ from api.streams.availability import AvailabilityStreams, Crowds
 from domain.limits import STREAMS_PER_ADDRESS
 from infra.api_keys import ApiKeys
 from infra.gateways.assembly import open_gateways, webhook_verifiers
+from infra.known_places import KnownPlaces
 from infra.postgres.api_key import PostgresApiKeys
 from infra.postgres.database import Database
 from infra.postgres.guards import require_guards
@@ -179,6 +180,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
             begin=begin,
             redis=redis,
             limits=RateLimits(redis) if settings.rate_limit_per_minute else None,
+            places=KnownPlaces(redis, settings.key_ring),
             temporal=temporal,
             gateways=gateways,
             webhooks=webhook_verifiers(settings),

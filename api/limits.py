@@ -13,7 +13,6 @@ from api.middleware.client import Address, who
 from api.middleware.guard import Guarded
 from api.policy import Who
 from domain.errors import SeatholdError
-from domain.user import email_key
 from infra.rate_limits import Hit, Policy
 
 MINUTE, HOUR = 60, 3600
@@ -22,7 +21,8 @@ REGISTER = Policy("register", 5, HOUR)
 FORGOT = Policy("forgot", 5, HOUR)
 BY_ROUTE = {"POST /api/auth/register": REGISTER, "POST /api/auth/password/forgot": FORGOT}
 # By account and address, so that a stranger's guesses do not lock the owner out; and by account
-# alone, so that guesses from everywhere are few.
+# alone, so that guesses from everywhere are few. The second is not for where the account was opened
+# from of late, or strangers could use it up for the owner.
 LOGIN_FROM_HERE = Policy("login", 10, 15 * MINUTE)
 LOGIN_OF_ACCOUNT = Policy("account", 100, HOUR)
 # The same for the password and the codes that somebody who is logged in is asked for again: a
@@ -93,14 +93,15 @@ class LimitTable:
         return Plan((by_address,), shared=not is_read)
 
 
-def login_hits(email: str, address: Address | None) -> tuple[Hit, ...]:
-    """To be counted before a password is looked at, whether there is such an account or not."""
-    # By what the account is looked up by: else each other spelling would be a window of its own.
-    account = hashlib.sha256(email_key(email).encode()).hexdigest()
-    return (
-        Hit(LOGIN_FROM_HERE, f"{account} {who(address)}"),
-        Hit(LOGIN_OF_ACCOUNT, account),
-    )
+def login_hits(account: str, place: str, *, known: bool) -> tuple[Hit, ...]:
+    """To be counted before a password is looked at, whether there is such an account or not.
+
+    ``account`` is the key that it is looked up by: else each other spelling of its address would
+    have windows of its own. ``known``: it was opened from this place of late.
+    """
+    account = hashlib.sha256(account.encode()).hexdigest()
+    from_here = Hit(LOGIN_FROM_HERE, f"{account} {place}")
+    return (from_here,) if known else (from_here, Hit(LOGIN_OF_ACCOUNT, account))
 
 
 def again_hits(user_id: UUID, address: Address | None) -> tuple[Hit, ...]:

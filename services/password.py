@@ -85,7 +85,7 @@ class PasswordDesk:
 
     async def change(
         self, user_id: UUID, *, current: str, new: str, session_id: UUID, request_id: str | None
-    ) -> None:
+    ) -> Owner:
         """Every other session of the user ends.
 
         Raises:
@@ -102,6 +102,7 @@ class PasswordDesk:
         if ended is None:
             raise _wrong_password()
         await self._announce(ended)
+        return owner
 
     async def require(self, user_id: UUID, password: str) -> Owner:
         """Raises Forbidden ``wrong_password``: asked again before something that matters."""
@@ -122,7 +123,7 @@ class PasswordDesk:
         # hash it does not show.
         await self._passwords.matches(None, email)
 
-    async def reset(self, token: str, *, new: str, request_id: str | None) -> None:
+    async def reset(self, token: str, *, new: str, request_id: str | None) -> Owner:
         """Every session of the user ends.
 
         Raises:
@@ -138,6 +139,7 @@ class PasswordDesk:
         if ended is None:
             raise _no_token()
         await self._announce(ended)
+        return owner
 
     async def mail_verification(self, user_id: UUID) -> None:
         await self._store.mail_verification(user_id)

@@ -9,7 +9,7 @@ import structlog
 from fastapi import APIRouter, Depends, Response
 from starlette.requests import Request
 
-from api.deps.guesses import require_few_guesses
+from api.deps.guesses import opened_from_here, require_few_guesses
 from api.deps.state import State
 from api.deps.write import RequestId
 from api.schemas.users import (
@@ -50,6 +50,7 @@ async def register(
         client=client,
         request_id=request_id,
     )
+    await opened_from_here(state, body.email)
     return _signed_in(signed_in, 201)
 
 
@@ -68,6 +69,7 @@ async def login(body: LoginBody, state: State, client: Client, request_id: Reque
     except SeatholdError as refused:
         log.info("login_refused", reason=refused.code)
         raise
+    await opened_from_here(state, body.email)
     user = signed_in.user
     log.info("login", user_id=str(user.id), role=user.role, second_factor=user.second_factor)
     return _signed_in(signed_in, 200)
@@ -103,7 +105,8 @@ async def forgot_password(body: ForgotBody, state: State) -> Response:
 @router.post("/password/reset", status_code=204)
 async def reset_password(body: ResetBody, state: State, request_id: RequestId) -> Response:
     """Choose a new password by a mailed code; every session ends."""
-    await state.passwords.reset(body.token, new=body.password, request_id=request_id)
+    owner = await state.passwords.reset(body.token, new=body.password, request_id=request_id)
+    await opened_from_here(state, owner.email, alone=True)
     return Response(status_code=204)
 
 

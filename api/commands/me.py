@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 from fastapi import APIRouter, Response
 
-from api.deps.guesses import GuessingUser
+from api.deps.guesses import GuessingUser, opened_from_here
 from api.deps.state import State
 from api.deps.write import CurrentUser, RequestId
 from api.schemas.users import (
@@ -45,13 +45,14 @@ async def change_password(
     body: PasswordBody, user: GuessingUser, state: State, request_id: RequestId
 ) -> Response:
     """Choose another password; your other sessions end."""
-    await state.passwords.change(
+    owner = await state.passwords.change(
         user.user_id,
         current=body.current_password,
         new=body.new_password,
         session_id=user.session_id,
         request_id=request_id,
     )
+    await opened_from_here(state, owner.email, alone=True)
     return Response(status_code=204)
 
 

@@ -16,6 +16,7 @@ from api.streams.availability import AvailabilityStreams
 from infra.api_keys import ApiKeys
 from infra.ended_sessions import EndedSessions
 from infra.gateways.events import WebhookVerifier
+from infra.known_places import KnownPlaces
 from infra.postgres.database import Database
 from infra.postgres.idempotency import PostgresIdempotency
 from infra.postgres.inbox import InboxWriter
@@ -48,6 +49,7 @@ class AppState:
     begin: UnitOfWork
     redis: Redis
     limits: RateLimits | None
+    places: KnownPlaces
     temporal: Client
     gateways: Mapping[str, PaymentGateway]
     webhooks: Mapping[str, WebhookVerifier]
