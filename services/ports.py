@@ -259,7 +259,7 @@ class Ledger(Protocol):
         """Append the posting; one that is there already changes nothing."""
 
     def close(self, booking_id: UUID) -> None:
-        """At a workflow's end, under the booking's lock: a case, unless all decided money is even."""
+        """At a workflow's end, under its lock: a case, unless all decided money is even."""
 
 
 class Refunds(Protocol):
