@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 import psycopg
@@ -24,7 +25,7 @@ from domain.payment_policy import MoneyBack, PaymentFact, PaymentMode, Step
 from infra.payloads import sealed_by
 from infra.settings import DEV_PAYLOAD_KEYS
 from seathold.demo import Buyer
-from tests.helpers.policy_cells import CLOSING, NO_TICKET, PAID, UNPAID, PolicyCell
+from tests.helpers.policy_cells import CLOSING, NO_TICKET, UNDECIDED, UNPAID, PolicyCell
 from tests.stack.command import Dev, wait_for
 
 Json = dict[str, Any]
@@ -46,6 +47,7 @@ SELECT bookings.id::text, state,
         WHERE booking_id = bookings.id AND account = 'disputed') AS disputed
 FROM bookings
 """
+OFFERS = "SELECT count(*) AS count FROM seat_offers WHERE booking_id = ANY(%s::uuid[]) AND state = 'open'"
 UNREAD = "SELECT count(*) AS count FROM webhook_inbox WHERE status = 'pending'"
 
 
@@ -54,7 +56,9 @@ class Told:
     """One cell's booking and page; ``paid`` is the fact's payment at the provider."""
 
     cell: PolicyCell
+    show: Json
     seat: str
+    rival: Json = field(default_factory=dict)
     booking: Json = field(default_factory=dict)
     session_id: str = ""
     paid: str = ""
@@ -71,12 +75,11 @@ class Told:
 
 @dataclass
 class Street:
-    """The bookings of all cells of one mode, on one show."""
+    """The bookings of all cells of one mode."""
 
     dev: Dev
     buyer: Buyer
     rival: Buyer
-    show: Json
     told: list[Told]
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(8))
 
@@ -84,13 +87,13 @@ class Street:
         """Do it for all of these (everybody when not said), some at once."""
         list(self.pool.map(what, *(of or [self.told])))
 
-    def where(self, *states: str) -> list[Told]:
-        return [one for one in self.told if one.cell.state in states]
+    def where(self, *ways: str) -> list[Told]:
+        return [one for one in self.told if one.cell.way in ways]
 
     # How the states come about.
 
     def check_out(self, one: Told) -> None:
-        one.booking = self.buyer.hold(self.show, [one.seat])
+        one.booking = self.buyer.hold(one.show, [one.seat])
         one.session_id = self.buyer.checkout(one.booking)["session_id"]
 
     def pay_first(self, one: Told) -> None:
@@ -131,7 +134,34 @@ class Street:
         )
 
     def sell_its_seat(self, one: Told) -> None:
-        self.rival.hold(self.show, [one.seat])
+        one.rival = self.rival.hold(one.show, [one.seat])
+
+    def free_its_seat(self, one: Told) -> None:
+        answer = self.rival.post(f"/api/booking/{one.rival['id']}/cancel", {})
+        assert answer.status_code == 200, answer.text
+
+    def make_offers(self, show: Json) -> None:
+        with psycopg.connect(self.dev.info["database_url"]) as database:
+            database.execute("UPDATE shows SET offers_seats = true WHERE id = %s", (show["id"],))
+
+    def pay_back(self, one: Told) -> None:
+        """All of the money, by staff; the seats stay its buyer's."""
+        money = {"amount": one.price, "currency": one.booking["total"]["currency"]}
+        answer = self._as_staff(f"/api/booking/{one.id}/refund", {"amount": money})
+        assert answer.status_code == 202, answer.text
+        wait_for(lambda: self.payment(one)["refunded"] == one.price, 60)
+
+    def call_off(self, show: Json) -> None:
+        """The show of those who were paid back is cancelled."""
+        answer = self._as_staff(f"/api/admin/shows/{show['id']}/cancel", {"reason": "Power cut"})
+        assert answer.status_code == 202, answer.text
+
+    def _as_staff(self, path: str, body: Json) -> httpx2.Response:
+        login = {key: self.dev.info["admin"][key] for key in ("email", "password")}
+        with httpx2.Client(base_url=self.dev.info["api_url"], timeout=40) as http:
+            token = http.post("/api/auth/login", json=login).json()["access_token"]
+            headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": uuid4().hex}
+            return http.post(path, json=body, headers=headers)
 
     def long_ago(self, one: Told) -> None:
         with psycopg.connect(self.dev.info["database_url"]) as database:
@@ -159,7 +189,7 @@ class Street:
             if state != "CONFIRMED":
                 self.pay(one)
         elif fact is PaymentFact.DUPLICATE:
-            if state not in PAID:
+            if state in UNDECIDED:
                 # Both are seen at once; the first that confirms wins.
                 self.pay(one, webhooks=QUIET)
             self.pay(one)
@@ -194,6 +224,10 @@ class Street:
     def payment(self, one: Told) -> Json:
         [found] = [paid for paid in self._ledger()["payments"] if paid["id"] == one.paid]
         return dict(found)
+
+    def wait_offers(self, found: list[Told]) -> None:
+        ids = [one.id for one in found]
+        wait_for(lambda: self._rows(OFFERS, ids) == [{"count": len(ids)}], 60)
 
     def wait_states(self, found: list[Told], state: str) -> None:
         wanted = {one.id for one in found}
@@ -237,10 +271,10 @@ class Street:
     def _stands(self) -> list[Json]:
         return self._rows(STANDS)
 
-    def _rows(self, statement: str) -> list[Json]:
+    def _rows(self, statement: str, *values: object) -> list[Json]:
         url = self.dev.info["database_url"]
         with psycopg.connect(url, row_factory=dict_row) as database:
-            return database.execute(statement.encode()).fetchall()
+            return database.execute(statement.encode(), values or None).fetchall()
 
     def _ledger(self) -> Json:
         found: Json = self.buyer.sandbox.get("/test/ledger").json()

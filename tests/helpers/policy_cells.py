@@ -21,6 +21,7 @@ STATES = {
     "CHARGED_BACK": BookingState.CHARGED_BACK,
 }
 OWN_SEATS = ("HELD", "PAYING", "EXPIRING", "CANCELLING", "CONFIRMED")
+UNDECIDED = ("HELD", "PAYING", "EXPIRING")
 UNPAID = ("EXPIRED", "CANCELLING", "CANCELLED")
 PAID = ("CONFIRMED", "REFUNDED", "CHARGED_BACK")
 NO_TICKET = ("REFUNDED", "CHARGED_BACK")
@@ -44,6 +45,17 @@ class PolicyCell(NamedTuple):
         return ", ".join(self)
 
     @property
+    def way(self) -> str:
+        """How a booking comes into the cell: its state, or where that is not all, more of it.
+
+        ``OFFERED``: expired, its first late payment waits for the buyer's answer to an offer.
+        ``CALLED_OFF``: paid, all the money back by hand, and then the show was cancelled.
+        """
+        if self.fact is PaymentFact.DUPLICATE:
+            return {"EXPIRED": "OFFERED", "CANCELLED": "CALLED_OFF"}.get(self.state, self.state)
+        return self.state
+
+    @property
     def decision(self) -> Decision:
         return decide(
             STATES[self.state],
@@ -60,7 +72,7 @@ class PolicyCell(NamedTuple):
         decision = self.decision
         if decision.becomes is not None:
             return decision.becomes
-        if self.fact is PaymentFact.DUPLICATE and self.state not in PAID:
+        if self.fact is PaymentFact.DUPLICATE and self.state in UNDECIDED:
             # The other of the two is the one that confirms.
             return BookingState.CONFIRMED
         return ENDS.get(self.state, STATES[self.state])
@@ -84,14 +96,24 @@ def unreachable(cell: PolicyCell) -> str | None:
             return "what confirmed it was taken before"
     if state in OWN_SEATS and (seats, window) != ("seats free", "inside W"):
         return "it still has its seats: nobody else can, and no hold has ended yet"
-    if fact is PaymentFact.DUPLICATE and state in UNPAID:
-        return "nothing has confirmed it, so that no payment is one too many"
+    if fact is PaymentFact.DUPLICATE:
+        return _never_one_too_many(cell)
     if fact is PaymentFact.EXACT and state in NO_TICKET:
         return "it was paid: whatever else is captured is one too many"
     if (state, fact, seats, window) == ("EXPIRED", PaymentFact.DISPUTE, "seats free", "inside W"):
         return "its money comes first and gets the seats again: then it is confirmed"
     if fact is PaymentFact.CANCEL_CONFIRMED and state in PAID:
-        return "a page that was paid on is never closed unpaid"
+        return "a page that was paid on is never closed unpaid: who says so is found by reconciling"
+    return None
+
+
+def _never_one_too_many(cell: PolicyCell) -> str | None:
+    if cell.state == "CANCELLING":
+        return "nothing has confirmed it: each of its payments is the first, and unwanted"
+    if cell.state == "EXPIRED" and cell.mode is PaymentMode.AUTHORISE:
+        return "a promise that is late gets no seat, so that none is one too many"
+    if cell.state == "CANCELLED" and cell.seats == "seats taken":
+        return "one that was paid is cancelled with its show, which sells nobody a seat then"
     return None
 
 

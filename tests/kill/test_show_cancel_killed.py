@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(240)
 @pytest.fixture
 def matinee(town: Town) -> Town:
     """The same town at another show, for this one will be lost to the other tests."""
-    show = roomy_show(town.buyer.http, but=town.show["id"])
+    show = roomy_show(town.buyer.http, but=[town.show["id"]])
     seatmap = town.buyer.http.get(show["seatmap_url"], follow_redirects=True).json()
     return replace(town, show=show, free=[seat["label"] for seat in seatmap["seats"]])
 

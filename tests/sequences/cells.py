@@ -9,12 +9,14 @@ from uuid import UUID, uuid4
 from sqlalchemy import text
 
 from domain.booking import CloseReason
+from domain.money import Money
 from domain.steps import BookingInput, CloseStep
 from seathold.standins.sandbox import payments, refunds, sessions
 from seathold.standins.sandbox.shapes import ScriptedDispute, ScriptedPay
 from seathold.standins.sandbox.times import now_us
-from services import refund, refund_sending
+from services import refund, refund_sending, show_cancel
 from services.refund import RefundWish
+from services.show_ports import CancelShow
 from tests.factories import PRICE, Hall
 from tests.sequences.street import RUN_OUT, Street
 
@@ -26,7 +28,11 @@ UPDATE bookings SET hold_expires_at = hold_expires_at - interval '1 hour',
 WHERE id = :id
 """)
 CLOSING = {"EXPIRING": CloseReason.LAPSED, "CANCELLING": CloseReason.CANCELLED}
-CLOSED = {"EXPIRED": CloseReason.LAPSED, "CANCELLED": CloseReason.CANCELLED}
+CLOSED = {
+    "EXPIRED": CloseReason.LAPSED,
+    "OFFERED": CloseReason.LAPSED,
+    "CANCELLED": CloseReason.CANCELLED,
+}
 
 
 @dataclass
@@ -38,13 +44,17 @@ class Cell:
     input: BookingInput
     session_id: str = ""
     paid: str = ""
+    rival: BookingInput | None = None
 
     @property
     def id(self) -> UUID:
         return UUID(self.input.booking_id)
 
     async def become(self, state: str) -> None:
-        """Bring a fresh booking into one of the policy's states, by the steps that lead there."""
+        """Bring a fresh booking into one of the policy's states, by the steps that lead there.
+
+        What else than a state may be asked for: ``PolicyCell.way``.
+        """
         saga, process = self.street.saga, self.street.process
         assert await saga.reserve(self.input) == "held"
         self.session_id = await saga.checkout(self.input)
@@ -66,6 +76,13 @@ class Cell:
         elif state == "CHARGED_BACK":
             self.dispute("lost")
             await self.tell()
+        elif state == "CALLED_OFF":
+            await self.give_back(Money(PRICE, "EUR"))
+            await self.call_off()
+        elif state == "OFFERED":
+            await self.sell_its_seats()
+            self.pay()
+            await self.tell()
 
     async def go_on(self, state: str) -> None:
         """What the booking's process does next by itself: a closing one is closed,
@@ -84,8 +101,13 @@ class Cell:
 
     async def sell_its_seats(self) -> None:
         """Somebody else has them now."""
-        other = self.hall.input(*[seat.label for seat in self.input.seats])
-        assert await self.street.saga.reserve(other) == "held"
+        self.rival = self.hall.input(*[seat.label for seat in self.input.seats])
+        assert await self.street.saga.reserve(self.rival) == "held"
+
+    async def free_its_seats(self) -> None:
+        """Nobody has them any more."""
+        assert self.rival is not None
+        await self.street.process.close(self.rival.booking_id, CloseReason.CANCELLED)
 
     def pay(self, amount: int = PRICE) -> None:
         wanted = {"outcome": "captured", "force": True, "amount": amount}
@@ -103,10 +125,10 @@ class Cell:
         with self.street.store.write() as conn:
             refunds.dispute(conn, payments.payment_row(conn, self.paid), act, now_us())
 
-    async def give_back(self) -> None:
-        """A refund of everything, asked for and settled."""
+    async def give_back(self, amount: Money | None = None) -> None:
+        """A refund of everything, or by staff of a sum for no seat, asked for and settled."""
         saga = self.street.saga
-        wish = RefundWish(None, None, None, "", uuid4(), "test", None)
+        wish = RefundWish(None, amount, None, "", uuid4(), "test", None)
         async with saga.begin() as tx:
             number = await refund.reserve(tx, self.id, wish)
         await refund_sending.ask(saga.begin, saga.gateways, self.id, number, request_id=None)
@@ -114,8 +136,25 @@ class Cell:
             saga.begin, saga.gateways, self.id, number, request_id=None
         )
         assert outcome == "succeeded"
-        labels = [seat.label for seat in self.input.seats]
-        await saga.preclaims.release(self.hall.show_id, labels, self.id)
+        if amount is None:
+            labels = [seat.label for seat in self.input.seats]
+            await saga.preclaims.release(self.hall.show_id, labels, self.id)
+
+    async def call_off(self) -> None:
+        """Its show is cancelled, and no money of it is left."""
+        wish = CancelShow(UUID(str(self.hall.show_id)), "Power cut", "operator:test", None)
+        async with self.street.saga.begin() as tx:
+            assert await show_cancel.cancel(tx, wish, refunds_per_second=5)
+        async with self.street.saga.begin() as tx:
+            assert await show_cancel.refund_whole(tx, self.id, request_id=None) is None
+
+    async def offers(self) -> list[str]:
+        return [
+            row[0]
+            for row in await self.street.saga.rows(
+                "SELECT state FROM seat_offers WHERE booking_id = :id", id=self.id
+            )
+        ]
 
     async def tell(self) -> None:
         """A webhook about the page, worked through."""
