@@ -54,10 +54,6 @@ class CloseReason(StrEnum):
         cancelled = self is CloseReason.CANCELLED
         return BookingState.CANCELLING if cancelled else BookingState.EXPIRING
 
-    @property
-    def final_state(self) -> BookingState:
-        return BookingState.CANCELLED if self is CloseReason.CANCELLED else BookingState.EXPIRED
-
 
 @dataclass(frozen=True, slots=True)
 class SeatPrice:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from domain.booking import BookingState
+from domain.booking import BookingState, CloseReason
 from domain.money import Money
 from domain.payment import Verdict
 
@@ -156,6 +156,13 @@ def decide(
     if decision.back and mode is PaymentMode.AUTHORISE:  # P2: nothing has been taken yet
         return replace(decision, back=MoneyBack.VOID)
     return decision
+
+
+def end_of(why: CloseReason) -> BookingState:
+    """Where a hold ends, once its page is known to be closed unpaid or waited for long enough."""
+    end = TABLE[why.closing_state][PaymentFact.CANCEL_CONFIRMED].becomes
+    assert end is not None, "a closing booking has an end"
+    return end
 
 
 def capture_fact(

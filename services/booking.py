@@ -18,6 +18,7 @@ from domain.booking import (
 from domain.events import Event, EventType
 from domain.limits import EXTENSIONS_PER_HOLD, REQUEST_TTL_SECONDS
 from domain.money import Money
+from domain.payment_policy import end_of
 from domain.steps import (
     BookingInput,
     CloseStep,
@@ -260,7 +261,7 @@ async def end_hold(
     """Free the claims and write the end, in the caller's transaction and under its lock."""
     tx.ledger.close(booking.id)
     labels = await tx.claims.free(booking.id)
-    final = why.final_state
+    final = end_of(why)
     ended = (
         EventType.BOOKING_CANCELLED
         if final is BookingState.CANCELLED

@@ -16,7 +16,7 @@ from domain.dispute import Dispute, Return
 from domain.events import Event, EventType
 from domain.ledger import Account
 from domain.payment import DisputeStatus, ProviderDispute, Verdict
-from domain.payment_policy import PaymentFact, decide
+from domain.payment_policy import PaymentFact, Step, decide
 from domain.refund import state_of
 from services import case
 from services.notification import tell
@@ -24,6 +24,9 @@ from services.payment_rows import Receipt
 from services.ports import Transaction
 from services.receipt import subject
 from services.refund import PAYMENT_STATUS, TURNS
+
+# Whatever else follows, the bank asks for an answer.
+FOR_A_PERSON = (Step.REVIEW, Step.DISPUTE, Step.EVIDENCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +99,19 @@ async def settle(
     ]
     lost = [one for one in disputes if one.status is DisputeStatus.LOST]
     returns = await tx.disputes.returns(receipt.id)
-    for dispute in disputes:
+    decision = decide(
+        booking.state, PaymentFact.DISPUTE, refund_settled=_went_back(receipt, returns)
+    )
+    for dispute in disputes if decision.step in FOR_A_PERSON else ():
         _open_case(tx, booking, receipt, dispute, returns)
     if receipt.verdict is not None:
         for dispute in lost:
             await _bear_loss(tx, booking, receipt, dispute, returns, lost)
     if booking.provider_payment_id != receipt.id:
         return None
-    if disputes:
-        decision = decide(
-            booking.state, PaymentFact.DISPUTE, refund_settled=_went_back(receipt, returns)
-        )
-        if decision.becomes is BookingState.DISPUTED:
-            events = [Event(EventType.BOOKING_DISPUTED, {})]
-            booking = _record(tx, booking, receipt, events, request_id, state=decision.becomes)
+    if disputes and decision.becomes is BookingState.DISPUTED:
+        events = [Event(EventType.BOOKING_DISPUTED, {})]
+        booking = _record(tx, booking, receipt, events, request_id, state=decision.becomes)
     if booking.state is BookingState.DISPUTED and lost:
         booking = await _charge_back(tx, booking, receipt, request_id)
     elif booking.state is BookingState.DISPUTED and not disputes:

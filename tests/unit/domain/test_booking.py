@@ -19,6 +19,7 @@ from domain.booking import (
 )
 from domain.limits import MIN_CHECKOUT_SECONDS
 from domain.money import Money
+from domain.payment_policy import end_of
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -124,4 +125,4 @@ def test_open_and_closing_states(state: BookingState) -> None:
 def test_each_reason_leads_to_its_ending(
     why: CloseReason, closing: BookingState, final: BookingState
 ) -> None:
-    assert (why.closing_state, why.final_state) == (closing, final)
+    assert (why.closing_state, end_of(why)) == (closing, final)
