@@ -47,7 +47,9 @@ SELECT bookings.id::text, state,
         WHERE booking_id = bookings.id AND account = 'disputed') AS disputed
 FROM bookings
 """
-OFFERS = "SELECT count(*) AS count FROM seat_offers WHERE booking_id = ANY(%s::uuid[]) AND state = 'open'"
+OFFERS = """
+SELECT count(*) AS count FROM seat_offers WHERE booking_id = ANY(%s::uuid[]) AND state = 'open'
+"""
 UNREAD = "SELECT count(*) AS count FROM webhook_inbox WHERE status = 'pending'"
 
 

@@ -57,7 +57,7 @@ def test_every_cell_ends_as_the_table_says(mode: PaymentMode, tmp_path: Path) ->
 
 
 def told_by(http: httpx2.Client, mode: PaymentMode) -> list[Told]:
-    """A seat for each cell; those that need other shows than a plain one have these to themselves."""
+    """A seat for each cell; those that need other than a plain show have one to themselves."""
     shows: dict[str, Json] = {}
     for way in ("", *APART):
         shows[way] = roomy_show(http, but=[show["id"] for show in shows.values()])
