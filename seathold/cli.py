@@ -13,7 +13,7 @@ from uuid import UUID
 
 import typer
 
-from seathold import cli_record
+from seathold import cli_accounts, cli_record
 
 # Imports wait inside the commands, so that `--help` and each process load only what they need.
 app = typer.Typer(
@@ -22,8 +22,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-admin = typer.Typer(help="Staff accounts.", no_args_is_help=True)
-app.add_typer(admin, name="admin")
+app.add_typer(cli_accounts.admin, name="admin")
+app.add_typer(cli_accounts.partners, name="partners")
 show = typer.Typer(help="Shows: cancel one, and see how far that is.", no_args_is_help=True)
 app.add_typer(show, name="show")
 projections = typer.Typer(
@@ -313,20 +313,6 @@ def policy() -> None:
     from api import policy as access
 
     typer.echo(access.table(), nl=False)
-
-
-@admin.command("create")
-def admin_create(
-    email: Annotated[str, typer.Option(help="The account's address.")],
-) -> None:
-    """Create an owner; the password comes from SEATHOLD_ADMIN_PASSWORD or a prompt."""
-    from infra.settings import Settings
-    from seathold.admin import create_admin
-
-    password = os.environ.get("SEATHOLD_ADMIN_PASSWORD") or typer.prompt(
-        "Password", hide_input=True, confirmation_prompt=True
-    )
-    asyncio.run(create_admin(Settings(), email, password))
 
 
 @show.command("cancel")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,8 @@ from infra.postgres.audit import PostgresAudit
 from infra.postgres.database import Database, Session
 from infra.postgres.partner_delivery import SKIP
 from infra.postgres.partner_feed import OWED_LOCK
-from services.partner import Endpoint, Owner, Replayed, Wish
+from infra.sealing import SealRing, Unopenable
+from services.partner import Endpoint, Owner, Replayed, Wish, place_of
 
 ADD = text("""
 INSERT INTO partner_endpoints (id, owner_id, url, description, event_types, secret)
@@ -49,6 +51,15 @@ WHERE id = :id AND owner_id = :owner_id
 REMOVE = text("DELETE FROM partner_endpoints WHERE id = :id AND owner_id = :owner_id")
 # What goes with an account that is erased.
 REMOVE_ALL = text("DELETE FROM partner_endpoints WHERE owner_id = :owner_id")
+
+# Held against a rotation meanwhile. What is sealed is the same, so nobody's version moves.
+SEALED = text("""
+SELECT id, secret, previous_secret FROM partner_endpoints WHERE id > :after
+ORDER BY id LIMIT 200 FOR UPDATE
+""")
+RESEAL = text("""
+UPDATE partner_endpoints SET secret = :secret, previous_secret = :previous WHERE id = :id
+""")
 
 TELL_ONE = text("""
 WITH told AS (
@@ -97,6 +108,35 @@ WITH seen AS MATERIALIZED (
 SELECT (SELECT count(*) FROM queued) AS queued, next.id AS next_id, next.projected_at AS next_at
 FROM (SELECT 1) AS one LEFT JOIN (SELECT * FROM seen ORDER BY id OFFSET 1000) AS next ON true
 """)
+
+
+@dataclass(frozen=True, slots=True)
+class Resealed:
+    """``last``: where the next page begins; None when there is none."""
+
+    sealed: int
+    unopenable: list[UUID]
+    last: UUID | None
+
+
+async def reseal_page(database: Database, ring: SealRing, after: UUID) -> Resealed:
+    """Seal by the ring's first key what others sealed of the endpoints behind ``after``."""
+    sealed = 0
+    unopenable: list[UUID] = []
+    async with database.transaction() as session:
+        rows = await session.all(SEALED, after=after)
+        for row in rows:
+            place, secrets = place_of(row.id), (row.secret, row.previous_secret)
+            was = [None if one is None else bytes(one) for one in secrets]
+            try:
+                now = [None if one is None else ring.resealed(one, place) for one in was]
+            except Unopenable:
+                unopenable.append(row.id)
+                continue
+            sealed += sum(old != new for old, new in zip(was, now, strict=True))
+            if now != was:
+                session.later(RESEAL, id=row.id, secret=now[0], previous=now[1])
+    return Resealed(sealed, unopenable, rows[-1].id if rows else None)
 
 
 class PostgresEndpoints:

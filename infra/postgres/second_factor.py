@@ -29,6 +29,8 @@ ON CONFLICT (user_id) DO UPDATE
 # The user's row is the lock of their stream of events.
 LOCK_USER = text("SELECT 1 FROM users WHERE id = :user_id FOR UPDATE")
 
+LOCK_BY_KEY = text("SELECT id FROM users WHERE email_key = :key FOR UPDATE")
+
 CONFIRM = text("""
 UPDATE second_factors SET confirmed_at = clock_timestamp(), last_step = :step
 WHERE user_id = :user_id AND secret = :secret AND confirmed_at IS NULL
@@ -118,6 +120,17 @@ class PostgresSecondFactors:
                 session, user_id, "removed", session_id=session_id, request_id=request_id
             )
 
+    async def reset(self, email_key: str, *, actor: str, reason: str) -> Sequence[UUID] | None:
+        """Remove it for who lost it; the sessions that ended, None where there was none."""
+        async with self._database.transaction() as session:
+            row = await session.one(LOCK_BY_KEY, key=email_key)
+            if row is None:
+                return None
+            session.later(REMOVE_CODES, user_id=row.id)
+            if await session.change(REMOVE, user_id=row.id) == 0:
+                return None
+            return await _after(session, row.id, "removed", actor=actor, reason=reason)
+
 
 EVENTS = {
     "added": EventType.SECOND_FACTOR_ADDED,
@@ -126,14 +139,26 @@ EVENTS = {
 
 
 async def _after(
-    session: Session, user_id: UUID, what: str, *, session_id: UUID, request_id: str | None
+    session: Session,
+    user_id: UUID,
+    what: str,
+    *,
+    session_id: UUID | None = None,
+    request_id: str | None = None,
+    actor: str | None = None,
+    reason: str | None = None,
 ) -> list[UUID]:
+    """By its owner, who keeps ``session_id``, unless ``actor`` is named."""
     session.later(MARK_SESSION, session_id=session_id, user_id=user_id, strong=what == "added")
     template = f"second_factor_{what}"
     account_mail.queue(session, user_id=user_id, template=template, reference=uuid4())
-    actor = str(user_id)
+    actor = actor or str(user_id)
     PostgresAudit(session).note(
-        f"second_factor.{what}", target=f"user:{user_id}", actor=actor, request_id=request_id
+        f"second_factor.{what}",
+        target=f"user:{user_id}",
+        actor=actor,
+        reason=reason,
+        request_id=request_id,
     )
     await append(session, user_id, Event(EVENTS[what], {}), actor=actor, request_id=request_id)
     return await end_all(session, user_id, reason="second_factor", but=session_id)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import suppress
 
+from domain.errors import Conflict
 from infra.postgres import migrate
 from infra.settings import Settings
 from seathold.admin import create_admin
@@ -16,7 +18,9 @@ async def _fill(settings: Settings) -> None:
     if os.environ.get("SEATHOLD_SEED", "1") == "1":
         await demo.seed(settings)
     email, password = os.environ["SEATHOLD_ADMIN_EMAIL"], os.environ["SEATHOLD_ADMIN_PASSWORD"]
-    await create_admin(settings, email, password)
+    # From the second start on it is there.
+    with suppress(Conflict):
+        await create_admin(settings, email, password, another=True)
 
 
 if __name__ == "__main__":

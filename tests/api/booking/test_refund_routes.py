@@ -39,7 +39,7 @@ async def hall(engine: AsyncEngine) -> Hall:
 async def eve(client: httpx2.AsyncClient, settings: Settings) -> Buyer:
     """A member of staff."""
     email = new_email()
-    await create_admin(settings, email, PASSWORD)
+    await create_admin(settings, email, PASSWORD, another=True)
     answer = await client.post("/api/auth/login", json={"email": email, "password": PASSWORD})
     assert answer.status_code == 200, answer.text
     return Buyer(client, bearer(answer.json()), answer.json()["user"])
