@@ -15,6 +15,8 @@ from services.work import InboxRow, WorkQueue
 log = structlog.get_logger(__name__)
 BATCH = 20
 MAX_BACK_OFF_SECONDS = 60.0
+# So often an event may break the work on it, over some five minutes, before a person gets it.
+POISON_FAILURES = 10
 DISAGREE_SECONDS = 60.0
 
 
@@ -43,12 +45,35 @@ class InboxLoop:
             try:
                 return await self._act(row)
             except (Unavailable, ProcessAway, ProcessUnknown) as error:
-                seconds = min(MAX_BACK_OFF_SECONDS, 0.5 * 2.0 ** min(row.attempts, 8))
-                await self._work.put_back_inbox(row.id, seconds=seconds, reason=str(error))
-                log.warning("webhook_put_back", seconds=seconds, reason=str(error))
+                await self._put_back(row, str(error))
                 return False
+            except Exception as error:
+                await self._count_failure(row, error)
+                raise
+
+    async def _put_back(self, row: InboxRow, reason: str, *, failed: bool = False) -> None:
+        seconds = min(MAX_BACK_OFF_SECONDS, 0.5 * 2.0 ** min(row.attempts, 8))
+        await self._work.put_back_inbox(row.id, seconds=seconds, reason=reason, failed=failed)
+        log.warning("webhook_put_back", seconds=seconds, reason=reason)
+
+    async def _count_failure(self, row: InboxRow, error: Exception) -> None:
+        # Its kind only: the words of an error may tell of the buyer, and the row is kept.
+        reason = f"the work on it failed with {type(error).__name__}"
+        if row.failures + 1 < POISON_FAILURES:
+            await self._put_back(row, reason, failed=True)
+        else:
+            await self._set_aside(row, f"{reason}, {POISON_FAILURES} times")
+
+    async def _set_aside(self, row: InboxRow, reason: str) -> bool:
+        """As :meth:`_quarantine`, and the provider is asked for nothing."""
+        await self._news.report_set_aside(row, reason)
+        await self._work.quarantine_inbox(row.id, reason=reason)
+        log.warning("webhook_quarantined", type=row.event_type, reason=reason)
+        return False
 
     async def _act(self, row: InboxRow) -> bool:
+        if row.set_aside is not None:
+            return await self._set_aside(row, row.set_aside)
         session_id, event = None, orjson.loads(row.body)
         try:
             session_id = await self._news.session_id_of(row.provider, event)

@@ -301,6 +301,18 @@ def unknown_payment(
     )
 
 
+def event_set_aside(tx: Transaction, row: InboxRow, reason: str) -> None:
+    """A signed event that is not acted on, such as one of the other mode (P6): it may mean money."""
+    tx.cases.open(
+        CaseKind.UNKNOWN_PAYMENT,
+        dedupe=unknown_payment_key(row.provider, row.event_id, is_taken=False),
+        summary=f"{row.provider} sent {row.event_type[:100]}, event {row.event_id[:200]}. It is set"
+        f" aside: {reason}. Look at {row.provider} whether it is about money. A booking of ours gets"
+        " that by the poll or the reconciliation; what was taken for none, refund there in full"
+        " within 24 hours.",
+    )
+
+
 async def _expected(tx: Transaction, change: CaseChange) -> Case:
     case = await tx.cases.find(change.case_id)
     if case is None:

@@ -84,6 +84,11 @@ class PaymentNews:
         async with self._begin.alone() as tx:
             case.unknown_payment(tx, row, session_id, payments)
 
+    async def report_set_aside(self, row: InboxRow, reason: str) -> None:
+        """Open a case for an event that nothing here acts on, or not any more."""
+        async with self._begin.alone() as tx:
+            case.event_set_aside(tx, row, reason)
+
     async def report_disagreement(self, row: InboxRow, session_id: str) -> None:
         """Open a case for an event that the provider's own API does not bear out (P11)."""
         async with self._begin.alone() as tx:

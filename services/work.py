@@ -13,7 +13,11 @@ from services.payment_rows import Attempt
 
 @dataclass(frozen=True, slots=True)
 class InboxRow:
-    """A webhook; ``age_seconds`` since it was received, by the database clock."""
+    """A webhook; ``age_seconds`` since it was received, by the database clock.
+
+    ``failures``: so often the work on it broke. ``set_aside``: why it was stored for a person
+    only, never to be acted on.
+    """
 
     id: int
     provider: str
@@ -23,6 +27,8 @@ class InboxRow:
     attempts: int
     request_id: str | None
     age_seconds: float = 0.0
+    failures: int = 0
+    set_aside: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,11 @@ class WorkQueue(Protocol):
         """Keep it for a person: it cannot be matched with anything of ours."""
         ...
 
-    async def put_back_inbox(self, row_id: int, *, seconds: float, reason: str) -> None: ...
+    async def put_back_inbox(
+        self, row_id: int, *, seconds: float, reason: str, failed: bool = False
+    ) -> None:
+        """Let it wait so long; ``failed`` counts it as one that broke the work on it."""
+        ...
 
     async def take_polls(self, limit: int) -> Sequence[Attempt]:
         """Take payments that are due to be read again; their next time is set at once."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-import structlog
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.routing import APIRoute
 
@@ -13,8 +12,6 @@ from api.deps.state import app_state
 from api.middleware.context import current_request
 from domain.errors import NotFound
 from infra.postgres.inbox import NewEvent
-
-log = structlog.get_logger(__name__)
 
 
 class PlainRoute(APIRoute):
@@ -57,6 +54,4 @@ async def receive(
             quarantine=event.quarantine,
         )
     )
-    if event.quarantine is not None:
-        log.warning("webhook_quarantined", type=event.event_type, reason=event.quarantine)
     return Response(status_code=204)

@@ -23,7 +23,7 @@ class VerifiedEvent:
     nothing that tells of the buyer, for no erasure reaches the inbox. The signature was checked,
     so the bytes as they came are needed no more.
 
-    With ``quarantine``, the reason, it is to be stored and never acted on.
+    With ``quarantine``, the reason, it is to be stored for a person and never acted on.
     """
 
     event_id: str

@@ -34,7 +34,15 @@ MOVING: Mapping[str, Collection[str]] = {
     "seat_claims": ("show_id", "label"),
     "seat_offers": ("provider_payment_id", "booking_id", "seats", "created_at"),
     "cases": ("id", "kind", "dedupe", "opened_at"),
-    "webhook_inbox": ("id", "provider", "event_id", "event_type", "body", "received_at"),
+    "webhook_inbox": (
+        "id",
+        "provider",
+        "event_id",
+        "event_type",
+        "body",
+        "received_at",
+        "set_aside",
+    ),
     "notification_outbox": ("id", "booking_id", "channel", "template", "created_at"),
     "show_cancellations": ("show_id", "reason", "actor", "requested_at"),
 }

@@ -11,11 +11,10 @@ from sqlalchemy import text
 from infra.postgres.database import Database
 
 STORE = text("""
-INSERT INTO webhook_inbox (provider, event_id, event_type, body, request_id, status, reason)
+INSERT INTO webhook_inbox (provider, event_id, event_type, body, request_id, set_aside)
 SELECT * FROM unnest(
     CAST(:provider AS text[]), CAST(:event_id AS text[]), CAST(:event_type AS text[]),
-    CAST(:body AS bytea[]), CAST(:request_id AS text[]), CAST(:status AS text[]),
-    CAST(:reason AS text[])
+    CAST(:body AS bytea[]), CAST(:request_id AS text[]), CAST(:set_aside AS text[])
 )
 ON CONFLICT (provider, event_id) DO NOTHING
 """)
@@ -24,7 +23,7 @@ MOST_AT_ONCE = 64
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """A verified event. With ``quarantine``, the reason, no loop will ever take it up."""
+    """A verified event. With ``quarantine``, the reason, it becomes a case and is not acted on."""
 
     provider: str
     event_id: str
@@ -79,6 +78,5 @@ async def _store(database: Database, events: Sequence[NewEvent]) -> None:
             event_type=[event.event_type for event in ordered],
             body=[event.body for event in ordered],
             request_id=[event.request_id for event in ordered],
-            status=["quarantined" if event.quarantine else "pending" for event in ordered],
-            reason=[event.quarantine for event in ordered],
+            set_aside=[event.quarantine for event in ordered],
         )

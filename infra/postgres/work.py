@@ -26,7 +26,7 @@ WHERE id IN (
     WHERE status = 'pending' AND next_attempt_at <= now()
     ORDER BY next_attempt_at LIMIT :limit FOR UPDATE SKIP LOCKED
 )
-RETURNING id, provider, event_id, event_type, body, attempts, request_id,
+RETURNING id, provider, event_id, event_type, body, attempts, request_id, failures, set_aside,
     extract(epoch FROM clock_timestamp() - received_at)::float8 AS age_seconds
 """)
 FINISH_INBOX = text("""
@@ -38,7 +38,7 @@ UPDATE webhook_inbox SET status = 'quarantined', reason = :reason, processed_at 
 WHERE id = :id AND status = 'pending'
 """)
 PUT_BACK_INBOX = text("""
-UPDATE webhook_inbox SET reason = :reason,
+UPDATE webhook_inbox SET reason = :reason, failures = failures + :failed,
     next_attempt_at = now() + make_interval(secs => :seconds)
 WHERE id = :id AND status = 'pending'
 """)
@@ -193,6 +193,8 @@ class PostgresWorkQueue:
                 attempts=row.attempts,
                 request_id=row.request_id,
                 age_seconds=row.age_seconds,
+                failures=row.failures,
+                set_aside=row.set_aside,
             )
             for row in sorted(rows, key=lambda row: row.id)
         ]
@@ -203,8 +205,12 @@ class PostgresWorkQueue:
     async def quarantine_inbox(self, row_id: int, *, reason: str) -> None:
         await self._change(QUARANTINE_INBOX, id=row_id, reason=reason)
 
-    async def put_back_inbox(self, row_id: int, *, seconds: float, reason: str) -> None:
-        await self._change(PUT_BACK_INBOX, id=row_id, seconds=seconds, reason=reason)
+    async def put_back_inbox(
+        self, row_id: int, *, seconds: float, reason: str, failed: bool = False
+    ) -> None:
+        await self._change(
+            PUT_BACK_INBOX, id=row_id, seconds=seconds, reason=reason, failed=int(failed)
+        )
 
     async def take_polls(self, limit: int) -> Sequence[Attempt]:
         rows = await self._rows(TAKE_POLLS, limit=limit, **self._polls)

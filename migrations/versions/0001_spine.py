@@ -298,6 +298,8 @@ def upgrade() -> None:
         sa.Column("processed_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("request_id", sa.Text(), nullable=True),
+        sa.Column("failures", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("set_aside", sa.Text(), nullable=True),
         sa.CheckConstraint(
             "status IN ('pending', 'done', 'quarantined')", name=op.f("webhook_inbox_status_check")
         ),

@@ -23,6 +23,9 @@ webhook_inbox = Table(
     c.at("processed_at", nullable=True),
     c.string("reason", nullable=True),
     c.string("request_id", nullable=True),
+    c.integer("failures", default="0"),
+    # Why it is for a person only; known when it came, before anybody acted on it.
+    c.string("set_aside", nullable=True),
     c.one_of("status", "pending", "done", "quarantined"),
     sa.UniqueConstraint("provider", "event_id"),
     Index(

@@ -262,7 +262,7 @@ async def test_what_stripe_tells_of_the_buyer_is_not_kept(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_an_event_of_the_other_mode_is_stored_and_never_acted_on(
+async def test_an_event_of_the_other_mode_is_never_acted_on_and_is_a_case(
     client: httpx2.AsyncClient, engine: AsyncEngine, town: StripeTown, saga: Saga, kind: str
 ) -> None:
     await work_through(saga)
@@ -273,6 +273,12 @@ async def test_an_event_of_the_other_mode_is_stored_and_never_acted_on(
     found = await row(engine, name)
     assert (found.status, found.reason) == ("quarantined", "a live event in test mode")
     assert len(town.requests) == asked
+    [(case, summary)] = await saga.rows(
+        "SELECT kind, summary FROM cases WHERE dedupe = :it", it=f"unknown_payment:stripe:{name}"
+    )
+    assert case == "unknown_payment"
+    assert name in summary
+    assert "a live event in test mode" in summary
 
 
 async def test_an_event_about_none_of_our_pages_is_set_aside(

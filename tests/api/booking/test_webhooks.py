@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,10 +17,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from standardwebhooks import Webhook
 
+from domain.errors import Unavailable
 from infra.postgres.database import Database
 from infra.postgres.inbox import InboxWriter
 from infra.settings import Settings
-from loops.inbox import InboxLoop
+from loops.inbox import POISON_FAILURES, InboxLoop
 from tests.api.booking.conftest import Buyer
 from tests.factories import Hall
 from tests.helpers.accounts import replaced_parts
@@ -181,7 +183,50 @@ async def test_an_event_that_nothing_can_handle_keeps_no_other_of_its_batch(
     with pytest.raises(RuntimeError, match="a bug"):
         await InboxLoop(saga.work, saga.news).one_pass()
     assert [row.status for row in await rows(engine, names[sound])] == ["done"]
-    assert [row.status for row in await rows(engine, names[poison])] == ["pending"]
+    [(status, reason)] = await rows(engine, names[poison])
+    assert (status, reason) == ("pending", "the work on it failed with RuntimeError")
+
+
+async def test_an_event_that_breaks_the_work_on_it_becomes_a_case_and_waits_no_longer(
+    client: httpx2.AsyncClient,
+    settings: Settings,
+    engine: AsyncEngine,
+    saga: Saga,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session, name = f"ses_{uuid4().hex}", f"evt_{uuid4().hex}"
+    body = event(session, "session.expired")
+    await send(client, body, signed(settings, body, event_id=name))
+    error: Exception = Unavailable("The provider is away.")
+
+    async def by_session(_: str, session_id: str, *, request_id: str | None) -> bool:
+        if session_id == session:
+            raise error
+        return True
+
+    async def one_pass() -> tuple[str, str]:
+        async with engine.begin() as connection:
+            due = "UPDATE webhook_inbox SET next_attempt_at = now() WHERE event_id = :id"
+            await connection.execute(text(due), {"id": name})
+        with contextlib.suppress(ValueError):
+            await InboxLoop(saga.work, saga.news).one_pass()
+        [(status, reason)] = await rows(engine, name)
+        return status, reason
+
+    monkeypatch.setattr(saga.news, "by_session", by_session)
+    for _ in range(2 * POISON_FAILURES):
+        assert await one_pass() == ("pending", "The provider is away.")
+    error = ValueError("a bug, with ada@example.test in its words")
+    for _ in range(POISON_FAILURES - 1):
+        assert await one_pass() == ("pending", "the work on it failed with ValueError")
+    status, reason = await one_pass()
+    assert (status, reason) == ("quarantined", "the work on it failed with ValueError, 10 times")
+    [(kind, summary)] = await saga.rows(
+        "SELECT kind, summary FROM cases WHERE dedupe = :it", it=f"unknown_payment:sandbox:{name}"
+    )
+    assert kind == "unknown_payment"
+    assert reason in summary
+    assert "ada@" not in summary
 
 
 @pytest.mark.usefixtures("worker")
