@@ -302,14 +302,14 @@ def unknown_payment(
 
 
 def event_set_aside(tx: Transaction, row: InboxRow, reason: str) -> None:
-    """A signed event that is not acted on, such as one of the other mode (P6): it may mean money."""
+    """A signed event that is not acted on, such as one of the other mode (P6): it may be money."""
     tx.cases.open(
         CaseKind.UNKNOWN_PAYMENT,
         dedupe=unknown_payment_key(row.provider, row.event_id, is_taken=False),
         summary=f"{row.provider} sent {row.event_type[:100]}, event {row.event_id[:200]}. It is set"
-        f" aside: {reason}. Look at {row.provider} whether it is about money. A booking of ours gets"
-        " that by the poll or the reconciliation; what was taken for none, refund there in full"
-        " within 24 hours.",
+        f" aside: {reason}. Look at {row.provider} whether it is about money. A booking of ours"
+        " gets that by the poll or the reconciliation; what was taken for none, refund there in"
+        " full within 24 hours.",
     )
 
 
