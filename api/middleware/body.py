@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl
@@ -24,6 +25,10 @@ LIMITS = (
 # Providers sign bytes, whatever they call them.
 ANY_TYPE = "/api/webhooks/"
 JSON = b"application/json"
+# Lists and objects in one another, and values: far more than any route has a use for.
+MAX_DEPTH = 16
+MAX_VALUES = 100_000
+TOO_DEEP = f"The body has more than {MAX_DEPTH} lists and objects in one another."
 
 
 class BodyRules:
@@ -37,9 +42,12 @@ class BodyRules:
             await self._app(scope, receive, send)
             return
         refused: Response | None = None
-        if b"%00" in scope["query_string"]:
-            errors = _fields_with_nul(scope["query_string"])
+        query: bytes = scope["query_string"]
+        if b"%00" in query:
+            errors = _fields_with_nul(query)
             refused = problem(422, "invalid", "The query has a NUL character.", errors=errors)
+        elif b"&" in query and (errors := _named_twice(query)):
+            refused = problem(422, "invalid", "The query names something twice.", errors=errors)
         elif (declared := _declared(scope)) is not None:
             receive, refused = await _read(scope, receive, *declared)
         if receive is not gone:
@@ -55,6 +63,16 @@ def _fields_with_nul(query: bytes) -> list[dict[str, str]]:
         }
         for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True)
         if "\x00" in name + value
+    ][:MAX_FIELD_ERRORS]
+
+
+def _named_twice(query: bytes) -> list[dict[str, str]]:
+    """Of two values one server takes the first and another the last. No parameter is a list."""
+    names = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    return [
+        {"in": "query", "field": name[:MAX_FIELD_CHARACTERS], "message": "Give it once."}
+        for name, times in names.items()
+        if times > 1
     ][:MAX_FIELD_ERRORS]
 
 
@@ -143,30 +161,66 @@ def _again(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def flaw_of(body: bytes) -> str | None:
-    """What keeps this JSON from being stored as text, in a sentence; None when nothing does.
+class _NamedTwice(Exception):
+    """Its argument is the name."""
 
-    PostgreSQL stores no NUL and nothing stores half a character. Both are rare, so the body is
-    only parsed here when it looks like having one.
+
+def flaw_of(body: bytes) -> str | None:
+    """What no route can do with this JSON, in a sentence; None when nothing, or when it is none.
+
+    PostgreSQL stores no NUL and nothing stores half a character. Of a name that comes twice
+    readers take the first or the last value. Routes parse it once more, and to the same.
     """
     try:
-        text = body.decode()
+        text = body.decode("utf-8-sig")
     except UnicodeDecodeError:
         return "The body is not UTF-8."
     if "\x00" in text:
         return "The body has a NUL character."
-    if "\\u0000" not in text and "\\ud" not in text and "\\uD" not in text:
-        return None
+    if text.count(",") > MAX_VALUES:
+        return f"The body has more than {MAX_VALUES} values."
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        return "The body is not JSON."
+        document = DECODER.decode(text)
+    except _NamedTwice as twice:
+        return f"The body has the name {twice.args[0]!r} twice in one object."
+    except RecursionError:
+        return TOO_DEEP
+    except ValueError:
+        return None
+    # Rare, so it is only looked for where the body looks like having it.
+    if text.count("[") + text.count("{") > MAX_DEPTH and _is_deep(document):
+        return TOO_DEEP
+    is_plain = "\\u0000" not in text and "\\ud" not in text and "\\uD" not in text
+    return None if is_plain else _flaw_of_strings(document)
+
+
+def _flaw_of_strings(document: Any) -> str | None:
     for string in _strings(document):
         if "\x00" in string:
             return "A text in the body has a NUL character."
         if any("\ud800" <= character <= "\udfff" for character in string):
             return "A text in the body has half a character (a lone surrogate)."
     return None
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = Counter(name for name, _ in pairs)
+        raise _NamedTwice(names.most_common(1)[0][0][:MAX_FIELD_CHARACTERS])
+    return found
+
+
+# Made once: for each text anew it would take ten times as long as the text.
+DECODER = json.JSONDecoder(object_pairs_hook=_named_once)
+
+
+def _is_deep(document: Any) -> bool:
+    level = [document]
+    for _ in range(MAX_DEPTH):
+        insides = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [one for inside in insides for one in inside if isinstance(one, list | dict)]
+    return bool(level)
 
 
 def _strings(document: Any) -> Iterator[str]:

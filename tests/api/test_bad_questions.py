@@ -55,15 +55,27 @@ async def test_a_bad_question_is_invalid(client: httpx2.AsyncClient, query: str)
 async def test_what_is_given_twice_or_in_another_place_deceives_nobody(
     client: httpx2.AsyncClient,
 ) -> None:
-    """Of two the last is both checked and taken; the address stands in for no body."""
-    assert_problem(await client.get("/api/movies?limit=1&limit=101"), 422, "invalid")
-    assert (await client.get("/api/movies?limit=101&limit=1")).status_code == 200
+    """Of two some servers take the first and some the last; the address stands in for no body."""
+    for query in ("limit=1&limit=2", "limit=2&q=x&li%6Dit=1", "limit&limit=1", "limit=1&limit=1"):
+        found = assert_problem(await client.get(f"/api/movies?{query}"), 422, "invalid")
+        told = [{"in": "query", "field": "limit", "message": "Give it once."}]
+        assert found["errors"] == told, query
+    assert (await client.get("/api/movies?limit=1&q=limit")).status_code == 200, "the control"
     answer = await client.post("/api/auth/login?email=a@example.test&password=three+words", json={})
     found = assert_problem(answer, 422, "invalid")
     assert {(error["in"], error["field"]) for error in found["errors"]} == {
         ("body", "email"),
         ("body", "password"),
     }
+
+
+async def test_what_crowds_read_is_asked_once_too(
+    client: httpx2.AsyncClient, engine: AsyncEngine
+) -> None:
+    path = f"/api/shows/{await add_movie(engine, 'Any')}"
+    for _ in range(3):
+        answer = await client.get(f"{path}?city=Berlin&city=Bonn")
+        assert_problem(answer, 422, "invalid")
 
 
 async def test_a_cursor_that_is_none_of_ours_is_named(client: httpx2.AsyncClient) -> None:

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.errors import STATUS_OF_CLASS, answer_to
-from api.middleware.body import BodyRules
+from api.middleware.body import MAX_DEPTH, BodyRules
 from api.queries.not_yet import NOT_YET
 from domain import errors
 from infra.postgres.database import Database
@@ -27,6 +27,7 @@ from tests.helpers.problems import assert_problem
 
 Client = httpx2.AsyncClient
 LOGIN = "/api/auth/login"
+MIB = 1024 * 1024
 JSON = {"Content-Type": "application/json"}
 
 
@@ -81,6 +82,50 @@ async def test_a_malformed_id_names_nothing(
 )
 async def test_a_body_that_is_no_such_json_is_invalid(client: Client, body: bytes) -> None:
     assert_problem(await client.post(LOGIN, content=body, headers=JSON), 422, "invalid")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"email": "a", "password": "x", "email": "b"}',
+        '{"email": "a", "password": "x", "\\u0065mail": "a"}',
+        '\ufeff{"email": "a", "password": "x", "email": "b"}',
+        '{"password": {"a": [{"email": 1, "email": 1}]}, "email": "a"}',
+    ],
+)
+async def test_a_name_that_comes_twice_is_invalid(client: Client, body: str) -> None:
+    """Who looks at a body before us may have taken the other one."""
+    answer = await client.post(LOGIN, content=body.encode(), headers=JSON)
+    found = assert_problem(answer, 422, "invalid")
+    assert found["detail"] == "The body has the name 'email' twice in one object."
+
+
+@pytest.mark.parametrize(
+    ("body", "flaw"),
+    [
+        (b'{"email": ' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}", "in one another"),
+        (b'{"a":' * 500 + b"1" + b"}" * 500, "in one another"),
+        (b"[" * MIB + b"]" * MIB, "in one another"),
+        (b"[" * 7 * MIB, "in one another"),
+        (b"[1" + b",1" * 3 * MIB + b"]", "values"),
+    ],
+    ids=["one more than may be", "objects", "lists", "without an end", "wide"],
+)
+async def test_a_body_is_neither_deep_nor_wide_however_large_it_may_be(
+    client: Client, owner: dict[str, str], body: bytes, flaw: str
+) -> None:
+    answer = await client.post("/api/admin/staff", content=body, headers={**owner, **JSON})
+    found = assert_problem(answer, 422, "invalid")
+    assert flaw in found["detail"]
+
+
+async def test_a_body_may_have_lists_in_lists_and_brackets_in_texts(client: Client) -> None:
+    """The control: what is refused here is refused for another reason."""
+    for email in (json.dumps("[" * 300), "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1)):
+        body = f'{{"email": {email}, "password": "x"}}'
+        answer = await client.post(LOGIN, content=body.encode(), headers=JSON)
+        assert answer.status_code in (401, 422)
+        assert "in one another" not in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
