@@ -178,12 +178,16 @@ class OperatorRequest:
 
 @dataclass(frozen=True)
 class PauseStep:
-    """``why`` None resumes. ``by`` is None where the run itself pauses for the balance."""
+    """``why`` None resumes. ``by`` is None where the run itself pauses for the balance.
+
+    ``wish`` is the id of what an operator asked: it is noted once, however often the step is run.
+    """
 
     show_id: str
     why: str | None
     by: OperatorRequest | None = None
     request_id: str | None = None
+    wish: str | None = None
 
 
 @dataclass(frozen=True)

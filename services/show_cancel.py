@@ -183,12 +183,15 @@ async def pause(tx: Transaction, step: PauseStep) -> None:
     show_id = UUID(step.show_id)
     is_news = await tx.shows.pause(show_id, step.why)
     if step.by is not None:
+        if step.wish is not None and await tx.shows.was_noted(show_id, step.wish):
+            return
         # What an operator did is noted also where it changes nothing: the balance stays too low.
         tx.audit.note(
             "show.cancel.resume" if step.why in (None, BALANCE) else "show.cancel.pause",
             target=f"show:{show_id}",
             actor=step.by.actor,
             reason=step.by.reason,
+            details={"wish": step.wish},
             request_id=step.request_id,
         )
     elif is_news and step.why == BALANCE:

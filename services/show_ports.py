@@ -79,6 +79,10 @@ class Shows(Protocol):
         """Write why the run waits, or that it goes on; False when that was known."""
         ...
 
+    async def was_noted(self, show_id: UUID, wish: str) -> bool:
+        """Whether what an operator asked under this id is in the audit log; one asks at a time."""
+        ...
+
     async def finish(self, show_id: UUID, report: Report) -> bool:
         """Keep the report; False when there is one."""
         ...

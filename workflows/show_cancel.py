@@ -148,7 +148,9 @@ class ShowCancelWorkflow(ShowCancelContract):
             await workflow.sleep(seconds, summary=f"the pace of {refunds} refunds")
 
     async def _note(self, why: str | None, by: OperatorRequest | None = None) -> None:
-        step = PauseStep(self._input.show_id, why, by, self._input.request_id)
+        update = workflow.current_update_info()
+        wish = update.id if update is not None else None
+        step = PauseStep(self._input.show_id, why, by, self._input.request_id, wish)
         await self._run(ShowCancelSteps.note_pause, step)
 
     async def _run(self, step: Callable[..., Awaitable[Any]], message: object) -> Any:

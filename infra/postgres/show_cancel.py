@@ -133,6 +133,11 @@ UPDATE show_cancellations
 SET paused = :why, status = CASE WHEN CAST(:why AS text) IS NULL THEN 'running' ELSE 'paused' END
 WHERE show_id = :show_id AND status <> 'finished' AND paused IS DISTINCT FROM :why
 """)
+TURN = text("SELECT show_id FROM show_cancellations WHERE show_id = :show_id FOR UPDATE")
+NOTED = text("""
+SELECT id FROM audit_log
+WHERE target = 'show:' || CAST(:show_id AS text) AND details ->> 'wish' = :wish
+""")
 FINISH = text("""
 UPDATE show_cancellations SET status = 'finished', paused = NULL, finished_at = clock_timestamp(),
     report = CAST(:report AS jsonb)
@@ -228,6 +233,10 @@ class PostgresShows:
 
     async def pause(self, show_id: UUID, why: str | None) -> bool:
         return await self._session.change(PAUSE, show_id=show_id, why=why) == 1
+
+    async def was_noted(self, show_id: UUID, wish: str) -> bool:
+        self._session.later(TURN, show_id=show_id)
+        return await self._session.one(NOTED, show_id=str(show_id), wish=wish) is not None
 
     async def finish(self, show_id: UUID, report: Report) -> bool:
         told = orjson.dumps(report.as_json()).decode()

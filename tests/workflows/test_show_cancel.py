@@ -260,10 +260,13 @@ async def summary_of(box: Box, event: HistoryEvent) -> str:
 @pytest.mark.parametrize(
     ("step", "when"),
     [
+        ("end_holds", "before"),
         ("end_holds", "after"),
         ("start_refunds", "before"),
         ("start_refunds", "after"),
+        ("read_left", "before"),
         ("read_left", "after"),
+        ("finish_show", "before"),
         ("finish_show", "after"),
     ],
 )
