@@ -36,12 +36,17 @@ IDEMPOTENCY_KEY = {
     "example": "c0ffee00-7a55-4f5c-9a0e-1f1f6a3f2a10",
 }
 # Answers with credentials are never stored, and providers have ids of their own.
-WITHOUT_KEY = ("/api/auth/", "/api/me/", "/api/webhooks/", "/api/admin/api-keys")
+WITHOUT_KEY = ("/api/auth/", "/api/webhooks/", "/api/admin/api-keys")
 SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
     "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
-WITHOUT_KEY_AT = ("/api/partner/endpoints", "/api/partner/endpoints/{endpoint_id}/rotate")
+WITHOUT_KEY_AT = (
+    "/api/me/totp",
+    "/api/me/totp/confirm",
+    "/api/partner/endpoints",
+    "/api/partner/endpoints/{endpoint_id}/rotate",
+)
 
 
 def document(app: FastAPI) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import orjson
@@ -35,9 +35,21 @@ from services.payment_rows import Attempt
 router = APIRouter(prefix="/api/booking", tags=["bookings"])
 RESERVE = "POST /api/booking/reserve"
 PENDING_RETRY_SECONDS = 2
+NOT_SETTLED: dict[int | str, dict[str, Any]] = {
+    202: {
+        "model": BookingOut,
+        "description": "Not settled yet: ask for it again after so many seconds.",
+        "headers": {
+            "Retry-After": {"schema": {"type": "integer"}, "example": PENDING_RETRY_SECONDS}
+        },
+    }
+}
+OPEN_ALREADY: dict[int | str, dict[str, Any]] = {
+    200: {"model": CheckoutOut, "description": "The attempt that is open already."}
+}
 
 
-@router.post("/reserve", status_code=201, response_model=BookingOut)
+@router.post("/reserve", status_code=201, response_model=BookingOut, responses=NOT_SETTLED)
 async def reserve(
     body: ReserveBody,
     request: Request,
@@ -236,7 +248,12 @@ async def cancel(
     return await idempotent(call.state, call.user, route, call.key, await request.body(), run)
 
 
-@router.post("/{booking_id}/checkout", status_code=201, response_model=CheckoutOut)
+@router.post(
+    "/{booking_id}/checkout",
+    status_code=201,
+    response_model=CheckoutOut,
+    responses=OPEN_ALREADY,
+)
 async def checkout(
     booking_id: PathId,
     body: CheckoutBody,
@@ -258,7 +275,7 @@ async def checkout(
     return await idempotent(call.state, call.user, route, call.key, await request.body(), run)
 
 
-@router.post("/confirm", response_model=BookingOut)
+@router.post("/confirm", response_model=BookingOut, responses=NOT_SETTLED)
 async def confirm(
     body: ConfirmBody,
     request: Request,

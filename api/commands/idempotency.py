@@ -41,12 +41,15 @@ async def idempotent(
     body: bytes,
     run: Callable[[], Awaitable[Response]],
     again: Callable[[], Awaitable[Response]] | None = None,
+    *,
+    accepted_is_final: bool = False,
 ) -> Response:
     """The answer of ``run``, or the stored one of the first request with this user, route and key.
 
-    ``again`` is run instead where the key was used before and no answer is stored. Refusals that
-    ``run`` raises are answers too. Anything else it raises passes on, and leaves the key free for
-    a repeat with the same body.
+    ``again`` is run instead where the key was used before and no answer is stored. A 202 is stored
+    only where ``accepted_is_final``: it says that something was done, not that it goes on.
+    Refusals that ``run`` raises are answers too. Anything else it raises passes on, and leaves the
+    key free for a repeat with the same body.
 
     Raises:
         Invalid: ``idempotency_key_reused``: the key stands for another body.
@@ -60,7 +63,7 @@ async def idempotent(
     match taken:
         case Mine():
             todo = again if again is not None and taken.seen else run
-            return await _run_once(state.idempotency, taken, todo)
+            return await _run_once(state.idempotency, taken, todo, accepted_is_final)
         case Answered(status, stored, content_type):
             headers = {"Idempotent-Replayed": "true"}
             return Response(stored, status, headers, content_type)
@@ -86,7 +89,10 @@ def canonical_hash(body: bytes) -> bytes:
 
 
 async def _run_once(
-    store: PostgresIdempotency, mine: Mine, run: Callable[[], Awaitable[Response]]
+    store: PostgresIdempotency,
+    mine: Mine,
+    run: Callable[[], Awaitable[Response]],
+    accepted_is_final: bool,
 ) -> Response:
     is_stored = False
     try:
@@ -95,8 +101,9 @@ async def _run_once(
                 answer = await run()
             except SeatholdError as error:
                 answer = refusal(error)
-        if _is_final(answer):
-            kept = Answered(answer.status_code, bytes(answer.body), answer.headers["content-type"])
+        if _is_final(answer) or (accepted_is_final and answer.status_code == 202):
+            content_type = answer.headers.get("content-type")
+            kept = Answered(answer.status_code, bytes(answer.body), content_type)
             await store.store(mine, kept)
             is_stored = True
         return answer

@@ -1,13 +1,20 @@
-"""What people do with their own account. Nothing of it is stored for a repeat."""
+"""What people do with their own account.
+
+What answers with a secret or with recovery codes is not stored for a repeat; the rest is.
+"""
 
 from __future__ import annotations
 
-import orjson
-from fastapi import APIRouter, Response
+import hmac
+from collections.abc import Awaitable, Callable
 
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from api.commands.idempotency import canonical_hash, idempotent
 from api.deps.guesses import GuessingUser, opened_from_here
-from api.deps.state import State
-from api.deps.write import CurrentUser, RequestId
+from api.deps.state import AppState, State
+from api.deps.write import CurrentUser, IdempotencyKey, RequestId
 from api.schemas.users import (
     CodeBody,
     EndSessionsBody,
@@ -19,6 +26,7 @@ from api.schemas.users import (
     RemoveFactorBody,
     UserOut,
 )
+from infra.tokens import Principal
 from readmodel import users as readmodel
 
 router = APIRouter(prefix="/api/me", tags=["accounts"])
@@ -42,25 +50,40 @@ async def erase_me(user: CurrentUser, state: State, request_id: RequestId) -> Re
 
 @router.post("/password", status_code=204)
 async def change_password(
-    body: PasswordBody, user: GuessingUser, state: State, request_id: RequestId
+    body: PasswordBody,
+    request: Request,
+    user: GuessingUser,
+    state: State,
+    key: IdempotencyKey,
+    request_id: RequestId,
 ) -> Response:
     """Choose another password; your other sessions end."""
-    owner = await state.passwords.change(
-        user.user_id,
-        current=body.current_password,
-        new=body.new_password,
-        session_id=user.session_id,
-        request_id=request_id,
-    )
-    await opened_from_here(state, owner.email, alone=True)
-    return Response(status_code=204)
+
+    async def run() -> Response:
+        owner = await state.passwords.change(
+            user.user_id,
+            current=body.current_password,
+            new=body.new_password,
+            session_id=user.session_id,
+            request_id=request_id,
+        )
+        await opened_from_here(state, owner.email, alone=True)
+        return Response(status_code=204)
+
+    return await _once(state, user, "POST /api/me/password", key, request, run)
 
 
 @router.post("/verify-email", status_code=202, response_class=Response)
-async def send_verification(user: CurrentUser, state: State) -> Response:
+async def send_verification(
+    request: Request, user: CurrentUser, state: State, key: IdempotencyKey
+) -> Response:
     """Have a code mailed to your address, unless it is verified; at most one a minute."""
-    await state.passwords.mail_verification(user.user_id)
-    return Response(status_code=202)
+
+    async def run() -> Response:
+        await state.passwords.mail_verification(user.user_id)
+        return Response(status_code=202)
+
+    return await _once(state, user, "POST /api/me/verify-email", key, request, run)
 
 
 @router.post("/totp", status_code=201, response_model=EnrolmentOut)
@@ -84,25 +107,56 @@ async def confirm_totp(
 
 @router.post("/totp/remove", status_code=204)
 async def remove_totp(
-    body: RemoveFactorBody, user: GuessingUser, state: State, request_id: RequestId
+    body: RemoveFactorBody,
+    request: Request,
+    user: GuessingUser,
+    state: State,
+    key: IdempotencyKey,
+    request_id: RequestId,
 ) -> Response:
     """Switch codes at log-in off; your other sessions end."""
-    await state.factors.remove(
-        user.user_id,
-        password=body.password,
-        code=body.code,
-        session_id=user.session_id,
-        request_id=request_id,
-    )
-    return Response(status_code=204)
+
+    async def run() -> Response:
+        await state.factors.remove(
+            user.user_id,
+            password=body.password,
+            code=body.code,
+            session_id=user.session_id,
+            request_id=request_id,
+        )
+        return Response(status_code=204)
+
+    return await _once(state, user, "POST /api/me/totp/remove", key, request, run)
 
 
 @router.post("/sessions/end", status_code=204)
-async def end_sessions(body: EndSessionsBody, user: GuessingUser, state: State) -> Response:
+async def end_sessions(
+    body: EndSessionsBody, request: Request, user: GuessingUser, state: State, key: IdempotencyKey
+) -> Response:
     """End one of your sessions, or, without ``session_id``, all of them: this one too."""
-    await state.passwords.require(user.user_id, body.password)
-    if body.session_id is not None:
-        await state.sessions.end(user.user_id, body.session_id)
-    else:
-        await state.sessions.end_all(user.user_id, reason="everywhere")
-    return Response(status_code=204)
+
+    async def run() -> Response:
+        await state.passwords.require(user.user_id, body.password)
+        if body.session_id is not None:
+            await state.sessions.end(user.user_id, body.session_id)
+        else:
+            await state.sessions.end_all(user.user_id, reason="everywhere")
+        return Response(status_code=204)
+
+    return await _once(state, user, "POST /api/me/sessions/end", key, request, run)
+
+
+async def _once(
+    state: AppState,
+    user: Principal,
+    route: str,
+    key: str | None,
+    request: Request,
+    run: Callable[[], Awaitable[Response]],
+) -> Response:
+    """As ``idempotent``; what is kept of a body with a password is of no use without our keys."""
+    if key is None:
+        return await run()
+    secret = state.settings.key_ring.secrets("seathold repeated body 1")[0]
+    sealed = hmac.digest(secret, canonical_hash(await request.body()), "sha256")
+    return await idempotent(state, user, route, key, sealed, run, accepted_is_final=True)

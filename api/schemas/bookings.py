@@ -136,7 +136,7 @@ class PaymentOut(BaseModel):
         session_id="cs_4f9a2c7e1b",
         status="open",
         amount={"amount": 2400, "currency": "EUR"},
-        checkout_url="http://127.0.0.1:8100/pay/cs_4f9a2c7e1b",
+        checkout_url="http://127.0.0.1:8090/pay/cs_4f9a2c7e1b",
         expires_at="2026-11-24T09:25:00.000Z",
     )
 
@@ -223,6 +223,19 @@ class BookingOut(BaseModel):
         ),
     ]
     offer: OfferOut | None
+    refusal: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="Of a `rejected` one: `code`, `detail`, and what else the refusal said.",
+            examples=[
+                {
+                    "code": "seats_unavailable",
+                    "detail": "Somebody else has C12; choose other seats.",
+                    "seats": ["C12"],
+                }
+            ],
+        ),
+    ] = None
     case_id: UUID | None
     version: Version
     created_at: Instant

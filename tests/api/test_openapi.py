@@ -52,6 +52,28 @@ def test_every_operation_answers_errors_with_problems(document: dict[str, Any]) 
         assert operation["summary"], path
 
 
+def test_each_normal_outcome_of_a_booking_is_an_answer_of_its_own(
+    document: dict[str, Any],
+) -> None:
+    """Else a generated client takes a booking that is pending for a problem."""
+    for path, statuses in (
+        ("/api/booking/reserve", {"201", "202"}),
+        ("/api/booking/confirm", {"200", "202"}),
+        ("/api/booking/{booking_id}/checkout", {"200", "201"}),
+    ):
+        answers = document["paths"][path]["post"]["responses"]
+        assert set(answers) == {*statuses, "default"}, path
+        for status in statuses:
+            [schema] = {
+                one["schema"]["$ref"].rsplit("/", 1)[1]
+                for one in answers[status]["content"].values()
+            }
+            assert schema == ("CheckoutOut" if "checkout" in path else "BookingOut")
+        if "202" in statuses:
+            assert "Retry-After" in answers["202"]["headers"]
+    assert "refusal" in document["components"]["schemas"]["BookingOut"]["properties"]
+
+
 def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     checked = 0
