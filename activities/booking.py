@@ -116,7 +116,7 @@ class DatabaseBookingActivities(BookingActivities):
 
     async def _promote(self, input: BookingInput) -> None:
         labels = [seat.label for seat in input.seats]
-        ttl = max(input.hold_seconds, input.hold_max_seconds) + input.grace_seconds
+        ttl = max(input.hold_seconds, input.hold_max_seconds) + input.longest_grace_seconds
         try:
             await self._preclaims.promote(
                 UUID(input.show_id), labels, UUID(input.booking_id), ttl_seconds=ttl

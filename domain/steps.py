@@ -37,6 +37,12 @@ class BookingInput:
     max_lapsed_holds: int = 0
     max_cancelled_holds_per_show: int = 0
     cool_down_seconds: int = 3600
+    # The grace where money is on its way, if that is longer.
+    settling_grace_seconds: int = 0
+
+    @property
+    def longest_grace_seconds(self) -> int:
+        return max(self.grace_seconds, self.settling_grace_seconds)
 
 
 @dataclass(frozen=True)
@@ -124,12 +130,20 @@ class CloseStep:
 
 @dataclass(frozen=True)
 class FinishStep:
-    """Free the seats. ``session_closed`` false: only once the grace has run out."""
+    """Free the seats. ``session_closed`` false: only once the grace has run out.
+
+    ``settling_grace_seconds``, if longer, is the grace where a payment is ``processing``.
+    """
 
     booking_id: str
     grace_seconds: int
     session_closed: bool
     request_id: str | None = None
+    settling_grace_seconds: int = 0
+
+    @property
+    def longest_grace_seconds(self) -> int:
+        return max(self.grace_seconds, self.settling_grace_seconds)
 
 
 @dataclass(frozen=True)

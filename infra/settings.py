@@ -70,6 +70,8 @@ class Settings(BaseSettings):
     hold_seconds: int = Field(600, ge=1, le=1800)
     hold_max_seconds: int = Field(1800, ge=1)
     payment_grace_seconds: int = Field(120, ge=1)
+    # The same where the buyer has paid and the money is still on its way: a bank's debit, say.
+    payment_settling_grace_seconds: int = Field(600, ge=0)
     payment_retry_seconds: float = Field(5, gt=0, le=60)
     late_window_seconds: int = Field(900, ge=0)
     refund_brackets: str = "24h:100,2h:50"
@@ -221,6 +223,7 @@ class Settings(BaseSettings):
             hold_seconds=self.hold_seconds,
             hold_max_seconds=self.hold_max_seconds,
             grace_seconds=self.payment_grace_seconds,
+            settling_grace_seconds=self.payment_settling_grace_seconds,
             payment_retry_seconds=self.payment_retry_seconds,
             max_seats_per_user_show=self.max_seats_per_user_show,
             max_live_holds_per_user=self.max_live_holds_per_user,

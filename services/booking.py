@@ -223,8 +223,8 @@ async def begin_close(tx: Transaction, step: CloseStep) -> StepOutcome:
 async def finish_close(tx: Transaction, step: FinishStep) -> StepOutcome:
     """Free the seats of a closing booking.
 
-    Without the provider's word that its page is closed this is refused until the grace has run
-    out by the database clock; then the booking ends with ``payment_uncertain`` and is polled on.
+    Without the provider's word that its page is closed, only once the grace (longer where money is
+    on its way) has run out by the database clock: with ``payment_uncertain``, and polled on.
     Money that was written down in time, by somebody who died before telling, is named instead:
     seen while expiring it is on time, and its booking is confirmed.
     """
@@ -238,9 +238,11 @@ async def finish_close(tx: Transaction, step: FinishStep) -> StepOutcome:
     attempts = await tx.payments.attempts(booking.id)
     uncertain = any(attempt.session_open for attempt in attempts)
     if uncertain:
+        is_settling = any(attempt.status == "processing" for attempt in attempts)
+        grace = step.longest_grace_seconds if is_settling else step.grace_seconds
         waited = (booking.now - booking.closing_since).total_seconds()
-        if waited < step.grace_seconds:
-            return StepOutcome(booking.state, seconds_left=step.grace_seconds - waited)
+        if waited < grace:
+            return StepOutcome(booking.state, seconds_left=grace - waited)
         case.payment_uncertain(tx, booking)
     why = booking.close_reason or CloseReason.LAPSED
     return await end_hold(

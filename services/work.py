@@ -44,6 +44,7 @@ class HoldLimits:
     max_lapsed_holds: int = 0
     max_cancelled_holds_per_show: int = 0
     cool_down_seconds: int = 3600
+    settling_grace_seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,6 +193,7 @@ class BookingWorkflow(BookingContract):
             self._input.grace_seconds,
             session.closed,
             self._input.request_id,
+            self._input.settling_grace_seconds,
         )
         async with self._turn:
             self._apply(await surely(BookingActivities.finish_close, step))

@@ -200,6 +200,7 @@ def _input(call: Call, booking_id: UUID, show_id: UUID, choices: list[SeatChoice
         hold_seconds=settings.hold_seconds,
         hold_max_seconds=settings.hold_max_seconds,
         grace_seconds=settings.payment_grace_seconds,
+        settling_grace_seconds=settings.payment_settling_grace_seconds,
         payment_retry_seconds=settings.payment_retry_seconds,
         max_seats_per_user_show=settings.max_seats_per_user_show,
         max_live_holds_per_user=settings.max_live_holds_per_user,

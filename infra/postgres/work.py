@@ -229,6 +229,7 @@ class PostgresWorkQueue:
             hold_seconds=limits.hold_seconds,
             hold_max_seconds=limits.hold_max_seconds,
             grace_seconds=limits.grace_seconds,
+            settling_grace_seconds=limits.settling_grace_seconds,
             payment_retry_seconds=limits.payment_retry_seconds,
             max_seats_per_user_show=limits.max_seats_per_user_show,
             max_live_holds_per_user=limits.max_live_holds_per_user,

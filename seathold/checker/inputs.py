@@ -18,6 +18,7 @@ ENVIRONMENT = {
     "temporal_address": "TEMPORAL_ADDRESS",
     "temporal_namespace": "TEMPORAL_NAMESPACE",
     "payment_grace_seconds": "SEATHOLD_PAYMENT_GRACE_SECONDS",
+    "settling_grace_seconds": "SEATHOLD_PAYMENT_SETTLING_GRACE_SECONDS",
     "max_seats_per_booking": "SEATHOLD_MAX_SEATS_PER_BOOKING",
     "max_seats_per_user_show": "SEATHOLD_MAX_SEATS_PER_USER_SHOW",
     "max_live_holds_per_user": "SEATHOLD_MAX_LIVE_HOLDS_PER_USER",
@@ -48,6 +49,7 @@ class Inputs:
     temporal_address: str | None = None
     temporal_namespace: str = "default"
     payment_grace_seconds: int = 120
+    settling_grace_seconds: int = 600
     max_seats_per_booking: int = 10
     max_seats_per_user_show: int = 20
     max_live_holds_per_user: int = 3

@@ -14,14 +14,17 @@ from seathold.checker.report import NotRun
 from seathold.checker.world import World
 
 # M11 watches those whose money is being taken. A closing booking may wait for its provider until
-# the payment grace has run out.
+# the payment grace has run out, which is longer where money is on its way.
 OVERDUE = """
 SELECT id, state, hold_expires_at, closing_since FROM bookings
 WHERE state IN ('held', 'expiring', 'cancelling') AND (
     hold_expires_at > hold_max_expires_at
     OR CASE WHEN state = 'held' AND confirming_payment_id IS NOT NULL THEN 'infinity'
         WHEN state = 'held' THEN hold_expires_at
-        ELSE coalesce(closing_since, hold_expires_at) + make_interval(secs => %(payment_grace)s)
+        ELSE coalesce(closing_since, hold_expires_at) + make_interval(secs => CASE
+            WHEN EXISTS (
+                SELECT FROM payments WHERE booking_id = bookings.id AND status = 'processing'
+            ) THEN greatest(%(payment_grace)s, %(settling_grace)s) ELSE %(payment_grace)s END)
         END < now() - make_interval(secs => %(grace)s))
 """
 UNSETTLED_REQUESTS = """
@@ -68,6 +71,7 @@ def l1(world: World) -> Iterator[str]:
         "booking {id} is {state}, its hold ended at {hold_expires_at} (closing: {closing_since})",
         grace=world.inputs.hold_grace_seconds,
         payment_grace=world.inputs.payment_grace_seconds,
+        settling_grace=world.inputs.settling_grace_seconds,
     )
     yield from world.found(UNSETTLED_REQUESTS, "request {id} of {created_at} has no outcome")
 

@@ -162,6 +162,16 @@ IN_THE_DATABASE: list[tuple[str, str, Spoil]] = [
     ),
     (
         "L1",
+        "on its way for ever",
+        by(
+            "WITH paying AS ("
+            " UPDATE payments SET status = 'processing' WHERE booking_id = %(id)s"
+            ") UPDATE bookings SET closing_since = now() - interval '11 minutes' WHERE id = %(id)s",
+            id=EXPIRING,
+        ),
+    ),
+    (
+        "L1",
         "past its maximum",
         by(
             "UPDATE bookings SET hold_expires_at = hold_max_expires_at + interval '1 second'"

@@ -27,7 +27,9 @@ async def till(engine: AsyncEngine, database: Database) -> Till:
     return Till(database, await create_hall(engine))
 
 
-async def write_down(till: Till, input: BookingInput, status: Told, amount: int = PRICE) -> None:
+async def write_down(
+    till: Till, input: BookingInput, status: Told, amount: int = PRICE, *, closed: bool = True
+) -> None:
     """As the poll does: the payment and its closed page are on record. Nobody was told."""
     captured = amount if status is Told.CAPTURED else 0
     fact = ProviderPayment(f"pay_{uuid4()}", "s", "b", status, Money(amount, "EUR"), captured, 0)
@@ -35,7 +37,8 @@ async def write_down(till: Till, input: BookingInput, status: Told, amount: int 
         attempt = await tx.payments.latest_attempt(UUID(input.booking_id))
         assert attempt is not None
         await payment.record_payment(tx, attempt, fact)
-        tx.payments.close_session(attempt.id)
+        if closed:
+            tx.payments.close_session(attempt.id)
 
 
 async def close(till: Till, input: BookingInput, why: CloseReason) -> StepOutcome:
@@ -99,6 +102,36 @@ async def test_what_confirms_nothing_keeps_no_seat(
     outcome = await close(till, input, why)
     assert (outcome.state, outcome.paid) == (end, None)
     assert await seats(engine, input) == []
+
+
+@pytest.mark.parametrize("why", [CloseReason.RELEASED, CloseReason.CANCELLED])
+@pytest.mark.parametrize(
+    ("is_on_its_way", "grace", "is_kept"),
+    [(True, 600, True), (True, 0, False), (False, 600, False)],
+    ids=["on its way", "on its way too long", "nothing paid"],
+)
+async def test_money_that_is_on_its_way_has_a_longer_grace(
+    engine: AsyncEngine,
+    till: Till,
+    why: CloseReason,
+    grace: int,
+    *,
+    is_on_its_way: bool,
+    is_kept: bool,
+) -> None:
+    """The buyer has done all that a buyer can; the bank takes its time."""
+    input = await till.hold("A5")
+    if is_on_its_way:
+        await write_down(till, input, Told.PROCESSING, closed=False)
+    async with till.begin() as tx:
+        await booking.begin_close(tx, CloseStep(input.booking_id, why, actor="test"))
+    async with till.begin() as tx:
+        step = FinishStep(input.booking_id, 0, False, settling_grace_seconds=grace)
+        outcome = await booking.finish_close(tx, step)
+    assert await seats(engine, input) == (["held"] if is_kept else [])
+    assert outcome.state.is_closing == is_kept
+    if is_kept:
+        assert 590 < outcome.seconds_left <= 600
 
 
 async def test_without_the_look_a_paid_booking_lapses(

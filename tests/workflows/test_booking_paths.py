@@ -15,6 +15,7 @@ from domain.errors import Conflict, Gone
 from domain.steps import CancelRequest, ExtendRequest, PaymentSettled
 from services.desk import Caller
 from tests.factories import Hall
+from tests.helpers.eventually import eventually as when
 from tests.helpers.saga import Saga
 from tests.sandbox.process import Sandbox, eventually
 
@@ -95,6 +96,30 @@ async def test_seats_stay_held_until_the_provider_has_closed_the_page(
         assert (await handle.result())["state"] == "cancelled"
     assert provider.look({"id": session_id})["status"] == "expired"
     assert await saga.claims(input) == {}
+
+
+async def test_money_that_settles_after_the_ordinary_grace_still_confirms(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    input = hall.input(
+        hold_seconds=1, hold_max_seconds=2, grace_seconds=1, settling_grace_seconds=60
+    )
+    async with saga.worker():
+        await saga.reserve(input)
+        session_id = await saga.checkout(input)
+        pay(provider, session_id, "processing")
+
+        async def grace_is_over() -> bool:
+            return await saga.rows(
+                "SELECT state, closing_since < now() - interval '2 seconds' FROM bookings"
+                " WHERE id = :id",
+                id=UUID(input.booking_id),
+            ) == [("expiring", True)]
+
+        await when(grace_is_over, seconds=20, message="it did not wait for the money")
+        assert await saga.claims(input) == {"A1": "held", "A2": "held"}
+        pay(provider, session_id)
+        assert (await saga.handle(input).result())["state"] == "confirmed"
 
 
 async def test_a_notification_is_of_one_transaction_with_what_it_tells(
