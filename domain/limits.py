@@ -12,7 +12,6 @@ MAX_CONFIRM_WAIT_SECONDS = 30
 BEST_AVAILABLE_TRIES = 3
 # Ids that one Idempotency-Key may use up while nothing can be booked.
 TRIES_OF_A_KEY = 100
-LABEL_PATTERN = r"^[A-Z0-9-]{1,24}$"
 PAGE_DEFAULT = 20
 PAGE_MAX = 100
 # A refund that the provider says has failed is sent again so often, each time under a new key.

@@ -40,8 +40,3 @@ def rank(status: PaymentStatus) -> int:
 def shown(status: str) -> str:
     """What clients see: to them a promise that was let go is a page cancelled or failed."""
     return _SHOWN.get(status, status)
-
-
-def later_of(one: PaymentStatus, other: PaymentStatus) -> PaymentStatus:
-    """Join two facts about a payment: a later one raises its status, an earlier never lowers it."""
-    return max(one, other, key=rank)

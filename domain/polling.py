@@ -49,17 +49,3 @@ SCHEDULE = PollSchedule(
     uncertain=timedelta(hours=1),
     gives_up=timedelta(days=7),
 )
-
-
-def next_poll(
-    age: timedelta, *, uncertain: bool = False, schedule: PollSchedule = SCHEDULE
-) -> timedelta | None:
-    """How long after this poll the next one comes; None when it was the last.
-
-    ``age`` is the time since checkout. ``uncertain``: the booking has ended and nobody could
-    close its page (policy P0).
-    """
-    for step in schedule.steps:
-        if age < step.until:
-            return max(step.every, schedule.uncertain) if uncertain else step.every
-    return None

@@ -49,8 +49,6 @@ SET previous_secret = secret, secret = :secret,
 WHERE id = :id AND owner_id = :owner_id
 """)
 REMOVE = text("DELETE FROM partner_endpoints WHERE id = :id AND owner_id = :owner_id")
-# What goes with an account that is erased.
-REMOVE_ALL = text("DELETE FROM partner_endpoints WHERE owner_id = :owner_id")
 
 # Held against a rotation meanwhile. What is sealed is the same, so nobody's version moves.
 SEALED = text("""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ from domain.upcasters import newest
 from seathold.check import main
 from seathold.checker import versions
 from seathold.checker.events import digest
+from seathold.checker.run import ELSEWHERE
 from seathold.checker.streams import Fact
 from seathold.checker.transitions import TRANSITIONS
 from tests.check.builders import id_of
 from tests.check.conftest import Checker, Witnesses, database
 
+ROOT = Path(__file__).parents[2]
 # Nobody projects in this town: see test_projection_breaches.py.
-OUTSIDE = {"L2", "E10", "P1", "P2"}
+OUTSIDE = {"L2", "E10", "P1", "P2"} | {one.id for one in ELSEWHERE}
 LEDGER = {"M1", "M2", "M3", "M4", "M8", "E11", "D4"}
 MAIL = {"N2", "N3", "N4"}
 
@@ -32,6 +35,15 @@ def test_clean_town_breaches_nothing(checker: Checker) -> None:
     assert checker.exit_code == 0
     assert checker.with_status("not run") == OUTSIDE
     assert len(checker.with_status("ok")) == len(checker.verdicts) - len(OUTSIDE)
+
+
+def test_what_no_look_at_rows_can_judge_is_named_with_where_it_is(checker: Checker) -> None:
+    checker.run()
+    told = {id_: checker.verdicts[id_] for id_ in ("L3", "L4", "E3", "E9")}
+    assert {one["status"] for one in told.values()} == {"not run"}
+    reasons = " ".join(one["reason"] for one in told.values())
+    for place in re.findall(r"(?:tests|bench)/[\w/.]*\w|bench(?=/)", reasons):
+        assert (ROOT / place).exists(), place
 
 
 def test_the_clean_town_does_not_age(db: psycopg.Connection[tuple[object, ...]]) -> None:

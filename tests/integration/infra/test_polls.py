@@ -10,11 +10,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from domain.polling import SCHEDULE, next_poll
+from domain.polling import SCHEDULE
 from infra.postgres.database import Database
 from infra.postgres.work import PostgresWorkQueue
 from services.provider import open_session
 from tests.factories import create_hall
+from tests.helpers.polls import next_poll
 from tests.helpers.saga import LIMITS
 from tests.helpers.till import Till
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.payment import ProviderPaymentStatus
-from domain.payment_status import PaymentStatus, later_of, rank, shown
+from domain.payment_status import PaymentStatus, rank, shown
 
 S = PaymentStatus
 # The policy's order, written out; the two ends of a page that took nothing lie inside it.
@@ -30,6 +30,11 @@ ENDS_WITHOUT_MONEY = {
 
 statuses = st.sampled_from(PaymentStatus)
 histories = st.lists(statuses, min_size=1, max_size=8)
+
+
+def later_of(one: PaymentStatus, other: PaymentStatus) -> PaymentStatus:
+    """As the database joins two facts: the later raises the status, the earlier never lowers it."""
+    return max(one, other, key=rank)
 
 
 def end_of(facts: list[PaymentStatus]) -> PaymentStatus:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.polling import SCHEDULE, PollStep, next_poll
+from domain.polling import SCHEDULE, PollStep
+from tests.helpers.polls import next_poll
 
 AGES = st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=30))
 

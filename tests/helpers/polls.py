@@ -1,0 +1,21 @@
+"""The schedule of polls read as words say it; the database's statement is held against this."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from domain.polling import SCHEDULE, PollSchedule
+
+
+def next_poll(
+    age: timedelta, *, uncertain: bool = False, schedule: PollSchedule = SCHEDULE
+) -> timedelta | None:
+    """How long after this poll the next one comes; None when it was the last.
+
+    ``age`` is the time since checkout. ``uncertain``: the booking has ended and nobody could
+    close its page (policy P0).
+    """
+    for step in schedule.steps:
+        if age < step.until:
+            return max(step.every, schedule.uncertain) if uncertain else step.every
+    return None
