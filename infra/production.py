@@ -13,9 +13,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from psycopg import ProgrammingError
+from psycopg import ProgrammingError, pq
 from psycopg.conninfo import conninfo_to_dict
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ NOBODYS_DOMAINS = (".test", ".example", ".invalid", ".localhost", "localhost")
 
 MIN_SECRET_BYTES = 32
 MIN_DIFFERENT_BYTES = 8
+# Of a password to a server that slows guessing down itself.
+MIN_PASSWORD_BYTES = 16
 # The shortest prefix of a network that somebody can own.
 MIN_PREFIX = {4: 8, 6: 16}
 VERIFIED = frozenset({"verify-ca", "verify-full"})
@@ -52,6 +54,7 @@ SECRETS = (
 )
 
 
+SMTP_PASSWORD = "SEATHOLD_SMTP_PASSWORD"
 # For a rotation: each part is a secret of its own.
 LISTS = frozenset({"jwt_verify_seeds", "payload_keys", "partner_secret_keys"})
 
@@ -81,24 +84,49 @@ def is_loopback(host: str | None) -> bool:
 
 
 def _secrets(settings: Settings) -> Iterator[str]:
-    found: list[tuple[str, bytes]] = []
-    for field in SECRETS:
-        name, secret = f"SEATHOLD_{field.upper()}", getattr(settings, field)
-        text = secret.get_secret_value() if secret is not None else ""
-        several = text.split(",") if field in LISTS else [text]
-        parts = [part.strip() for part in several if part.strip()]
-        for part in parts:
-            key = _key_bytes(field, part)
-            found.append((name, key))
-            if part in DEVELOPMENT:
-                yield f"{name} is the development secret; set one of your own"
-            elif field != "stripe_api_key" and len(key) < MIN_SECRET_BYTES:
-                yield f"{name} is shorter than {MIN_SECRET_BYTES} bytes; make one by chance"
-            elif len(set(key)) < MIN_DIFFERENT_BYTES:
-                yield f"{name} repeats a few characters; make one by chance"
-    for (name, key), (other, same) in combinations(found, 2):
-        if key == same:
+    # Of each what it is and how it is written: what is one's key may be another's password.
+    found: list[tuple[str, set[bytes]]] = []
+    for field, part in _parts(settings):
+        name, key = f"SEATHOLD_{field.upper()}", _key_bytes(field, part)
+        written = part.rpartition(":")[2].removeprefix("whsec_")
+        found.append((name, {key, part.encode(), written.encode()}))
+        if part in DEVELOPMENT:
+            yield f"{name} is the development secret; set one of your own"
+        elif field != "stripe_api_key" and len(key) < MIN_SECRET_BYTES:
+            yield f"{name} is shorter than {MIN_SECRET_BYTES} bytes; make one by chance"
+        elif len(set(key)) < MIN_DIFFERENT_BYTES:
+            yield f"{name} repeats a few characters; make one by chance"
+    for name, password in _passwords(settings):
+        found.append((name, {password.encode()}))
+        # The mail provider chooses that one.
+        if name != SMTP_PASSWORD and len(password.encode()) < MIN_PASSWORD_BYTES:
+            yield f"{name} has a password of less than {MIN_PASSWORD_BYTES} bytes"
+    for (name, key_or_text), (other, same) in combinations(found, 2):
+        if key_or_text & same:
             yield f"{name} and {other} are the same secret; each needs its own"
+
+
+def _parts(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Each secret by the setting it stands in; several of one for a rotation."""
+    for field in SECRETS:
+        secret = getattr(settings, field)
+        text = secret.get_secret_value() if secret is not None else ""
+        for part in text.split(",") if field in LISTS else [text]:
+            if part.strip():
+                yield field, part.strip()
+
+
+def _passwords(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Those of servers, but for development's, which are refused by that name."""
+    redis = urlsplit(settings.redis_url.get_secret_value()).password
+    smtp = settings.smtp_password
+    for name, password in (
+        *((name, str(_conninfo(url).get("password") or "")) for name, url in _databases(settings)),
+        ("SEATHOLD_REDIS_URL", unquote(redis or "")),
+        (SMTP_PASSWORD, smtp.get_secret_value() if smtp is not None else ""),
+    ):
+        if password not in DEV_PASSWORDS:
+            yield name, password
 
 
 def _key_bytes(field: str, text: str) -> bytes:
@@ -117,10 +145,8 @@ def _key_bytes(field: str, text: str) -> bytes:
 
 
 def _servers(settings: Settings) -> Iterator[str]:
-    yield from _database("SEATHOLD_DATABASE_URL", settings.database_url.get_secret_value())
-    if settings.migrate_database_url is not None:
-        owners = settings.migrate_database_url.get_secret_value()
-        yield from _database("SEATHOLD_MIGRATE_DATABASE_URL", owners)
+    for name, url in _databases(settings):
+        yield from _database(name, url)
     redis = urlsplit(settings.redis_url.get_secret_value())
     if redis.scheme == "redis" and not is_loopback(redis.hostname):
         yield "SEATHOLD_REDIS_URL goes over the network in plain text; use rediss://"
@@ -132,15 +158,37 @@ def _servers(settings: Settings) -> Iterator[str]:
         yield "SEATHOLD_SMTP_TLS=offered lets mail go over the network in plain text; unset it"
 
 
-def _database(name: str, url: str) -> Iterator[str]:
+def _databases(settings: Settings) -> Iterator[tuple[str, str]]:
+    yield "SEATHOLD_DATABASE_URL", settings.database_url.get_secret_value()
+    if settings.migrate_database_url is not None:
+        yield "SEATHOLD_MIGRATE_DATABASE_URL", settings.migrate_database_url.get_secret_value()
+
+
+def _conninfo(url: str) -> Mapping[str, Any]:
+    """What libpq makes of it: what the URL leaves open is the environment's (``PG*``) to say.
+
+    Empty for what is no URL of PostgreSQL.
+    """
     try:
-        database: Mapping[str, Any] = conninfo_to_dict(url)
+        said = conninfo_to_dict(url)
     except ProgrammingError:
+        return {}
+    usual = {one.keyword.decode(): one.val for one in pq.Conninfo.get_defaults()}
+    return {**{name: value.decode() for name, value in usual.items() if value}, **said}
+
+
+def _database(name: str, url: str) -> Iterator[str]:
+    database = _conninfo(url)
+    if not database:
         yield f"{name} is not postgresql://; nothing else keeps the promises"
         return
+    if "service" in database:
+        yield f"{name} names a service, whose file could say anything; write it out"
+    # An address of its own goes before the name, which is then only what a certificate is for.
     hosts = str(database.get("host") or "").split(",")
-    mode = database.get("sslmode") or os.environ.get("PGSSLMODE")
-    if not all(map(is_loopback, hosts)) and mode not in VERIFIED:
+    addresses = str(database.get("hostaddr") or "").split(",")
+    is_local = all(map(is_loopback, (*hosts, *addresses)))
+    if not is_local and database.get("sslmode") not in VERIFIED:
         yield f"{name} goes over the network in plain text or to anybody; add ?sslmode=verify-full"
     if str(database.get("password") or "") in DEV_PASSWORDS and not hosts[0].startswith("/"):
         yield f"{name} has no password or that of development; set your own"

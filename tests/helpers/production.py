@@ -16,8 +16,8 @@ def secret(name: str) -> str:
 
 GOOD = {
     "env": "production",
-    "database_url": "postgresql://app:correct-horse@db.internal/seathold?sslmode=verify-full",
-    "redis_url": "rediss://:another-horse@redis.internal:6380/0",
+    "database_url": "postgresql://app:correct-horse-battery@db.internal/seathold?sslmode=verify-full",
+    "redis_url": "rediss://:another-horse-battery@redis.internal:6380/0",
     "jwt_seed": secret("jwt"),
     "webhook_secret": f"whsec_{secret('webhooks')}",
     "payload_keys": f"own:{secret('payloads')}",

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import pytest
-from typer.testing import CliRunner
+from typer.core import TyperGroup as Group
+from typer.main import get_command
+from typer.testing import CliRunner, Result
 
 from infra import production
 from infra.settings import Settings
@@ -31,8 +34,17 @@ def settings(**changes: object) -> Settings:
     return Settings(_env_file=None, **{**GOOD, **changes})  # type: ignore[arg-type]
 
 
-def test_the_whole_configuration_is_taken() -> None:
+def command_with(monkeypatch: pytest.MonkeyPatch, changes: Mapping[str, Any]) -> Result:
+    """What a command says that needs nothing but its configuration."""
+    told = {name: None if value is None else str(value) for name, value in changes.items()}
+    for name, value in environment(**told).items():
+        monkeypatch.setenv(name, value)
+    return CliRunner().invoke(cli.app, ["policy"])
+
+
+def test_the_whole_configuration_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control of every refusal below."""
+    assert command_with(monkeypatch, {}).exit_code == 0
     assert settings().env == "production"
     assert settings().staff_needs_second_factor
 
@@ -63,22 +75,68 @@ def test_the_whole_configuration_is_taken() -> None:
             {"migrate_database_url": "postgresql://a:seathold-owner@127.0.0.1/s"},
             "MIGRATE_DATABASE_URL has no password",
         ),
-        ({"database_url": "postgresql://a:own@db.internal/s"}, "DATABASE_URL goes over the netw"),
         (
-            {"database_url": "postgresql://a:own@127.0.0.1,db.internal/s?sslmode=prefer"},
+            {"database_url": "postgresql://a:one-of-our-own-making@db.internal/s"},
+            "DATABASE_URL goes over the netw",
+        ),
+        (
+            {
+                "database_url": "postgresql://a:one-of-our-own-making@127.0.0.1,db.internal/s?sslmode=prefer"
+            },
             "DATABASE_URL goes over the network in plain text",
         ),
         (
-            {"database_url": "postgresql://a:own@db.internal/s?sslmode=require"},
+            {"database_url": "postgresql://a:one-of-our-own-making@db.internal/s?sslmode=require"},
             "DATABASE_URL goes over the network",
         ),
-        ({"database_url": "postgresql://a:own@127.0.0.1/s"}, None),
+        ({"database_url": "postgresql://a:one-of-our-own-making@127.0.0.1/s"}, None),
+        (
+            {"database_url": "postgresql://a:one-of-our-own-making@localhost/s?hostaddr=10.0.0.5"},
+            "DATABASE_URL goes over the network",
+        ),
+        (
+            {"database_url": "postgresql://a:one-of-our-own-making@localhost/s?hostaddr=::1"},
+            None,
+        ),
+        (
+            {"database_url": "postgresql://a:one-of-our-own-making@localhost/s?service=far"},
+            "DATABASE_URL names a service",
+        ),
+        ({"database_url": "postgresql://a:short@127.0.0.1/s"}, "DATABASE_URL has a password of"),
+        (
+            {"migrate_database_url": "postgresql://o:short@127.0.0.1/s"},
+            "MIGRATE_DATABASE_URL has a password of",
+        ),
+        (
+            {"migrate_database_url": "postgresql://o:correct-horse-battery@127.0.0.1/s"},
+            "DATABASE_URL and SEATHOLD_MIGRATE_DATABASE_URL are the same secret",
+        ),
+        ({"redis_url": "rediss://:short@redis.internal/0"}, "REDIS_URL has a password of less"),
+        (
+            {"redis_url": "rediss://:correct%2Dhorse-battery@redis.internal/0"},
+            "DATABASE_URL and SEATHOLD_REDIS_URL are the same secret",
+        ),
+        (
+            {"redis_url": f"rediss://:{quote(secret('jwt'), safe='')}@redis.internal/0"},
+            "JWT_SEED and SEATHOLD_REDIS_URL are the same secret",
+        ),
+        (
+            {"redis_url": f"rediss://:{quote(secret('payloads'), safe='')}@redis.internal/0"},
+            "PAYLOAD_KEYS and SEATHOLD_REDIS_URL are the same secret",
+        ),
+        ({"smtp_password": "as the provider"}, None),
+        (
+            {"smtp_password": "another-horse-battery"},
+            "REDIS_URL and SEATHOLD_SMTP_PASSWORD are the same secret",
+        ),
         ({"database_url": "postgresql://a@/s?host=/run/postgresql"}, None),
         ({"redis_url": "redis://redis.internal:6379/0"}, "REDIS_URL goes over the network"),
         ({"redis_url": "rediss://redis.internal:6380/0"}, "REDIS_URL has no password"),
         ({"redis_url": "rediss://redis.internal:6380/0?ssl_certfile=us.pem"}, None),
         (
-            {"redis_url": "rediss://:own@redis.internal:6380/0?ssl_cert_reqs=none"},
+            {
+                "redis_url": "rediss://:one-of-our-own-making@redis.internal:6380/0?ssl_cert_reqs=none"
+            },
             "REDIS_URL takes anybody's certificate",
         ),
         ({"smtp_host": "mail.internal"}, None),
@@ -118,7 +176,7 @@ def test_the_whole_configuration_is_taken() -> None:
     ids=lambda value: " ".join(value) if isinstance(value, dict) else str(value)[:24],
 )
 def test_each_thing_alone_is_refused_by_its_name(
-    wrong: Mapping[str, Any], named: str | None
+    monkeypatch: pytest.MonkeyPatch, wrong: Mapping[str, Any], named: str | None
 ) -> None:
     """``None``: looks wrong and is not."""
     if named is None:
@@ -126,6 +184,7 @@ def test_each_thing_alone_is_refused_by_its_name(
         return
     with pytest.raises(ValueError, match=named) as refused:
         settings(**wrong)
+    assert command_with(monkeypatch, wrong).exit_code == 2
     reasons = str(refused.value).count("SEATHOLD_")
     assert reasons <= 2, "only what is wrong, and the other of two that are the same"
     for value in (JWT, secret("payloads"), "correct-horse", "another-horse"):
@@ -157,43 +216,93 @@ def test_others_variables_are_looked_at_too(
         settings()
 
 
+OPEN_URL = "postgresql://a:one-of-our-own-making@/s"
+
+
+@pytest.mark.parametrize(
+    ("changes", "url", "named"),
+    [
+        ({}, OPEN_URL, None),
+        ({"PGHOST": "db.internal"}, OPEN_URL, "DATABASE_URL goes over the network"),
+        ({"PGHOST": "db.internal", "PGSSLMODE": "verify-full"}, OPEN_URL, None),
+        ({"PGHOST": "/run/postgresql"}, OPEN_URL, None),
+        ({"PGHOSTADDR": "10.0.0.5"}, OPEN_URL, "DATABASE_URL goes over the network"),
+        (
+            {"PGHOSTADDR": "10.0.0.5"},
+            "postgresql://a:one-of-our-own-making@localhost/s",
+            "DATABASE_URL goes over the network",
+        ),
+        ({"PGPASSWORD": "seathold"}, "postgresql://a@127.0.0.1/s", "DATABASE_URL has no password"),
+    ],
+)
+def test_what_the_url_leaves_open_is_read_where_libpq_reads_it(
+    monkeypatch: pytest.MonkeyPatch, changes: Mapping[str, str], url: str, named: str | None
+) -> None:
+    for name, value in changes.items():
+        monkeypatch.setenv(name, value)
+    if named is None:
+        settings(database_url=url)
+        return
+    with pytest.raises(ValueError, match=named):
+        settings(database_url=url)
+
+
 def test_development_refuses_none_of_it() -> None:
     assert Settings(_env_file=None).env == "dev"
 
 
-COMMANDS = {
-    "api": ["api"],
-    "worker": ["worker"],
-    "migrate": ["migrate"],
-    "seed": ["seed"],
-    "openapi": ["openapi"],
-    "check": ["check"],
-    "admin": ["admin", "create", "--email", "a@cinema.org"],
-    "show": ["show", "cancel", "0b5c8c0e-6f0a-5b1e-9d53-3f6a2f0f2a11", "--reason", "x"],
-    "sandbox": ["sandbox", "--port", "1"],
-    "mail": ["mail", "--port", "1"],
-    "dev": ["dev"],
-    "demo": ["demo"],
+# What a command cannot do without.
+ARGUMENTS = {
+    "admin create": ["--email", "a@cinema.org"],
+    "admin reset-second-factor": ["--email", "a@cinema.org", "--reason", "x", "--yes"],
+    "events show": ["0b5c8c0e-6f0a-5b1e-9d53-3f6a2f0f2a11"],
+    "events verify": ["--all"],
+    "import": ["films.json"],
+    "reconcile": ["--since", "2026-11-24T00:00:00Z"],
+    "show cancel": ["0b5c8c0e-6f0a-5b1e-9d53-3f6a2f0f2a11", "--reason", "x"],
+    "show cancellation": ["0b5c8c0e-6f0a-5b1e-9d53-3f6a2f0f2a11"],
+    "statement": ["--date", "2026-11-24"],
 }
 
 
-@pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMANDS)
-def test_every_command_refuses(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
+def commands() -> Iterator[str]:
+    """Every one there is, also those that stand in a group, as one writes it."""
+
+    def within(group: Group, before: str) -> Iterator[str]:
+        for name, command in group.commands.items():
+            if not isinstance(command, Group) or command.invoke_without_command:
+                yield f"{before}{name}"
+            if isinstance(command, Group):
+                yield from within(command, f"{before}{name} ")
+
+    whole = get_command(cli.app)
+    assert isinstance(whole, Group)
+    return within(whole, "")
+
+
+def test_the_commands_are_all_there() -> None:
+    """The control of what is asked of each of them."""
+    known = {"api", "worker", "codec", "audit", "policy", "projections", "projections rebuild"}
+    assert known | {*ARGUMENTS, *cli.STAND_INS} <= set(commands())
+
+
+@pytest.mark.parametrize("command", list(commands()))
+def test_every_command_refuses(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     for name, value in environment(jwt_seed=production.DEV_JWT_SEED).items():
         monkeypatch.setenv(name, value)
-    answer = CliRunner().invoke(cli.app, arguments)
+    answer = CliRunner().invoke(cli.app, [*command.split(), *ARGUMENTS.get(command, [])])
     assert answer.exit_code == 2
     assert "SEATHOLD_JWT_SEED is the development secret" in answer.output
     assert "Traceback" not in answer.output
 
 
-@pytest.mark.parametrize("command", ["sandbox", "mail", "dev", "demo"])
+@pytest.mark.parametrize("command", sorted(cli.STAND_INS))
 def test_stand_ins_have_no_place_in_production(
     monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     for name, value in environment().items():
         monkeypatch.setenv(name, value)
-    answer = CliRunner().invoke(cli.app, COMMANDS[command])
+    answer = CliRunner().invoke(cli.app, [command])
     assert answer.exit_code == 2
     assert f"`seathold {command}` is for development" in answer.output
 
