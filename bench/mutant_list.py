@@ -59,8 +59,8 @@ MUTANTS = (
         (
             Edit(
                 "services/booking.py",
-                "        if unjudged is not None:\n",
-                "        if unjudged is not None and unjudged is None:\n",
+                "    if (unjudged := await tx.payments.unjudged(booking.id)) is not None:\n",
+                "    if (unjudged := None) is not None:\n",
             ),
         ),
         (f"{CLOSING}::test_a_paid_booking_is_confirmed_by_its_closing",),

@@ -27,7 +27,7 @@ from domain.steps import (
     HoldOutcome,
     StepOutcome,
 )
-from services import authorise, case, operator
+from services import authorise, case, operator, payment
 from services.notification import tell
 from services.ports import HoldContext, Taken, Transaction
 
@@ -225,16 +225,17 @@ async def finish_close(tx: Transaction, step: FinishStep) -> StepOutcome:
 
     Without the provider's word that its page is closed, only once the grace (longer where money is
     on its way) has run out by the database clock: with ``payment_uncertain``, and polled on.
-    Money that was written down in time, by somebody who died before telling, is named instead:
-    seen while expiring it is on time, and its booking is confirmed.
+    Money written down in time, by somebody who died before telling, is named instead: seen while
+    expiring it confirms. Where the buyer cancels it is decided here, and goes back.
     """
     booking = await _locked(tx, step.booking_id)
     if not booking.state.is_closing or booking.closing_since is None:
         return authorise.standing(booking)
-    if booking.state is BookingState.EXPIRING:
-        unjudged = await tx.payments.unjudged(booking.id)
-        if unjudged is not None:
+    if (unjudged := await tx.payments.unjudged(booking.id)) is not None:
+        if booking.state is BookingState.EXPIRING:
             return replace(authorise.standing(booking), paid=str(unjudged))
+        await payment.judge_again(tx, unjudged)
+        return await finish_close(tx, step)
     attempts = await tx.payments.attempts(booking.id)
     uncertain = any(attempt.session_open for attempt in attempts)
     if uncertain:

@@ -17,8 +17,10 @@ from infra.postgres.database import Database
 from infra.postgres.payment import PostgresPayments
 from services import booking, payment
 from tests.factories import PRICE, create_hall
+from tests.helpers.books import is_settled
 from tests.helpers.till import Till
 
+REFUNDS = text("SELECT reason, status, amount FROM refunds WHERE booking_id = :id")
 CLAIMS = text("SELECT state FROM seat_claims WHERE booking_id = :id")
 
 
@@ -84,7 +86,7 @@ async def test_promised_money_makes_the_seats_final(engine: AsyncEngine, till: T
         # Judged at once when it was written down: it goes back.
         (Told.CAPTURED, PRICE - 1, CloseReason.RELEASED, BookingState.EXPIRED),
         (Told.PROCESSING, PRICE, CloseReason.RELEASED, BookingState.EXPIRED),
-        # The buyer's wish wins; the reaper sends this money back.
+        # The buyer's wish wins: it goes back.
         (Told.CAPTURED, PRICE, CloseReason.CANCELLED, BookingState.CANCELLED),
     ],
     ids=["a wrong sum", "not yet money", "cancelled"],
@@ -132,6 +134,21 @@ async def test_money_that_is_on_its_way_has_a_longer_grace(
     assert outcome.state.is_closing == is_kept
     if is_kept:
         assert 590 < outcome.seconds_left <= 600
+
+
+async def test_money_of_a_booking_that_its_buyer_cancels_is_decided_by_the_closing(
+    engine: AsyncEngine, till: Till
+) -> None:
+    """Twice paid, and nobody told: all of it is on its way back when the booking ends."""
+    input = await till.hold("A5")
+    for _ in range(2):
+        await write_down(till, input, Told.CAPTURED)
+    assert (await close(till, input, CloseReason.CANCELLED)).state is BookingState.CANCELLED
+    async with engine.connect() as connection:
+        found = await connection.execute(REFUNDS, {"id": UUID(input.booking_id)})
+        assert found.all() == [("cancelled", "pending", PRICE)] * 2
+    async with till.begin() as tx:
+        assert await is_settled(tx, UUID(input.booking_id))
 
 
 async def test_without_the_look_a_paid_booking_lapses(
