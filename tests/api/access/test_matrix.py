@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from typing import cast
 
 import orjson
 import pytest
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.types import Message, Receive, Scope, Send
 
 from api import openapi
 from api.app import create_app
@@ -77,7 +80,7 @@ async def breaches(world: World, app: FastAPI, key: str, *, most: int = 20) -> l
                 got = f"{answer.status} {answer.body[:200]!r}"
                 found.append(f"{key} as {who}, {which}: wanted {wanted}, got {got}")
         if name and not sees_all(row, caller) and row.who in (rows.OWN, rows.PARTNER):
-            foreign, missing = (bare(answers[which].body) for which in (FOREIGN, MISSING))
+            foreign, missing = (bare(answers[which]) for which in (FOREIGN, MISSING))
             if foreign != missing:
                 found.append(f"{key}: another's can be told from none: {foreign!r}, {missing!r}")
     return found
@@ -136,9 +139,10 @@ def is_so(answer: Answer, wanted: int) -> bool:
     return problem and (wanted not in CODES or wanted == 401 or code == CODES[wanted])
 
 
-def bare(body: bytes) -> bytes:
+def bare(answer: Answer) -> tuple[int, dict[str, str], bytes]:
     """An answer without the words that repeat the question."""
-    return OWN_WORDS.sub(b"", body)
+    told = {name: value for name, value in answer.headers.items() if name != "x-request-id"}
+    return answer.status, told, OWN_WORDS.sub(b"", answer.body)
 
 
 def app_with(
@@ -177,6 +181,47 @@ async def test_the_matrix_sees_what_is_shown_to_strangers(
     for key, row in ROWS.items():
         if row.who == rows.OWN and row.roles and row.status != rows.NOT_YET:
             assert await breaches(world, app, key, most=1), key
+
+
+async def test_the_matrix_sees_what_only_a_header_tells(world: World) -> None:
+    """The negative control: the answers to another's thing and to none differ in one header."""
+    key = "GET /api/booking/{booking_id}"
+    foreign = await world.thing("booking_id", FOREIGN, world.people["user"])
+
+    async def telling(scope: Scope, receive: Receive, send: Send) -> None:
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start" and str(foreign) in scope["path"]:
+                message["headers"] = [*message["headers"], (b"etag", b'"1"')]
+            await send(message)
+
+        await world.app(scope, receive, told)
+
+    assert await breaches(world, cast("FastAPI", telling), key, most=1)
+    assert await breaches(world, world.app, key, most=1) == []
+
+
+async def test_where_a_second_factor_is_needed_staff_without_one_are_buyers(
+    world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every cell of the staff: without it they have no power, with it that of their role."""
+    needing = settings.model_copy(update={"staff_totp": "required"})
+    app = app_with(world, needing, monkeypatch, POLICY)
+    signer, found = world.app.state.parts.signer, list[str]()
+    for key, role in [(key, role) for key, row in ROWS.items() for role in row.roles]:
+        row, weak = ROWS[key], world.people[role]
+        which = FOREIGN if row.who == rows.OWN else OWN
+        answer = await asked(world, app, key, weak, which)
+        if row.who == rows.OWN:
+            is_refused = is_so(answer, row.missing)
+        else:
+            is_refused = answer.status == 403 and b'"second_factor_required"' in answer.body
+        if not is_refused:
+            found.append(f"{key} as {role} without a factor: {answer.status} {answer.body[:200]!r}")
+        issued = signer.issue(weak.user.id, weak.user.role, weak.session_id, second_factor=True)
+        answer = await asked(world, app, key, replace(weak, token=issued), which)
+        if not is_so(answer, row.status):
+            found.append(f"{key} as {role} with one: {answer.status} {answer.body[:200]!r}")
+    assert found == []
 
 
 async def test_the_box_office_names_no_more_than_its_share(
