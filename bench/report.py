@@ -102,7 +102,8 @@ def renew_readme() -> None:
         for key, one in found["ratios"].items():
             sign = "≤" if one["better"] == "lower" else "≥"
             verdict = "" if is_met(one) else "**missed**"
-            figure = f"`make bench-{path.stem}`: {key}"
+            target = path.stem if path.stem.startswith("campaign-") else f"bench-{path.stem}"
+            figure = f"`make {target}`: {key}"
             source = found["figures"]["in_words"][key]
             rows.append(
                 f"| {figure} | {one['value']} | {sign} {one['target']} | {verdict} | {source} |"

@@ -11,7 +11,9 @@ from typing import Any
 
 import orjson
 import uvloop
+from temporalio.client import Client
 
+from bench import report
 from bench.buyers import PASSWORD
 from bench.wire import Wire, post
 from seathold.stack.stack import Stack
@@ -34,9 +36,12 @@ async def answered(wire: Wire, path: str, body: dict[str, Any], status: int) -> 
     return took
 
 
-async def measure(port: int, rounds: int) -> dict[str, float]:
-    """How far apart the medians of known and unknown addresses are, as a share, by route."""
-    wire = await Wire.open(port)
+async def measure(info: dict[str, Any], rounds: int) -> tuple[dict[str, Any], dict[str, str]]:
+    """How long known and unknown addresses took, by route, and the servers that were asked.
+
+    ``apart`` is how far apart the medians are, as a share.
+    """
+    wire = await Wire.open(int(info["api_url"].rpartition(":")[2]))
     took: dict[str, dict[bool, list[float]]] = {
         route: {True: [], False: []} for route in ("login", "reset")
     }
@@ -53,12 +58,25 @@ async def measure(port: int, rounds: int) -> dict[str, float]:
             path = "/api/auth/password/forgot"
             took["reset"][is_known].append(await answered(wire, path, address, 202))
     await wire.close()
-    apart = {}
+    found: dict[str, Any] = {"rounds": rounds}
     for route, sides in took.items():
-        known_ms, unknown_ms = (statistics.median(sides[side]) * 1000 for side in (True, False))
-        apart[route] = abs(known_ms - unknown_ms) / unknown_ms
-        print(f"{route}: {known_ms:.2f} ms known, {unknown_ms:.2f} ms unknown, {rounds} each")
-    return apart
+        ours, nobodys = (statistics.median(sides[side]) * 1000 for side in (True, False))
+        apart = abs(ours - nobodys) / nobodys
+        found[route] = {"known_ms": ours, "unknown_ms": nobodys, "apart": apart}
+    return found, await report.servers(info, await Client.connect(info["temporal_address"]))
+
+
+def keep(found: dict[str, Any], servers: dict[str, str]) -> None:
+    """Write the result as the benchmarks do."""
+    ratios, words = {}, {}
+    for route in ("login", "reset"):
+        ratios[f"{route}_apart"] = report.ratio(found[route]["apart"], MOST_APART, "lower")
+        words[f"{route}_apart"] = (
+            f"medians of {found['rounds']}: {found[route]['known_ms']:.2f} ms known,"
+            f" {found[route]['unknown_ms']:.2f} ms unknown"
+        )
+    report.write("campaign-timing", ratios, {**found, "in_words": words}, servers)
+    report.renew_readme()
 
 
 def main(rounds: int | None = None) -> int:
@@ -66,8 +84,8 @@ def main(rounds: int | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="seathold-bench-") as folder:
         Path(folder).chmod(0o711)
         with Stack(Path(folder), ports="auto", env=SETTINGS) as stack:
-            port = int(stack.info["api_url"].rpartition(":")[2])
-            apart = uvloop.run(measure(port, rounds or DEFAULT_ROUNDS))
-    told = ", ".join(f"{route} {share:.1%} apart" for route, share in apart.items())
-    print(f"campaign-timing: {told}")
+            found, servers = uvloop.run(measure(stack.info, rounds or DEFAULT_ROUNDS))
+    keep(found, servers)
+    apart = {route: found[route]["apart"] for route in ("login", "reset")}
+    print(f"campaign-timing: {', '.join(f'{name} {apart[name]:.1%} apart' for name in apart)}")
     return int(max(apart.values()) > MOST_APART)

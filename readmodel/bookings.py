@@ -199,7 +199,8 @@ def _request(row: Any) -> Json:
         "refunds": [],
         "offer": None,
         "case_id": None,
-        "refusal": row.refusal,
+        "refusal": row.refusal
+        and {name: row.refusal.get(name) for name in ("code", "detail", "seats")},
         "version": 0,
         "created_at": stamp(row.created_at),
         "updated_at": stamp(row.created_at),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -129,6 +129,34 @@ class HoldOut(BaseModel):
     server_now: str
 
 
+class RefundOfBookingOut(BaseModel):
+    model_config = example(
+        id="c7d5e3f1-2b4a-4c6d-9e8f-0a1b2c3d4e5f",
+        status="succeeded",
+        reason="requested",
+        number=1,
+        seats=["C12", "C13"],
+        amount={"amount": 2400, "currency": "EUR"},
+    )
+
+    id: UUID
+    status: Literal["pending", "succeeded", "failed"]
+    reason: str
+    number: int | None
+    seats: list[str]
+    amount: MoneyOut
+
+
+class RefusalOut(BaseModel):
+    """Why a `rejected` one was, where nobody waited for it; as the problem would have said."""
+
+    model_config = example(code="seats_unavailable", detail="Seat C12 is taken.", seats=["C12"])
+
+    code: str
+    detail: str | None
+    seats: list[str] | None
+
+
 class PaymentOut(BaseModel):
     model_config = example(
         id="e1b7c9d2-3a4f-4d5e-8b6c-7f8091a2b3c4",
@@ -205,38 +233,10 @@ class BookingOut(BaseModel):
     total: MoneyOut
     hold: HoldOut | None
     payment: PaymentOut | None
-    refunds: Annotated[
-        list[dict[str, Any]],
-        Field(
-            examples=[
-                [
-                    {
-                        "id": "c7d5e3f1-2b4a-4c6d-9e8f-0a1b2c3d4e5f",
-                        "status": "succeeded",
-                        "reason": "requested",
-                        "number": 1,
-                        "seats": ["C12", "C13"],
-                        "amount": {"amount": 2400, "currency": "EUR"},
-                    }
-                ]
-            ]
-        ),
-    ]
+    refunds: list[RefundOfBookingOut]
     offer: OfferOut | None
-    refusal: Annotated[
-        dict[str, Any] | None,
-        Field(
-            description="Of a `rejected` one: `code`, `detail`, and what else the refusal said.",
-            examples=[
-                {
-                    "code": "seats_unavailable",
-                    "detail": "Somebody else has C12; choose other seats.",
-                    "seats": ["C12"],
-                }
-            ],
-        ),
-    ] = None
     case_id: UUID | None
+    refusal: RefusalOut | None = None
     version: Version
     created_at: Instant
     updated_at: Instant

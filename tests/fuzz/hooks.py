@@ -5,8 +5,11 @@ It runs in a process of its own and is given this module by ``SCHEMATHESIS_HOOKS
 
 from __future__ import annotations
 
+import atexit
 import os
 import zlib
+from collections import Counter
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +17,8 @@ import httpx2
 import orjson
 import schemathesis
 from schemathesis import AuthContext, Case, CheckContext, HookContext, Response
+
+from tests.helpers.closed import Closed
 
 URL, EMAIL, PASSWORD, KNOWN = (
     os.environ[name] for name in ("FUZZ_URL", "FUZZ_EMAIL", "FUZZ_PASSWORD", "FUZZ_KNOWN")
@@ -26,8 +31,11 @@ ENDS = {
     ("POST", "/api/me/sessions/end"),
     ("POST", "/api/me/password"),
 }
+# Cases by phase and operation; those that checks make besides are not among them.
+counted: dict[str, Counter[str]] = {}
 REQUIRED = {"type", "title", "status", "detail", "instance", "code", "errors", "request_id"}
 http = httpx2.Client(base_url=URL, timeout=30)
+schemas = Closed(http.get("/openapi.json").json())
 
 
 def fresh_token() -> str:
@@ -79,6 +87,29 @@ def map_body(context: HookContext, body: Any) -> Any:
     if isinstance(body, dict):
         return {name: real(name, value) for name, value in body.items()}
     return body
+
+
+@atexit.register
+def tell() -> None:
+    Path(os.environ["FUZZ_COUNTED"]).write_bytes(orjson.dumps(counted))
+
+
+@schemathesis.check
+def is_counted(ctx: CheckContext, response: Response, case: Case[Any]) -> None:
+    """Checks nothing: it runs once for each case that was sent and answered."""
+    assert case.meta is not None
+    counted.setdefault(case.meta.phase.name.value, Counter())[case.operation.label] += 1
+
+
+@schemathesis.check
+def nothing_else_is_said(ctx: CheckContext, response: Response, case: Case[Any]) -> None:
+    """A field that no schema names is a leak, though the schema lets it pass."""
+    kind = response.headers.get("content-type", [""])[0]
+    if response.status_code < 300 and kind == "application/json":
+        method, path = case.operation.method.upper(), case.operation.path
+        answer = orjson.loads(response.content)
+        found = schemas.unnamed(method, path, response.status_code, answer)
+        assert not found, found
 
 
 @schemathesis.check

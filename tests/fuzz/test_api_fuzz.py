@@ -1,12 +1,13 @@
 """Schemathesis on the whole API of a whole stack: examples, edges, fuzzing, sequences of calls.
 
-Its first two phases make some 33 cases an operation whatever they are told, so that with 20 of
-the fuzzing there are more than 50 in all. ``make campaign-fuzz`` makes 1,000 by fuzzing alone.
+Its first two phases make as many cases as an operation has examples and edges; fuzzing makes up
+what is missing to 50. ``make campaign-fuzz`` makes 1,000 of each operation by fuzzing alone.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,8 +21,16 @@ from tests.stack.command import CLEAN, ROOT, Dev, running
 
 EXAMPLES = "SEATHOLD_TEST_FUZZ_EXAMPLES"
 REPORT = "SEATHOLD_TEST_FUZZ_REPORT"
-DEFAULT_EXAMPLES = 20
+LEAST_CASES = 50
+# Of what has a body or a query there are some 30 edges, of what has not only a few.
+MANY_EDGES, FEW_EDGES = 21, 48
+STATEFUL_EXAMPLES = 60
+STREAM = "/api/show/{show_id}/availability/stream"
+# Take nothing that could be varied.
+PLAIN = {"GET /healthz", "GET /readyz", "GET /metrics"}
 CHECKS = (
+    "is_counted",
+    "nothing_else_is_said",
     "not_a_server_error",
     "status_code_conformance",
     "content_type_conformance",
@@ -47,7 +56,20 @@ no-shrink = true
 expected-statuses = ["2xx", "3xx", "4xx", 501, 503]
 
 [phases.stateful]
-max-steps = 6
+max-steps = 8
+
+[phases.stateful.generation]
+max-examples = {stateful}
+
+[[operations]]
+include-name = {few_edges}
+generation.max-examples = {few_examples}
+
+# What was found in answers is gone after one of these, and fuzzing would end with it.
+[[operations]]
+include-name = {deletes}
+generation.max-examples = {few_examples}
+phases.fuzzing.extra-data-sources.responses = false
 """
 
 
@@ -57,8 +79,26 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield dev
 
 
-def examples() -> int:
-    return int(os.environ.get(EXAMPLES, DEFAULT_EXAMPLES))
+def config(document: dict[str, Any]) -> str:
+    """Schemathesis' own, for the operations of ``document``."""
+    asked = int(os.environ.get(EXAMPLES, "0"))
+    few_edges = {
+        f"{method.upper()} {path}"
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if "requestBody" not in operation
+        and (
+            "{" in path or not any(one["in"] == "query" for one in operation.get("parameters", []))
+        )
+    }
+    deletes = {name for name in few_edges if name.startswith("DELETE ")}
+    return CONFIG.format(
+        examples=asked or MANY_EDGES,
+        few_examples=asked or FEW_EDGES,
+        stateful=max(asked, STATEFUL_EXAMPLES),
+        few_edges=sorted(few_edges - deletes),
+        deletes=sorted(deletes),
+    )
 
 
 def known_ids(dev: Dev) -> dict[str, list[str]]:
@@ -93,22 +133,25 @@ def known_ids(dev: Dev) -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.timeout(900)
 def test_the_whole_api_keeps_its_word_whatever_it_is_asked(stack: Dev, tmp_path: Path) -> None:
-    config = tmp_path / "schemathesis.toml"
-    config.write_text(CONFIG.format(examples=examples()))
+    document = httpx2.get(f"{stack.info['api_url']}/openapi.json").json()
+    settings, counted = tmp_path / "schemathesis.toml", tmp_path / "counted.json"
+    settings.write_text(config(document))
     admin = stack.info["admin"]
     command = [
         str(Path(sys.executable).with_name("schemathesis")),
         "--config-file",
-        str(config),
+        str(settings),
         "run",
         f"{stack.info['api_url']}/openapi.json",
         "--checks",
         ",".join(CHECKS),
         "--phases",
         "examples,coverage,fuzzing,stateful",
-        # What never ends has tests of its own.
-        "--exclude-path-regex=/stream$",
+        # It never ends, and Schemathesis reads an answer to its end: tests/api/streams has its
+        # statuses, its form and its errors.
+        f"--exclude-path={STREAM}",
         "--continue-on-failure",
         "--max-failures=30",
         # Its threads meet in the parser of Python 3.11, and one core is all they have anyway.
@@ -125,6 +168,7 @@ def test_the_whole_api_keeps_its_word_whatever_it_is_asked(stack: Dev, tmp_path:
         "FUZZ_URL": stack.info["api_url"],
         "FUZZ_EMAIL": admin["email"],
         "FUZZ_PASSWORD": admin["password"],
+        "FUZZ_COUNTED": str(counted),
         "FUZZ_KNOWN": orjson.dumps(known_ids(stack)).decode(),
     }
     report = Path(os.environ.get(REPORT, tmp_path / "report.txt"))
@@ -138,4 +182,34 @@ def test_the_whole_api_keeps_its_word_whatever_it_is_asked(stack: Dev, tmp_path:
             stderr=subprocess.STDOUT,
             check=False,
         )
-    assert done.returncode == 0, report.read_text()[-20_000:]
+    told_us = report.read_text()
+    assert done.returncode == 0, told_us[-20_000:]
+    names = {
+        f"{method.upper()} {path}"
+        for path, methods in document["paths"].items()
+        for method in methods
+        if path != STREAM
+    }
+    assert too_few(orjson.loads(counted.read_bytes()), names) == {}
+    assert int(found_in(r"Scenarios: +(\d+)", told_us)) > 0
+    # Calls made with what another call answered.
+    assert int(found_in(r"API Links: +(\d+) covered", told_us)) > 0
+
+
+def too_few(counted: dict[str, dict[str, int]], names: set[str]) -> dict[str, int]:
+    """Operations of ``names`` with less than 50 cases outside of sequences, and how many."""
+    phases = [counted.get(phase, {}) for phase in ("examples", "coverage", "fuzzing")]
+    cases = {name: sum(phase.get(name, 0) for phase in phases) for name in names - PLAIN}
+    return {name: count for name, count in cases.items() if count < LEAST_CASES}
+
+
+def found_in(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
+    assert found is not None, text[-2000:]
+    return found[1]
+
+
+def test_an_operation_that_is_hardly_tried_is_named() -> None:
+    """The negative control: of both, one has its cases and the other none."""
+    counted = {"coverage": {"GET /a": 30}, "fuzzing": {"GET /a": 20}, "stateful": {"GET /b": 99}}
+    assert too_few(counted, {"GET /a", "GET /b", "GET /healthz"}) == {"GET /b": 0}

@@ -9,11 +9,14 @@ from typing import Any, TypeAlias
 from uuid import uuid4
 
 import httpx2
+import orjson
 from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from api import openapi
 from domain.user import Role, email_key
+from tests.helpers.closed import Closed
 
 RegisterUser: TypeAlias = Callable[[], Awaitable[tuple[dict[str, Any], dict[str, str]]]]
 
@@ -22,9 +25,25 @@ PASSWORD = "three words make a password"
 
 
 def client_of(app: FastAPI) -> httpx2.AsyncClient:
-    """A client of an app in this process, which must have been started."""
+    """A client of an app in this process, which must have been started.
+
+    It fails on an answer that says more than the app's document.
+    """
+    schemas = Closed(openapi.document(app))
+
+    async def says_what_is_named(answer: httpx2.Response) -> None:
+        is_json = answer.headers.get("content-type") == "application/json"
+        if answer.is_success and is_json and answer.request.method != "HEAD":
+            body = orjson.loads(await answer.aread())
+            asked = answer.request
+            found = schemas.unnamed(asked.method, asked.url.path, answer.status_code, body)
+            assert not found, found
+
     return httpx2.AsyncClient(
-        transport=httpx2.ASGITransport(app=app), base_url="http://api.test", timeout=20
+        transport=httpx2.ASGITransport(app=app),
+        base_url="http://api.test",
+        timeout=20,
+        event_hooks={"response": [says_what_is_named]},
     )
 
 
