@@ -173,7 +173,8 @@ class BookingDesk:
         if attempt.status in ("open", "processing") and may_read:
             try:
                 await self._news.read_again(attempt, request_id=request_id)
-            except (Unavailable, ProcessAway, ProcessUnknown):
+            except (Unavailable, Conflict, NotFound, ProcessAway, ProcessUnknown):
+                # A no of the provider's is about its page: the booking is there, and the buyer's.
                 return None
             async with self._begin.alone() as tx:
                 attempt = await tx.payments.latest_attempt(booking_id) or attempt

@@ -43,6 +43,11 @@ class Noting(SandboxGateway):
         self._calls.append((self._name, "open"))
         return await super().open_session(**wish)
 
+    async def read_session(self, session_id: str) -> ProviderSession:
+        if self.refusal is not None:
+            raise self.refusal
+        return await super().read_session(session_id)
+
     async def expire_session(self, session_id: str, *, key: str) -> ProviderSession:
         if self.refusal is not None:
             raise self.refusal
@@ -183,7 +188,9 @@ async def test_a_first_page_that_is_not_closed_for_certain_is_said_to_be_in_the_
     with pytest.raises(Unavailable, match="earlier pay page could not be closed"):
         await check_out(saga, input, "second")
     assert calls == [OPEN_A]
+    caller = Caller(UUID(input.user_id), None)
+    assert not await saga.desk.confirm(caller, UUID(input.booking_id), wait_seconds=0)
     assert await saga.claims(input) == {"A1": "held", "A2": "held"}
     first.refusal = None
-    await saga.desk.cancel(Caller(UUID(input.user_id), None), UUID(input.booking_id))
+    await saga.desk.cancel(caller, UUID(input.booking_id))
     assert (await saga.handle(input).result())["state"] == "cancelled"
