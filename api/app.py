@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from fastapi import FastAPI
+from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from api import errors, openapi
@@ -145,11 +146,18 @@ def create_app(settings: Settings) -> SeatholdApi:
     app.state.metrics = Metrics()
     app.front = Front(app.state.metrics, door_of(app, settings))
     errors.install(app)
+    if has_docs:
+        app.add_api_route("/", to_docs, include_in_schema=False)
     for router in ROUTERS:
         app.include_router(router)
     surround(app, settings, Access(app.routes, POLICY))
     require_public((*Route, STREAM_ROUTE), POLICY)
     return app
+
+
+async def to_docs() -> Response:
+    """Who opens the bare address in a browser wants to look around."""
+    return RedirectResponse("/docs")
 
 
 @asynccontextmanager

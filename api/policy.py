@@ -183,13 +183,14 @@ POLICY: Mapping[str, Rule] = MappingProxyType(
         "GET /healthz": public(),
         "GET /readyz": public(),
         "GET /metrics": public(),
+        "GET /": public(),
         "GET /docs": public(),
         "GET /docs/oauth2-redirect": public(),
         "GET /openapi.json": public(),
     }
 )
 # Served only where the settings say so, so that their lines may have no route.
-OPTIONAL = frozenset({"GET /docs", "GET /docs/oauth2-redirect", "GET /openapi.json"})
+OPTIONAL = frozenset({"GET /", "GET /docs", "GET /docs/oauth2-redirect", "GET /openapi.json"})
 
 
 def require_public(routes: Iterable[str], policy: Mapping[str, Rule] = POLICY) -> None:

@@ -193,6 +193,7 @@ ROWS: Mapping[str, Row] = {
     "GET /healthz": public(),
     "GET /readyz": public(),
     "GET /metrics": public(),
+    "GET /": public(status=307),
     "GET /docs": public(),
     "GET /docs/oauth2-redirect": public(),
     "GET /openapi.json": public(),

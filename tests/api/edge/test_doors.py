@@ -155,12 +155,15 @@ class TestMethods:
 
 
 class TestProduction:
-    @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/redoc", "/docs/oauth2-redirect"])
+    @pytest.mark.parametrize(
+        "path", ["/", "/docs", "/openapi.json", "/redoc", "/docs/oauth2-redirect"]
+    )
     async def test_it_has_no_docs(self, outside: Client, client: Client, path: str) -> None:
         assert_problem(await outside.get(path), 404, "not_found")
 
     async def test_development_has_them(self, client: Client) -> None:
         assert (await client.get("/docs")).status_code == 200
+        assert (await client.get("/")).headers["location"] == "/docs"
         assert (await client.get("/openapi.json")).status_code == 200
 
     @pytest.mark.parametrize(
