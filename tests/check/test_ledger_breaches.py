@@ -202,5 +202,6 @@ def test_a_refund_by_somebody_else_is_let_be_where_it_is_explained(
 def test_a_refund_that_failed_a_moment_ago_is_tried_again(checker: Checker, db: Connection) -> None:
     lose_the_refund(db)
     db.execute("UPDATE refunds SET settled_at = now() - interval '30 seconds'")
+    db.execute("UPDATE provider_payments SET updated_at = now() - interval '30 seconds'")
     checker.run()
     assert {"M9", "M10"} <= checker.with_status("ok")
