@@ -8,7 +8,7 @@ from itertools import chain, product
 
 # In the order in which they happen at the provider, whatever the order they are told in: the page
 # is closed, a card is tried and fails, another one pays, a refund fails at the bank and one
-# succeeds, what is left is disputed and lost.
+# succeeds, what is left is disputed and lost, or won.
 TYPES = (
     "session.expired",
     "payment.processing",
@@ -32,6 +32,10 @@ NEEDS = {
 # How a booking stands when the facts happen.
 WAYS = ("open", "lapsed", "cancelled")
 ALL_WAYS = 3
+# How a dispute ends that does: each for half of the sequences, in blocks of six, so that each meets
+# a booking that stands in each of the two or three ways taken in turn.
+OUTCOMES = ("lost", "won")
+BLOCK = 6
 
 Sequence = tuple[str, ...]
 
@@ -52,19 +56,20 @@ class Run:
     """One booking of its own: what happens at the provider, and what is delivered, in order.
 
     ``when`` is how the booking stands as the facts happen: its hold ``open``, ``lapsed`` or
-    ``cancelled``. ``as_it_happens``: each fact is told before the next one happens. With nothing
-    delivered, only the poll is left to find out.
+    ``cancelled``. ``outcome`` is that of a dispute that is closed. ``as_it_happens``: each fact is
+    told before the next one happens. With nothing delivered, only the poll is left to find out.
     """
 
     facts: Sequence
     told: Sequence
     when: str = "open"
+    outcome: str = ""
     as_it_happens: bool = False
 
     @property
-    def same(self) -> tuple[Sequence, str]:
+    def same(self) -> tuple[Sequence, str, str]:
         """Runs that have this in common must come to the same end."""
-        return self.facts, self.when
+        return self.facts, self.when, self.outcome
 
     @property
     def is_whole(self) -> bool:
@@ -82,16 +87,18 @@ def runs(longest: int) -> Iterator[Run]:
     seen = set()
     for place, sequence in enumerate(sequences(longest)):
         facts = facts_of(sequence)
+        is_closed = "dispute.closed" in facts
+        outcome = OUTCOMES[place // BLOCK % 2] if is_closed else ""
         if len(sequence) > ALL_WAYS:
-            yield Run(facts, sequence, WAYS[place % 3])
+            yield Run(facts, sequence, WAYS[place % 3], outcome)
         else:
-            yield Run(facts, sequence)
-            yield Run(facts, sequence, WAYS[1 + place % 2])
+            yield Run(facts, sequence, outcome=outcome)
+            yield Run(facts, sequence, WAYS[1 + place % 2], outcome)
         if len(sequence) > 1 and (len(sequence) <= ALL_WAYS or place % 5 == 0):
             # The permutations of the same facts drop each of them in turn.
-            yield Run(facts, sequence[1:])
-        if facts not in seen:
-            seen.add(facts)
-            yield Run(facts, facts, as_it_happens=True)
+            yield Run(facts, sequence[1:], outcome=outcome)
+        if (facts, outcome) not in seen:
+            seen.add((facts, outcome))
+            yield Run(facts, facts, outcome=outcome, as_it_happens=True)
             for when in WAYS:
-                yield Run(facts, (), when)
+                yield Run(facts, (), when, outcome)

@@ -173,7 +173,7 @@ class Street:
     def _happen(self, one: Run, facts: Sequence[str]) -> None:
         with self.store.write() as conn:
             for fact in facts:
-                act(conn, self.sessions[one], fact)
+                act(conn, self.sessions[one], fact, one.outcome)
 
     async def _deliver(self, deliveries: Sequence[tuple[Run, str]]) -> None:
         """One webhook for each of these bookings, through the inbox, to the end."""
@@ -231,6 +231,10 @@ class Street:
                 found[booking_id][name].append(tuple(row))
         for booking_id, run in ids.items():
             assert [row[:-1] for row in found[booking_id]["payments"]] == self._ledger(run)
+            if run.outcome == "won":
+                # Who first hears of it when it is won has nothing to answer the bank any more.
+                cases = found[booking_id]["cases"]
+                found[booking_id]["cases"] = [one for one in cases if one[0] != "dispute"]
         return {
             run: tuple((name, tuple(found[booking_id][name])) for name in END)
             for booking_id, run in ids.items()
@@ -246,7 +250,7 @@ class Street:
         return sorted(tuple(row) for row in rows)
 
 
-def act(conn: Any, session_id: str, fact: str) -> None:
+def act(conn: Any, session_id: str, fact: str, closed: str = "") -> None:
     """Make one fact true at the provider; its payments are found by their states."""
     now, session = now_us(), sessions.session_row(conn, session_id)
     if fact == "session.expired":
@@ -265,7 +269,7 @@ def act(conn: Any, session_id: str, fact: str) -> None:
         wish = NewRefund(payment_id=paid["id"], amount=paid["captured"] // 2)
         refunds.refund(conn, wish, fact.partition(".")[2], None, now)
         return
-    outcome = "opened" if fact == "dispute.opened" else "lost"
+    outcome = "opened" if fact == "dispute.opened" else closed
     refunds.dispute(conn, paid, ScriptedDispute.model_validate({"outcome": outcome}), now)
 
 
