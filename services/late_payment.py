@@ -94,12 +94,13 @@ async def _settle(
             tx, booking.id, receipt.id, request_id=input.request_id
         )
         return LateOutcome(LateState.NOTHING_DUE if freed else LateState.CONFIRMED)
-    if may_sit and context.offers_seats and decision.verdict is Verdict.LATE:
+    may_choose = may_sit and context.offers_seats and not receipt.disputed
+    if may_choose and decision.verdict is Verdict.LATE:
         offer = await _offer(tx, booking, receipt, lost, context, limits, input.request_id)
         if offer is not None:
             return LateOutcome(LateState.OFFERED, offer.seconds_left)
     assert decision.verdict is not None, "captured money for an expired booking is decided"
-    await payment.send_back(tx, booking, receipt, decision.verdict, input.request_id)
+    await _send_back(tx, booking, receipt, decision.verdict, input.request_id)
     return LateOutcome(LateState.GOES_BACK)
 
 
@@ -142,7 +143,7 @@ async def abandon(begin: UnitOfWork, input: LatePaymentInput) -> LateOutcome:
         is_late = late.receipt.status == "captured" and late.booking.state is BookingState.EXPIRED
         if late.receipt.verdict is not None or not is_late:
             return _stands(late)
-        await payment.send_back(tx, late.booking, late.receipt, Verdict.LATE, input.request_id)
+        await _send_back(tx, late.booking, late.receipt, Verdict.LATE, input.request_id)
         return LateOutcome(LateState.GOES_BACK)
 
 
@@ -255,6 +256,9 @@ async def _offer(
 async def _accept(
     tx: Transaction, late: _Late, offer: Offer, wish: OfferAnswer, limits: LateLimits
 ) -> LateOutcome:
+    if late.receipt.disputed:
+        # Its bank has the money, so it buys nothing.
+        return await _give_up(tx, late, offer, OfferState.LAPSED, wish)
     context = await tx.offers.context(late.booking, late.receipt.id)
     left = max(0.0, offer.seconds_left)
     if not context.on_sale:
@@ -295,8 +299,17 @@ async def _give_up(
         actor=wish.actor,
         request_id=wish.request_id,
     )
-    await payment.send_back(tx, booking, late.receipt, Verdict.LATE, wish.request_id)
+    await _send_back(tx, booking, late.receipt, Verdict.LATE, wish.request_id)
     return LateOutcome(LateState.GOES_BACK, had_offer=True)
+
+
+async def _send_back(
+    tx: Transaction, booking: Booking, receipt: Receipt, verdict: Verdict, request_id: str | None
+) -> None:
+    """Decide that the money goes back; a dispute of it that ended before takes its effect now."""
+    await payment.send_back(tx, booking, receipt, verdict, request_id)
+    if receipt.disputed:
+        await dispute.settle(tx, booking.id, receipt.id, request_id=request_id)
 
 
 async def _claim(tx: Transaction, booking: Booking, labels: list[str]) -> list[int]:
