@@ -8,25 +8,12 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from domain.booking import (
-    Booking,
-    BookingState,
-    CloseReason,
-    SeatPrice,
-    extended_expiry,
-)
+from domain.booking import Booking, BookingState, CloseReason, SeatPrice, extended_expiry
 from domain.events import Event, EventType
 from domain.limits import EXTENSIONS_PER_HOLD, REQUEST_TTL_SECONDS
 from domain.money import Money
 from domain.payment_policy import end_of
-from domain.steps import (
-    BookingInput,
-    CloseStep,
-    ExtendStep,
-    FinishStep,
-    HoldOutcome,
-    StepOutcome,
-)
+from domain.steps import BookingInput, CloseStep, ExtendStep, FinishStep, HoldOutcome, StepOutcome
 from services import authorise, case, operator, payment
 from services.notification import tell
 from services.ports import HoldContext, Taken, Transaction
