@@ -7,8 +7,10 @@ otherwise a moment later (DNS rebinding) reaches nothing. TLS still proves the n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
+import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +26,8 @@ MAX_ANSWER_BYTES = 16 * 1024
 MAX_CONNECTIONS = 100
 # Of the addresses that a name has, so many are tried: the connection has only so much time.
 MAX_ADDRESSES = 3
+# Names at a moment, each with a thread that may hang as long as its server likes.
+MAX_LOOKUPS = 256
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
@@ -58,7 +62,7 @@ class Outbound:
             max_connections=MAX_CONNECTIONS,
             max_keepalive_connections=MAX_CONNECTIONS // 5,
             keepalive_expiry=30.0,
-            network_backend=CheckedBackend(policy, resolve or resolved),
+            network_backend=CheckedBackend(policy, resolve or Resolver()),
         )
 
     async def aclose(self) -> None:
@@ -147,12 +151,62 @@ class CheckedBackend(AsyncNetworkBackend):
         raise refused
 
 
-async def resolved(host: str, port: int) -> Sequence[str]:
-    """The addresses of ``host``, by the system's resolver; raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-    )
+def addresses_of(host: str, port: int) -> list[str]:
+    """By the system's resolver, however long that takes; raises OSError."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class Resolver:
+    """A name is looked up in a thread of its own, one for all who ask for it at a moment.
+
+    The loop's threads are few and shared by all: a handful of names whose servers do not answer
+    would keep every other waiting. These end with the process, whatever they wait for.
+    """
+
+    def __init__(
+        self, look_up: Callable[[str, int], list[str]] = addresses_of, *, most: int = MAX_LOOKUPS
+    ) -> None:
+        self._look_up = look_up
+        self._most = most
+        self._under_way: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        """Raises OSError."""
+        asked = self._under_way.get((host, port))
+        if asked is None:
+            if len(self._under_way) >= self._most:
+                raise OSError("too many names are being looked up")
+            asked = self._begin(host, port)
+        return await asyncio.shield(asked)
+
+    def _begin(self, host: str, port: int) -> asyncio.Future[list[str]]:
+        loop = asyncio.get_running_loop()
+        asked: asyncio.Future[list[str]] = loop.create_future()
+        self._under_way[host, port] = asked
+
+        def answer(found: list[str] | OSError) -> None:
+            del self._under_way[host, port]
+            if isinstance(found, OSError):
+                asked.set_exception(found)
+                asked.exception()  # those who asked may have given up long ago
+            else:
+                asked.set_result(found)
+
+        def work() -> None:
+            found: list[str] | OSError = OSError("the lookup broke")
+            try:
+                found = self._look_up(host, port)
+            except OSError as error:
+                found = error
+            except UnicodeError as error:  # a label that is too long
+                found = OSError(str(error))
+            finally:
+                with contextlib.suppress(RuntimeError):  # the loop is over
+                    loop.call_soon_threadsafe(answer, found)
+
+        threading.Thread(target=work, name="resolver", daemon=True).start()
+        return asked
 
 
 def _told(error: Exception) -> str:

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from domain.errors import Invalid
 from domain.outbound import OutboundPolicy, Target, checked_addresses
-from infra.outbound import Outbound, Unanswered, resolved
+from infra.outbound import Outbound, Resolver, Unanswered
 from tests.helpers.eventually import eventually
 from tests.helpers.forbidden_urls import FORBIDDEN
 
@@ -260,7 +260,9 @@ async def test_a_name_that_nobody_knows_is_no_answer() -> None:
 
 
 async def test_the_system_resolves_names_to_addresses() -> None:
-    assert "127.0.0.1" in await resolved("localhost", 80)
+    assert "127.0.0.1" in await Resolver()("localhost", 80)
+    with pytest.raises(OSError, match="label"):
+        await Resolver()(f"{'x' * 64}.example", 80)
 
 
 def certificate(folder: Path, name: str) -> ssl.SSLContext:
