@@ -252,11 +252,8 @@ async def end_hold(
     tx.ledger.close(booking.id)
     labels = await tx.claims.free(booking.id)
     final = end_of(why)
-    ended = (
-        EventType.BOOKING_CANCELLED
-        if final is BookingState.CANCELLED
-        else EventType.BOOKING_EXPIRED
-    )
+    was_cancelled = final is BookingState.CANCELLED
+    ended = EventType.BOOKING_CANCELLED if was_cancelled else EventType.BOOKING_EXPIRED
     events = [
         Event(ended, {"why": why, "note": note, "payment_uncertain": uncertain}),
         Event(EventType.SEAT_RELEASED, {"labels": labels}),
