@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
 
 import structlog
 
 log = structlog.get_logger(__name__)
+Item = TypeVar("Item")
+# While Temporal is away each of a batch waits its time out: together, a pass still ends.
+AT_ONCE = 10
 
 
 class Loop(Protocol):
@@ -40,3 +44,33 @@ async def repeat(
         if done < full:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), rest_seconds)
+
+
+async def each(
+    found: Awaitable[Sequence[Item]], act: Callable[[Item], Awaitable[None]]
+) -> list[Exception]:
+    """``act`` on everything that was found; what one of it raises keeps none of the others.
+
+    Returns:
+        What was raised, for the pass to raise one of it when all its work is done.
+    """
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def one(item: Item) -> None:
+        async with turns:
+            await act(item)
+
+    [items] = await asyncio.gather(found, return_exceptions=True)
+    if isinstance(items, Exception):
+        return [items]
+    if isinstance(items, BaseException):
+        raise items
+    results = await asyncio.gather(*map(one, items), return_exceptions=True)
+    failed = [
+        (item, result)
+        for item, result in zip(items, results, strict=True)
+        if isinstance(result, Exception)
+    ]
+    for item, error in failed:
+        log.warning("loop_item_failed", item=str(item), reason=repr(error))
+    return [error for _, error in failed]

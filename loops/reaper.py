@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
 from uuid import UUID
 
 import structlog
 
+from loops.edge import each
 from services.payment_news import PaymentNews
 from services.process import BookingProcess
 from services.work import WorkQueue
 
 log = structlog.get_logger(__name__)
-Item = TypeVar("Item")
 BATCH = 50
-# While Temporal is away each of a batch waits its time out: together, a pass still ends.
-AT_ONCE = 10
 # A running workflow acts at the hold's end; later than this it may be gone.
 OVERDUE_SECONDS = 5.0
 UNHEARD_SECONDS = 5.0
@@ -38,12 +33,12 @@ class ReaperLoop:
         work, tell, send = self._work, self._news.tell_again, self._send_money_back
         late, unheard = OVERDUE_SECONDS, UNHEARD_SECONDS
         failed = [
-            *await _each(work.overdue_bookings(seconds=late, limit=BATCH), self._wake),
-            *await _each(work.undecided_captures(seconds=unheard, limit=BATCH), tell),
-            *await _each(work.open_promises(seconds=unheard, limit=BATCH), tell),
-            *await _each(work.overdue_offers(seconds=late, limit=BATCH), send),
-            *await _each(work.pending_refunds(seconds=unheard, limit=BATCH), send),
-            *await _each(work.asked_refunds(seconds=unheard, limit=BATCH), self._refund),
+            *await each(work.overdue_bookings(seconds=late, limit=BATCH), self._wake),
+            *await each(work.undecided_captures(seconds=unheard, limit=BATCH), tell),
+            *await each(work.open_promises(seconds=unheard, limit=BATCH), tell),
+            *await each(work.overdue_offers(seconds=late, limit=BATCH), send),
+            *await each(work.pending_refunds(seconds=unheard, limit=BATCH), send),
+            *await each(work.asked_refunds(seconds=unheard, limit=BATCH), self._refund),
         ]
         if failed:
             raise failed[0]
@@ -59,29 +54,3 @@ class ReaperLoop:
 
     async def _refund(self, refund: tuple[UUID, int]) -> None:
         await self._process.refund(*refund, None)
-
-
-async def _each(
-    found: Awaitable[Sequence[Item]], act: Callable[[Item], Awaitable[None]]
-) -> list[Exception]:
-    """``act`` on everything that was found; what went wrong keeps none of the others."""
-    turns = asyncio.Semaphore(AT_ONCE)
-
-    async def one(item: Item) -> None:
-        async with turns:
-            await act(item)
-
-    [items] = await asyncio.gather(found, return_exceptions=True)
-    if isinstance(items, Exception):
-        return [items]
-    if isinstance(items, BaseException):
-        raise items
-    results = await asyncio.gather(*map(one, items), return_exceptions=True)
-    failed = [
-        (item, result)
-        for item, result in zip(items, results, strict=True)
-        if isinstance(result, Exception)
-    ]
-    for item, error in failed:
-        log.warning("reaper_item_failed", item=str(item), reason=repr(error))
-    return [error for _, error in failed]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
+from loops.edge import each
 from services.show_cancel import ShowProcess
 from services.work import WorkQueue
 
@@ -16,6 +19,11 @@ class ShowCancelLoop:
 
     async def one_pass(self) -> int:
         """Always answers 0: the rest between two passes is its pace."""
-        for show_id, paused in await self._work.unfinished_cancellations(seconds=UNSTARTED_SECONDS):
-            await self._process.cancel_show(show_id, None, paused=paused)
+        found = self._work.unfinished_cancellations(seconds=UNSTARTED_SECONDS)
+        if failed := await each(found, self._start):
+            raise failed[0]
         return 0
+
+    async def _start(self, show: tuple[UUID, str | None]) -> None:
+        show_id, paused = show
+        await self._process.cancel_show(show_id, None, paused=paused)

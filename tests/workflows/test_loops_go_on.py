@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.booking import CloseReason
 from domain.errors import Conflict
@@ -19,10 +20,12 @@ from infra.gateways.sandbox import SandboxGateway
 from infra.postgres.database import Database
 from infra.redis.seat_claims import RedisSeatPreclaims
 from infra.temporal import TemporalBookingProcess
+from infra.temporal_shows import TemporalShowProcess
 from loops.payment_poll import PaymentPollLoop
 from loops.reaper import ReaperLoop
+from loops.show_cancel import ShowCancelLoop
 from services.payment_news import PaymentNews
-from tests.factories import PRICE, Hall
+from tests.factories import PRICE, Hall, create_hall
 from tests.helpers.saga import Saga
 from tests.helpers.till import Till
 from tests.sandbox.process import Sandbox
@@ -48,6 +51,16 @@ class Balky(TemporalBookingProcess):
 
     async def send_money_back(self, provider_payment_id: str, request_id: str | None) -> None:
         self._note(provider_payment_id)
+
+
+class BalkyShows(TemporalShowProcess):
+    def __init__(self, bad: UUID) -> None:
+        self.bad, self.told = bad, set[UUID]()
+
+    async def cancel_show(self, show_id: UUID, *_: Any, **__: Any) -> None:
+        if show_id == self.bad:
+            raise RuntimeError(f"{show_id} is bad")
+        self.told.add(show_id)
 
 
 async def long_ago(saga: Saga, statement: str, **values: Any) -> None:
@@ -97,6 +110,25 @@ async def test_the_reaper_goes_on_past_what_it_cannot_handle(
     assert {holds[1].booking_id, str(late.refunds)} <= process.told
     for input in (*holds, paid):
         await till.lapse(input, CloseReason.CANCELLED)
+
+
+async def test_a_show_whose_cancellation_cannot_start_keeps_no_other(
+    saga: Saga, engine: AsyncEngine
+) -> None:
+    shows = [(await create_hall(engine)).show_id for _ in range(2)]
+    for show_id in shows:
+        await long_ago(
+            saga,
+            "INSERT INTO show_cancellations (show_id, reason, actor, plan, requested_at)"
+            " VALUES (:id, 'fire', 'test', '{}', now() - interval '9 days')",
+            id=show_id,
+        )
+    process = BalkyShows(shows[0])
+    with pytest.raises(RuntimeError, match=f"{shows[0]} is bad"):
+        await ShowCancelLoop(saga.work, process).one_pass()
+    assert shows[1] in process.told
+    for show_id in shows:
+        await long_ago(saga, "DELETE FROM show_cancellations WHERE show_id = :id", id=show_id)
 
 
 class Choosy(SandboxGateway):
