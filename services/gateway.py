@@ -69,7 +69,11 @@ class PaymentGateway(Protocol):
     async def read_session(self, session_id: str) -> ProviderSession: ...
 
     async def expire_session(self, session_id: str, *, key: str) -> ProviderSession:
-        """Close the page for good; a session already paid or expired is returned as it is."""
+        """Close the page for good; a session already paid or expired is returned as it is.
+
+        Raises:
+            Conflict: ``provider_refused``: a clear no, which is no word that the page is closed.
+        """
         ...
 
     async def read_payment(self, reference: str) -> ProviderPayment: ...

@@ -73,7 +73,7 @@ def find() -> Path:
 
 
 def _build(target: Path) -> None:
-    go = shutil.which("go")
+    go, why = shutil.which("go"), "there is no Go here"
     with tempfile.TemporaryDirectory(prefix="build.", dir=target.parent) as folder:
         try:
             if go is not None:
@@ -86,9 +86,10 @@ def _build(target: Path) -> None:
                 )
                 (Path(folder) / "stripe-mock").rename(target)
                 return
-        except (subprocess.SubprocessError, OSError):
-            pass
+        except (subprocess.SubprocessError, OSError) as error:
+            said = getattr(error, "stderr", None) or b""
+            why = f"{error} {said.decode(errors='replace').strip()[-500:]}".strip()
     raise StackError(
         "The tests of the Stripe adapter need stripe-mock, and there is none: put it on PATH, name"
-        f" it in {NAMED}, or install Go so that `go install {MODULE}` can build it."
+        f" it in {NAMED}, or let `go install {MODULE}` build it, which failed: {why}."
     )
