@@ -1,0 +1,114 @@
+"""What an operator sees of a booking in Temporal's UI, and may do there, until it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from temporalio.api.sdk.v1 import WorkflowMetadata
+from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
+
+from contracts.booking import (
+    BOOKING_STATUS,
+    HOLD_EXPIRES_AT,
+    SHOW_ID,
+    USER_ID,
+    BookingContract,
+)
+from domain.steps import CancelRequest
+from services.preclaim import PreclaimsAway
+from tests.factories import Hall
+from tests.helpers.eventually import eventually
+from tests.helpers.saga import Fault, Saga
+from tests.sandbox.process import Sandbox
+from tests.workflows.test_booking_paths import pay, tell
+
+SAID = CancelRequest("operator:eve", "the screen is broken")
+
+
+async def metadata(handle: WorkflowHandle[Any, Any]) -> WorkflowMetadata:
+    """What the UI asks a workflow to say of itself."""
+    told: WorkflowMetadata = await handle.query(
+        "__temporal_workflow_metadata", result_type=WorkflowMetadata
+    )
+    return told
+
+
+async def test_a_booking_tells_what_it_is_and_where_it_stands(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    input = hall.input()
+    handle = saga.handle(input)
+    async with saga.worker():
+        await saga.reserve(input)
+        began = datetime.now(UTC)
+        described = await handle.describe()
+        attributes = described.typed_search_attributes
+        assert attributes.get(BOOKING_STATUS) == "held"
+        assert attributes.get(SHOW_ID) == input.show_id
+        assert attributes.get(USER_ID) == input.user_id
+        expires = attributes.get(HOLD_EXPIRES_AT)
+        assert expires is not None
+        assert abs(expires - began - timedelta(seconds=input.hold_seconds)) < timedelta(minutes=2)
+        assert await described.static_summary() == "2 seats: A1, A2"
+        details = await described.static_details() or ""
+        for named in (input.booking_id, input.show_id, input.user_id, "A1, A2", "600 s"):
+            assert named in details
+        told = await metadata(handle)
+        assert told.current_details == (
+            "The seats are held; waiting for the payment until the hold runs out."
+        )
+        offered = told.definition
+        handlers = [
+            *offered.query_definitions,
+            *offered.signal_definitions,
+            *offered.update_definitions,
+        ]
+        own = {one.name: one.description for one in handlers if not one.name.startswith("__")}
+        updates = {"reserve", "extend", "cancel", "force_release"}
+        assert own.keys() == {"where", "payment_settled", *updates}
+        assert all(own.values()), own
+        session_id = await saga.checkout(input)
+        pay(provider, session_id)
+        await tell(saga, session_id)
+        await handle.result()
+        ended = await handle.describe()
+        assert ended.typed_search_attributes.get(BOOKING_STATUS) == "confirmed"
+        assert ended.typed_search_attributes.get(SHOW_ID) == input.show_id
+        assert (await metadata(handle)).current_details == "Paid and confirmed; the seats are sold."
+
+
+async def test_nothing_is_released_of_a_booking_that_is_over(
+    saga: Saga, hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is over and still running: it waits for Redis, to take its marks away."""
+    input, fault, release = hall.input(), Fault("release_marks"), saga.preclaims.release
+
+    async def away(show_id: UUID, labels: Sequence[str], token: UUID) -> None:
+        if fault.times:
+            raise PreclaimsAway("Redis is away")
+        await release(show_id, labels, token)
+
+    monkeypatch.setattr(saga.preclaims, "release", away)
+    handle = saga.handle(input)
+    async with saga.worker(fault):
+        await saga.reserve(input)
+        assert (await handle.execute_update(BookingContract.force_release, SAID)).state == "expired"
+
+        async def waits() -> bool:
+            return fault.failed > 0
+
+        await eventually(waits, seconds=30)
+        events = await saga.events(input)
+        for update in (BookingContract.force_release, BookingContract.cancel):
+            with pytest.raises(WorkflowUpdateFailedError) as refused:
+                await handle.execute_update(update, SAID)
+            assert isinstance(refused.value.cause, ApplicationError)
+            assert refused.value.cause.type == "invalid_state"
+        assert await saga.events(input) == events
+        fault.times = 0
+        assert (await handle.result())["state"] == "expired"
