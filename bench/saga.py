@@ -210,7 +210,7 @@ def _in_words(best: Json, lone: Json, refused: Json) -> dict[str, str]:
     booking, task = best["booking"], best["bare_task"]
     words = {
         "booking_cpu": f"{booking['cpu_five_ms']} CPU-ms a booking ({booking['per_second']}/s),"
-        f" {task['cpu_five_ms']} a bare task ({task['per_second']}/s)",
+        f" {task['cpu_five_ms']} a bare task ({task['per_second']}/s); what idles is taken off",
         "reserve_p50": f"{lone['reserve']['p50_ms']} ms, {lone['bare_update']['p50_ms']} ms",
     }
     kinds = {"refused_rate": "buyers_again", "refused_rate_new_buyers": "new_buyers"}
