@@ -281,7 +281,7 @@ async def until_answered(ask: Callable[[], Awaitable[T]]) -> T:
             return False
         return True
 
-    await eventually(answered, seconds=30)
+    await eventually(answered, seconds=60)
     return answers[0]
 
 
@@ -311,6 +311,8 @@ def play(
     return played
 
 
+# Thirteen bookings take turns at one provider, some of which wait for what hangs.
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_the_books_agree_whichever_call_fails(play: Play, fault: str) -> None:
     assert await play(NAMES, fault) == {}
