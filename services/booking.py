@@ -258,7 +258,7 @@ async def end_hold(
         Event(ended, {"why": why, "note": note, "payment_uncertain": uncertain}),
         Event(EventType.SEAT_RELEASED, {"labels": labels}),
     ]
-    if why is CloseReason.LAPSED:
+    if why in (CloseReason.LAPSED, CloseReason.RELEASED):
         events.append(tell(tx, booking, "lapse"))
     booking = tx.bookings.record(
         booking,

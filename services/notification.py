@@ -58,10 +58,10 @@ class Notice:
     ``starts_at`` is aware; ``timezone`` is the theatre's IANA name. ``seats`` are labels in
     reading order. ``email`` and ``phone`` are the owner's. ``refunds`` are those that the message
     is about, ``voids`` were promised and not taken. ``lapse`` says what became of a pay page:
-    ``unpaid``, ``uncertain``, ``refunding``; None when none was opened. ``held_until`` is the end
-    of a hold that stands, ``taken_back`` what lost disputes took. ``came_late``: the payment that
-    confirmed the booking came after the hold's end. ``email`` is None once its owner's account is
-    erased; ``wants`` are their choices.
+    ``unpaid``, ``uncertain``, ``refunding``; None when none was opened. ``released``: staff ended
+    the hold before its time. ``held_until`` is the end of a hold that stands, ``taken_back`` what
+    lost disputes took. ``came_late``: the payment that confirmed the booking came after the hold's
+    end. ``email`` is None once its owner's account is erased; ``wants`` are their choices.
     """
 
     booking_id: UUID
@@ -83,6 +83,7 @@ class Notice:
     refunds: tuple[RefundLine, ...] = ()
     voids: tuple[RefundLine, ...] = ()
     lapse: str | None = None
+    released: bool = False
     held_until: datetime | None = None
     taken_back: Money | None = None
     came_late: bool = False

@@ -15,6 +15,7 @@ from domain.reconcile import Booked, BookedRefund
 from services import case, payment, refund
 from services import reconcile_cases as cases
 from services.gateway import PaymentGateway
+from services.notification import tell
 from services.ports import Transaction, UnitOfWork
 from services.process import BookingProcess, ProcessAway, ProcessUnknown
 from services.reconcile_books import ProviderBooks, Tally
@@ -131,5 +132,7 @@ async def _came_back(tx: Transaction, provider: str, ours: Booked, row: BookedRe
         amount=amount,
     )
     told = {"refund_id": str(row.id), "amount": row.amount, "number": row.number, "accepted": True}
-    events = [Event(EventType.REFUND_FAILED, told)]
+    # They were told before that it was sent.
+    mail = tell(tx, booking, "refund_failed", revision=await tx.refunds.place(row.id))
+    events = [Event(EventType.REFUND_FAILED, told), mail]
     tx.bookings.record(booking, events, actor=f"provider:{provider}", request_id=None)

@@ -139,6 +139,7 @@ def _values(notice: Notice) -> dict[str, Any]:
         "lapse": lapse,
         "lapse_short": lapse_short,
         "unpaid": notice.lapse == "unpaid",
+        "released": notice.released,
         "held_until": f"{held_until:%H:%M %Z}" if held_until else "",
         "held_short": f"{held_until:%H:%M}" if held_until else "",
         "taken_back": format_money(notice.taken_back or notice.total),

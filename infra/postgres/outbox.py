@@ -77,6 +77,7 @@ SELECT claimed.*, bookings.state AS booking_state, bookings.currency, bookings.t
         WHERE booking_id = bookings.id AND status = 'lost'
     ) AS taken_back,
     NOT bookings.lapses AS page_opened, payment_uncertain,
+    coalesce(close_reason = 'released', false) AS released,
     CASE WHEN bookings.state = 'held' THEN hold_expires_at END AS held_until,
     EXISTS (
         SELECT 1 FROM events
@@ -188,6 +189,7 @@ def _notice(row: Any) -> Notice:
         refunds=_refunds(row),
         voids=_voids(row),
         lapse=_lapse(row),
+        released=row.released,
         held_until=row.held_until,
         taken_back=Money(row.taken_back, row.currency) if row.taken_back else None,
         came_late=row.came_late,

@@ -27,7 +27,7 @@ WITH told AS (
                          'RefundAccepted', 'RefundFailed', 'PaymentFailed', 'BookingChargedBack',
                          'VoidRequested', 'SeatsOffered')
        OR event_type = 'RefundSettled' AND payload ? 'number'
-       OR event_type = 'BookingExpired' AND payload ->> 'why' = 'lapsed'
+       OR event_type = 'BookingExpired' AND payload ->> 'why' IN ('lapsed', 'released')
     GROUP BY 1, 2
 ), queued AS (
     SELECT aggregate_id AS booking_id, payload ->> 'template' AS template, count(*) AS events

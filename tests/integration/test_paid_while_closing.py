@@ -21,6 +21,9 @@ from tests.helpers.books import is_settled
 from tests.helpers.till import Till
 
 REFUNDS = text("SELECT reason, status, amount FROM refunds WHERE booking_id = :id")
+MAILS = text(
+    "SELECT template FROM notification_outbox WHERE booking_id = :id AND channel = 'email'"
+)
 CLAIMS = text("SELECT state FROM seat_claims WHERE booking_id = :id")
 
 
@@ -149,6 +152,19 @@ async def test_money_of_a_booking_that_its_buyer_cancels_is_decided_by_the_closi
         assert found.all() == [("cancelled", "pending", PRICE)] * 2
     async with till.begin() as tx:
         assert await is_settled(tx, UUID(input.booking_id))
+
+
+@pytest.mark.parametrize(
+    ("why", "mails"), [(CloseReason.RELEASED, ["lapse"]), (CloseReason.CANCELLED, [])]
+)
+async def test_a_buyer_hears_of_an_end_that_was_not_theirs(
+    engine: AsyncEngine, till: Till, why: CloseReason, mails: list[str]
+) -> None:
+    input = await till.hold("A6")
+    await till.lapse(input, why)
+    async with engine.connect() as connection:
+        told = await connection.scalars(MAILS, {"id": UUID(input.booking_id)})
+        assert list(told) == mails
 
 
 async def test_without_the_look_a_paid_booking_lapses(

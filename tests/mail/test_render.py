@@ -54,6 +54,15 @@ def test_a_lapse_says_that_nothing_was_charged() -> None:
     assert "Nothing was charged." in message.html
 
 
+def test_a_hold_that_staff_ended_is_not_said_to_have_run_out() -> None:
+    for released in (True, False):
+        told = notice("lapse", released=released)
+        email, sms = render(told, "email"), render(told, "sms")
+        for body in (email.text, email.html, sms.text):
+            assert ("had to end your hold" in body) == released
+            assert ("ran out" in body) != released
+
+
 def test_a_late_confirmation_says_that_it_came_late() -> None:
     late, plain = (render(notice(came_late=late), "email") for late in (True, False))
     for body in (late.text, late.html):

@@ -157,6 +157,7 @@ async def test_a_refund_that_came_back_is_owed_once_and_lessens_no_other(
         provider.post(f"/test/refunds/{made}/settle", {"outcome": "failed"})
         await reconcile(saga, since)
         assert await cases_of(saga, input) == ["refund_failed"]
+        assert (await saga.events(input))[-2:] == ["RefundFailed", "NotificationQueued"]
         assert await left(saga, input) == 2400
         number = await ask(saga, input, "A2", expected=Money(1200, "EUR"))
         assert await result(saga, input, number) == "succeeded"
