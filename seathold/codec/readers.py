@@ -18,6 +18,8 @@ SESSION_SECONDS = 8 * 3600
 # A session that was ended at the API is refused here this much later at most.
 ASK_AGAIN_SECONDS = 30
 MAX_READERS = 1000
+# What never reached the API changed nothing there.
+NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
 class Refused(Exception):
@@ -115,11 +117,19 @@ class Readers:
         except Refused as error:
             if error.status != 503:
                 self._readers.pop(key, None)
+            elif isinstance(error.__cause__, httpx2.HTTPError):
+                await self._end_if_heard(key, reader, error.__cause__)
             raise
         finally:
             reader.asking = None
         reader.access_token, reader.refresh_token = pair["access_token"], pair["refresh_token"]
         reader.ask_at = self._clock() + ASK_AGAIN_SECONDS
+
+    async def _end_if_heard(self, key: str, reader: Reader, error: httpx2.HTTPError) -> None:
+        """An answer that was lost may have used the token up: sent again, it would look stolen."""
+        if not isinstance(error, NOT_SENT):
+            self._readers.pop(key, None)
+            await self._end(reader.refresh_token)
 
     def _require_staff(self, user: dict[str, Any]) -> None:
         if user["role"] not in ROLES:

@@ -34,11 +34,7 @@ async def test_many_decodes_at_once_ask_the_api_once(client: Client, engine: Asy
         clock.now += ASK_AGAIN_SECONDS
         told = await asyncio.gather(*(readers.reader(key) for _ in range(AT_ONCE)))
         assert set(told) == {user["id"]}
-    async with engine.connect() as connection:
-        reuse = text(
-            "SELECT count(*) FROM audit_log WHERE action = 'session.reuse' AND actor = :id"
-        )
-        assert await connection.scalar(reuse, {"id": user["id"]}) == 0
+    assert await accused(engine, user["id"]) == 0
 
 
 async def test_one_who_goes_away_while_the_api_is_asked_ends_nobodys_session(
@@ -56,6 +52,59 @@ async def test_one_who_goes_away_while_the_api_is_asked_ends_nobodys_session(
     assert await readers.reader(key) == user["id"]
     clock.now += ASK_AGAIN_SECONDS
     assert await readers.reader(key) == user["id"]
+
+
+class Losing(httpx2.AsyncBaseTransport):
+    """To the API, and now and then not: before it hears, or on the way back."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.lose: httpx2.HTTPError | None = None
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        lost, self.lose = self.lose, None
+        if isinstance(lost, httpx2.ConnectError):
+            raise lost
+        answer = await self._client.post(
+            request.url.path,
+            content=await request.aread(),
+            headers={"Content-Type": "application/json"},
+        )
+        if lost is not None:
+            raise lost
+        return httpx2.Response(answer.status_code, content=answer.content)
+
+
+@pytest.mark.parametrize(
+    ("lost", "stays"),
+    [(httpx2.ReadTimeout("no answer"), False), (httpx2.ConnectError("nobody there"), True)],
+)
+async def test_a_lost_answer_ends_the_log_in_and_accuses_nobody(
+    client: Client, engine: AsyncEngine, lost: httpx2.HTTPError, stays: bool
+) -> None:
+    user = (await open_staff(client, engine))["user"]
+    clock, way = Clock(), Losing(client)
+    async with httpx2.AsyncClient(transport=way, base_url="http://api.test") as api:
+        readers = Readers(api, second_factor=False, clock=clock)
+        key = await readers.log_in(user["email"], PASSWORD, "")
+        clock.now += ASK_AGAIN_SECONDS
+        way.lose = lost
+        with pytest.raises(Refused) as refused:
+            await readers.reader(key)
+        assert refused.value.status == 503
+        if stays:
+            assert await readers.reader(key) == user["id"]
+        else:
+            with pytest.raises(Refused, match="Log in first"):
+                await readers.reader(key)
+    assert await accused(engine, user["id"]) == 0
+
+
+async def accused(engine: AsyncEngine, user_id: str) -> int | None:
+    """How often a session of the user's ended as stolen."""
+    reuse = text("SELECT count(*) FROM audit_log WHERE action = 'session.reuse' AND actor = :id")
+    async with engine.connect() as connection:
+        return await connection.scalar(reuse, {"id": user_id})
 
 
 async def test_where_staff_need_a_second_factor_they_need_it_here(
