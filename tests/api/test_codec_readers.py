@@ -100,11 +100,11 @@ async def test_a_lost_answer_ends_the_log_in_and_accuses_nobody(
     assert await accused(engine, user["id"]) == 0
 
 
-async def accused(engine: AsyncEngine, user_id: str) -> int | None:
+async def accused(engine: AsyncEngine, user_id: str) -> int:
     """How often a session of the user's ended as stolen."""
     reuse = text("SELECT count(*) FROM audit_log WHERE action = 'session.reuse' AND actor = :id")
     async with engine.connect() as connection:
-        return await connection.scalar(reuse, {"id": user_id})
+        return int(await connection.scalar(reuse, {"id": user_id}))
 
 
 async def test_where_staff_need_a_second_factor_they_need_it_here(
