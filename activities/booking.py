@@ -54,10 +54,11 @@ class DatabaseBookingActivities(BookingActivities):
 
     @activity.defn
     async def extend_hold(self, step: ExtendStep) -> StepOutcome:
-        async with edge(step.booking_id, step.request.request_id), self._begin() as tx:
-            outcome = await booking.extend(tx, step)
-        log.info("extend", state=outcome.state, code=outcome.code, booking_id=step.booking_id)
-        return outcome
+        async with edge(step.booking_id, step.request.request_id):
+            async with self._begin() as tx:
+                outcome = await booking.extend(tx, step)
+            log.info("extend", state=outcome.state, code=outcome.code)
+            return outcome
 
     @activity.defn
     async def confirm_booking(self, request: ConfirmRequest) -> StepOutcome:

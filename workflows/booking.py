@@ -168,14 +168,19 @@ class BookingWorkflow(BookingContract):
         async with self._turn:
             self._apply(await durably(CaptureActivities.abandon_capture, step))
 
-    async def _close(self, why: CloseReason, actor: str, reason: str = "") -> StepOutcome:
-        step = CloseStep(
-            self._input.booking_id, why, actor, reason, request_id=self._input.request_id
-        )
+    async def _close(
+        self, why: CloseReason, actor: str, reason: str = "", request_id: str | None = None
+    ) -> StepOutcome:
+        """``request_id`` is that of whoever asks for it; else it goes on from the reserve."""
+        told = request_id or self._input.request_id
+        step = CloseStep(self._input.booking_id, why, actor, reason, request_id=told)
         async with self._turn:
             outcome: StepOutcome = await surely(BookingActivities.close_hold, step)
             self._apply(outcome)
         return outcome
+
+    async def _close_for(self, why: CloseReason, wish: CancelRequest) -> StepOutcome:
+        return await self._close(why, wish.actor, wish.reason, wish.request_id)
 
     async def _close_session(self) -> None:
         """Ask the provider to close the page; only then, or after the grace, free the seats."""
@@ -247,7 +252,7 @@ class BookingWorkflow(BookingContract):
     )
     async def cancel(self, request: CancelRequest) -> StepOutcome:
         await workflow.wait_condition(lambda: self._hold is not None)
-        return await self._close(CloseReason.CANCELLED, request.actor, request.reason)
+        return await self._close_for(CloseReason.CANCELLED, request)
 
     @cancel.validator
     def _may_cancel(self, request: CancelRequest) -> None:
@@ -259,7 +264,7 @@ class BookingWorkflow(BookingContract):
     )
     async def force_release(self, request: CancelRequest) -> StepOutcome:
         await workflow.wait_condition(lambda: self._hold is not None)
-        return await self._close(CloseReason.RELEASED, request.actor, request.reason)
+        return await self._close_for(CloseReason.RELEASED, request)
 
     @force_release.validator
     def _may_release(self, request: CancelRequest) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
+from structlog.contextvars import bind_contextvars
 
 from api.commands.idempotency import canonical_hash, idempotent
 from api.deps.read import PathId
@@ -87,6 +88,7 @@ async def _reserve_again(call: Call, body: ReserveBody, raw: bytes) -> Response:
             continue
         first = number + 1
         input = _input(call, booking_id, body.show_id, list(earlier.seats))
+        bind_contextvars(booking_id=str(booking_id))
         try:
             held = await reserver.resume(input, earlier, body_hash=body_hash)
         except Unavailable:
@@ -114,6 +116,8 @@ async def _reserve(call: Call, body: ReserveBody, raw: bytes, *, first: int = 0)
         choices = await _choose(state, show, body)
         booking_id = _booking_id(call.user.user_id, key, body_hash, number)
         input = _input(call, booking_id, show.id, choices)
+        # From here to the activity, each line of the log names both the request and the booking.
+        bind_contextvars(booking_id=str(booking_id))
         try:
             held = await state.reserver.reserve(
                 input,
@@ -284,6 +288,8 @@ async def confirm(
     wait: Annotated[float, Query(ge=0, le=MAX_CONFIRM_WAIT_SECONDS)] = 10,
 ) -> Response:
     """Look at the provider and wait for the booking to be confirmed; confirms nothing itself."""
+
+    bind_contextvars(booking_id=str(body.booking_id))
 
     async def run() -> Response:
         confirmed = await call.state.desk.confirm(call.caller, body.booking_id, wait_seconds=wait)

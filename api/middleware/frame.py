@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -137,6 +137,7 @@ class RequestFrame:
                 status=status,
                 ms=round(seconds * 1000, 2),
                 **_key_of(scope),
+                **_booking_of(scope),
             )
 
 
@@ -144,6 +145,15 @@ def _key_of(scope: Scope) -> dict[str, str]:
     """The API key that the request was let in with, by its id."""
     principal: Principal | None = scope.get("state", {}).get("principal")
     return {"key_id": str(principal.key.id)} if principal and principal.key else {}
+
+
+def _booking_of(scope: Scope) -> dict[str, str]:
+    """The booking that the address names; what is no id may be anything, and stays out."""
+    told = scope.get("path_params", {}).get("booking_id")
+    try:
+        return {"booking_id": str(UUID(told))} if told else {}
+    except ValueError:
+        return {}
 
 
 def safe_headers(*, https: bool) -> tuple[Header, ...]:

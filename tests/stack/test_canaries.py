@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
+from itertools import product
+from uuid import uuid4
 
 import httpx2
+import orjson
 import psycopg
 import pytest
 import redis
@@ -147,3 +151,40 @@ def test_after_an_erasure_they_stand_nowhere(
     assert answer.status_code == 204, answer.text
     wait_for(lambda: not stores.found(person.words), ERASED_SECONDS)
     assert buyer.http.get("/api/me").status_code == 401
+
+
+def lines_of(dev: Dev, process: str, request_id: str) -> list[Json]:
+    """What the processes of that name logged under the request's id."""
+    logs = sorted((dev.run_dir / "logs").glob(f"{process}*.log"))
+    assert logs, f"there is no log of {process}"
+    lines = [line for log in logs for line in log.read_text().splitlines() if request_id in line]
+    return [orjson.loads(line) for line in lines]
+
+
+def test_a_request_is_followed_by_its_id_from_the_api_into_the_worker(dev: Dev) -> None:
+    """Each line of both names the booking too, so that either id leads to the other."""
+    with (
+        httpx2.Client(base_url=dev.info["api_url"], timeout=40) as http,
+        httpx2.Client(base_url=dev.info["sandbox_url"], timeout=40) as sandbox,
+    ):
+        grace = Buyer("Grace", http, sandbox)
+        grace.register()
+        show = roomy_show(http)
+        seatmap: Json = http.get(show["seatmap_url"], follow_redirects=True).json()
+        label = seatmap["seats"][-1]["label"]
+        asked = {name: f"{name}-{uuid4().hex}" for name in ("reserve", "extend", "cancel")}
+
+        def ask(name: str, path: str, body: Json | None = None) -> Json:
+            headers = {"X-Request-Id": asked[name]}
+            answer = http.post(path, json=body or {}, headers=headers)
+            assert answer.status_code in (200, 201), answer.text
+            told: Json = answer.json()
+            return told
+
+        booking = ask("reserve", "/api/booking/reserve", {"show_id": show["id"], "seats": [label]})
+        for name in ("extend", "cancel"):
+            ask(name, f"/api/booking/{booking['id']}/{name}")
+    for request_id, process in product(asked.values(), ("api", "worker")):
+        wait_for(partial(lines_of, dev, process, request_id))
+        for line in lines_of(dev, process, request_id):
+            assert (line["request_id"], line["booking_id"]) == (request_id, booking["id"])
