@@ -57,7 +57,10 @@ class SumOut(BaseModel):
 
 
 class ShowCancelPlanOut(BaseModel):
-    """What cancelling would do; ``bookings`` by state, ``seconds`` at ``refunds_per_second``."""
+    """What cancelling would do; ``bookings`` by state, ``seconds`` at ``refunds_per_second``.
+
+    That pace is this show's own: another show that is cancelled meanwhile has it beside this one.
+    """
 
     model_config = example(**PLAN)
 
