@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from infra.postgres.payment import PostgresPayments
 from services.payment_news import PaymentNews
 from tests.factories import create_hall
 from tests.sequences.facts import NEEDS, TYPES, Run, facts_of, runs, sequences
@@ -64,6 +65,16 @@ async def test_a_rule_by_which_the_last_delivery_wins_is_found_out(
     )
     differ = differences(await ends_of(street, engine, wanted))
     assert (("payment.failed", "payment.captured"), "open", "") in differ
+
+
+async def test_unless_a_closed_page_is_opened_again_the_order_of_facts_shows(
+    street: Street, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: who hears of the closed page first waits for no payment on it."""
+    monkeypatch.setattr(PostgresPayments, "reopen_session", lambda *_: None)
+    both = ("session.expired", "payment.processing")
+    wanted = dict.fromkeys(run for run in runs(2) if (run.facts, run.when) == (both, "open"))
+    assert (both, "open", "") in differences(await ends_of(street, engine, wanted))
 
 
 async def ends_of(street: Street, engine: AsyncEngine, wanted: Iterable[Run]) -> dict[Run, Any]:
