@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote, quote_plus
 from uuid import uuid4
 
 import httpx2
@@ -20,8 +22,8 @@ SELECT table_name FROM information_schema.tables
 WHERE table_schema = 'public' AND table_type = 'BASE TABLE'
 """
 FOUND = sql.SQL(
-    "SELECT count(*) FROM {table} AS row WHERE strpos(row::text, %(word)s) > 0"
-    " OR strpos(row::text, %(hex)s) > 0"
+    "SELECT form FROM unnest(%(forms)s::text[]) AS form"
+    " WHERE EXISTS (SELECT FROM {table} AS row WHERE strpos(row::text, form) > 0)"
 )
 
 
@@ -40,9 +42,12 @@ class Person:
         self.new_password = f"other words of {self.mark} a secret"
 
     @property
+    def details(self) -> set[str]:
+        return {self.email, self.name, self.phone}
+
+    @property
     def words(self) -> list[str]:
-        details = [self.email, self.name, self.phone, self.password, self.new_password]
-        return [*details, *self.secrets]
+        return [*self.details, self.password, self.new_password, *self.secrets]
 
     def remember(self, pair: Json) -> None:
         """The tokens of an answer: their secret ends, which is what can be used."""
@@ -58,9 +63,10 @@ class Stores:
     def found(self, words: list[str]) -> dict[str, list[str]]:
         """Which of ``words`` stand where; places without any are left out."""
         places: dict[str, list[str]] = {}
+        sought = {word: [form.encode() for form in forms(word)] for word in words}
         for place, content in [*self._files(), *self._redis(), *self._metrics()]:
-            if here := [word for word in words if word.encode() in content]:
-                places[place] = here
+            for word in (word for word in words if any(one in content for one in sought[word])):
+                places.setdefault(place, []).append(word)
         return places | self._tables(words)
 
     def _files(self) -> Iterator[tuple[str, bytes]]:
@@ -84,15 +90,31 @@ class Stores:
 def in_tables(database_url: str, words: list[str]) -> dict[str, list[str]]:
     """Which of ``words`` stand in which table of the public schema, as text or as bytes."""
     places: dict[str, list[str]] = {}
+    # Bytes are shown in hexadecimal.
+    word_of = {
+        shown: word
+        for word in words
+        for form in forms(word)
+        for shown in (form, form.encode().hex())
+    }
     with psycopg.connect(database_url) as database:
         for [table] in database.execute(TABLES).fetchall():
-            for word in words:
-                query = FOUND.format(table=sql.Identifier(table))
-                values = {"word": word, "hex": word.encode().hex()}
-                row = database.execute(query, values).fetchone()
-                if row and row[0]:
-                    places.setdefault(f"table {table}", []).append(word)
+            query = FOUND.format(table=sql.Identifier(table))
+            rows = database.execute(query, {"forms": list(word_of)}).fetchall()
+            if found := {word_of[form] for [form] in rows}:
+                places[f"table {table}"] = sorted(found)
     return places
+
+
+def forms(word: str) -> list[str]:
+    """How ``word`` may be written: as it is, for a URL, and inside of a text in base64."""
+    found = [word, quote(word, safe=""), quote_plus(word)]
+    for before in range(3):
+        coded = base64.b64encode(b"?" * before + word.encode())
+        # At both ends the letters tell of what stands beside it, too.
+        inside = coded[4 * (before > 0) : len(coded) // 4 * 4 - 4].decode()
+        found += [inside, inside.replace("+", "-").replace("/", "_")]
+    return list(dict.fromkeys(found))
 
 
 def mails_to(dev: Dev, person: Person) -> list[Json]:
