@@ -82,7 +82,10 @@ BY_THE_OWNER = [
     "ALTER TABLE events OWNER TO CURRENT_USER",
     "CREATE TRIGGER mine BEFORE INSERT ON events EXECUTE FUNCTION record_is_append_only()",
     "CREATE RULE mine AS ON INSERT TO events DO INSTEAD NOTHING",
-    "CREATE OR REPLACE FUNCTION record_is_append_only() RETURNS trigger LANGUAGE plpgsql AS ''",
+    (
+        "CREATE OR REPLACE FUNCTION record_is_append_only() RETURNS trigger LANGUAGE plpgsql"
+        " AS 'BEGIN RETURN NULL; END'"
+    ),
     "DROP FUNCTION record_is_append_only CASCADE",
     "CREATE TABLE mine ()",
     "CREATE FUNCTION mine() RETURNS int LANGUAGE sql RETURN 1",
