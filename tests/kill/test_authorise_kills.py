@@ -27,14 +27,14 @@ def test_worker_killed_between_the_capture_and_the_confirmation(promising: Town)
     paid, left = bookings[:6], bookings[6:]
     payments = town.open_pages(paid)
     before = town.dev.info["processes"]["worker"]
-    # Slow answers: the money is taken, and the worker waits to hear of it.
-    configure(town, latency_ms=400)
+    # The money is taken at once, and the worker waits to hear of it.
+    configure(town, fail_after_effect=True, hang_ms=2000)
     for payment in payments:
         town.buyer.pay(payment, "authorised")
     wait_for(lambda: bool(taken_unheard(town)), seconds=30)
     town.kill("worker")
     cut_off = taken_unheard(town)
-    configure(town, latency_ms=0)
+    configure(town, fail_after_effect=False, hang_ms=0)
     assert cut_off, "the worker was killed in between"
     town.wait_restarted("worker", before)
     town.assert_ends(paid=paid, left=left)
