@@ -38,8 +38,7 @@ class Tally:
 
 
 def main(rounds: int | None = None) -> int:
-    """Race ``rounds`` times (200) at the database,
-    and a share of it through Redis and Temporal too.
+    """Race ``rounds`` times (200) at the database, some of them through Redis and Temporal too.
 
     Prints pytest's progress, then one line of figures. 1 if any round was breached, was not run
     to its end or could not begin; else 0.

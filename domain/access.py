@@ -1,5 +1,4 @@
-"""What an API key may be for. Roles are in ``domain/user.py``,
-who may do what in the API's policy."""
+"""What an API key may be for. Who may do what at all is in the API's policy."""
 
 from __future__ import annotations
 

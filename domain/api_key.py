@@ -1,5 +1,4 @@
-"""An API key: ``sk_<prefix>_<secret>``. The prefix finds it and may be seen,
-the secret proves it."""
+"""An API key, ``sk_<prefix>_<secret>``: the prefix finds it, the secret proves it."""
 
 from __future__ import annotations
 

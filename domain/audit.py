@@ -16,8 +16,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One row. ``target`` is ``noun:id``; ``details`` has the ids before and after,
-    and the like."""
+    """One row. ``target`` is ``noun:id``; ``details`` has ids before and after, and the like."""
 
     id: int
     at: datetime

@@ -30,8 +30,7 @@ def refund_id(provider_payment: UUID, reason: str) -> UUID:
 
 
 def posting_id(about: UUID, kind: str, key: str = "") -> UUID:
-    """Of the ledger's posting about a payment or a refund;
-    ``key`` tells several of a kind apart."""
+    """Of the posting about a payment or a refund; ``key`` tells several of a kind apart."""
     return uuid5(about, f"posting|{kind}|{key}")
 
 

@@ -1,5 +1,4 @@
-"""What Temporal stores of us, sealed:
-AES-GCM under keys that have names and are replaced in turn."""
+"""What Temporal stores of us, sealed by AES-GCM under keys that are replaced in turn."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Passwords that everybody tries first:
-11,600 of the commonest that are long enough to be chosen."""
+"""The 11,600 commonest passwords that are long enough to be chosen."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class KnownPlaces:
         return self._here.get(key + member) > 0
 
     async def remember(self, account: str, place: str, *, alone: bool = False) -> None:
-        """It was opened from there; ``alone``: and no other place is known any longer."""
+        """It was opened from there; ``alone``: Redis, if it is there, knows no other any longer."""
         key, member = self._names(account, place)
         now = time.time()
         self._here.put(key + member, 1, now + SECONDS)

@@ -167,8 +167,7 @@ def _standing(policy: Policy, fits: bool, ends: float, remaining: int) -> Standi
 
 
 def _tightest(standings: Sequence[Standing]) -> Standing:
-    """One that is over if any is, and of those the last to end;
-    else the one with the least left."""
+    """Of those that are over the last to end; if none is, the one with the least left."""
     over = [standing for standing in standings if standing.is_over]
     if over:
         return max(over, key=lambda standing: standing.reset_seconds)

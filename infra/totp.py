@@ -35,8 +35,7 @@ class TotpCodes:
         )
 
     def step_of(self, secret: str, code: str) -> int | None:
-        """The step whose code it is: only that of now counts (ASVS 6.5.5);
-        None for no such code."""
+        """The step whose code it is, if that is the one of now (ASVS 6.5.5); else None."""
         totp = pyotp.TOTP(secret, interval=STEP_SECONDS)
         step = int(self._clock()) // STEP_SECONDS
         fits = hmac.compare_digest(totp.generate_otp(step).encode(), code.encode())

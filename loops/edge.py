@@ -60,17 +60,14 @@ async def each(
         async with turns:
             await act(item)
 
-    [items] = await asyncio.gather(found, return_exceptions=True)
-    if isinstance(items, Exception):
-        return [items]
-    if isinstance(items, BaseException):
-        raise items
+    try:
+        items = await found
+    except Exception as error:  # noqa: BLE001 -- what else a pass has to do is done all the same
+        return [error]
     results = await asyncio.gather(*map(one, items), return_exceptions=True)
-    failed = [
-        (item, result)
-        for item, result in zip(items, results, strict=True)
-        if isinstance(result, Exception)
-    ]
-    for item, error in failed:
-        log.warning("loop_item_failed", item=str(item), reason=repr(error))
-    return [error for _, error in failed]
+    failed: list[Exception] = []
+    for item, result in zip(items, results, strict=True):
+        if isinstance(result, Exception):
+            log.warning("loop_item_failed", item=str(item), reason=repr(result))
+            failed.append(result)
+    return failed

@@ -14,6 +14,7 @@ from domain.user import email_key
 from infra.passwords import Argon2Passwords
 from infra.postgres.database import Database
 from infra.postgres.second_factor import PostgresSecondFactors
+from infra.postgres.staff import LOCK_OWNERS
 from infra.settings import Settings
 from services.password import require_hard_to_guess
 
@@ -21,10 +22,6 @@ NAME = "Owner"
 # Held until the commit, and what follows reads what was committed before: of two who make the first
 # owner at once, the second sees the first's.
 ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('seathold first owner', 0))")
-OWNER_EXISTS = text("""
-SELECT EXISTS (SELECT 1 FROM users
-               WHERE role <> 'user' AND role = 'owner' AND blocked_at IS NULL) AS found
-""")
 CREATE = text("""
 WITH created AS (
     INSERT INTO users (id, email, email_key, name, password_hash, role)
@@ -66,8 +63,7 @@ async def create_admin(
         hashed = await passwords.hash(new.password)
         async with database.transaction() as session:
             session.later(ONE_AT_A_TIME)
-            exists = await session.one(OWNER_EXISTS)
-            if exists is not None and exists.found and not another:
+            if await session.all(LOCK_OWNERS) and not another:
                 raise Conflict(
                     "There is an owner already, who can invite others (POST /api/admin/staff);"
                     " --another makes one more all the same."

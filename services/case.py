@@ -91,8 +91,7 @@ async def resolve(tx: Transaction, change: CaseChange, reason: str) -> None:
 
 
 def wrong_amount(tx: Transaction, booking: Booking, receipt: Receipt, refund: Refund) -> None:
-    """Amounts are set by us, so another one is a bug or a forgery;
-    the money goes back meanwhile."""
+    """We set amounts, so another one is a bug or a forgery; the money goes back meanwhile."""
     tx.cases.open(
         CaseKind.WRONG_AMOUNT,
         dedupe=f"wrong_amount:{receipt.id}",

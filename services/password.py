@@ -64,8 +64,7 @@ class PasswordStore(Protocol):
         ...
 
     async def mail_reset(self, email_key: str) -> None:
-        """Queue a mail with a token, if there is such an account;
-        the same work if there is none."""
+        """Queue a mail with a token; the same work if there is no such account."""
         ...
 
     async def mail_verification(self, user_id: UUID) -> None:

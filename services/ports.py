@@ -93,7 +93,6 @@ class Refund:
 class Bookings(Protocol):
     async def hold_context(self, input: BookingInput) -> HoldContext:
         """Take the user's advisory lock and the request's row lock, then read."""
-        ...
 
     def add(
         self,
@@ -105,31 +104,24 @@ class Bookings(Protocol):
         request_id: str | None,
     ) -> None:
         """Insert the booking as it is after its first events."""
-        ...
 
     def lock_user(self, user_id: UUID, show_id: UUID) -> None:
         """Take the locks of a hold, before any booking's: they guard the limits and the sale."""
-        ...
 
     async def lock(self, booking_id: UUID) -> Booking | None:
         """The row under ``FOR UPDATE``, with the database clock read after the lock came."""
-        ...
 
     async def peek(self, booking_id: UUID) -> Booking | None:
         """The row without a lock: good for answers, not for decisions."""
-        ...
 
     async def lock_lapsed(self, show_id: UUID, labels: Sequence[str]) -> list[Booking]:
         """Lock, in id order, the lapsed holds that stand on these seats and may be taken over."""
-        ...
 
     async def seats(self, booking_id: UUID) -> tuple[UUID, list[str]]:
         """The booking's show and its labels, in order."""
-        ...
 
     async def was_extended(self, booking_id: UUID, extension_id: str) -> bool:
         """Whether this extension is written; ask under the booking's lock."""
-        ...
 
     def record(
         self,
@@ -141,25 +133,21 @@ class Bookings(Protocol):
         **changes: Any,
     ) -> Booking:
         """Write ``changes``, version + 1 and the events; the version must be as it was read."""
-        ...
 
     async def add_request(
         self, input: BookingInput, *, key_hash: bytes | None, body_hash: bytes
     ) -> RequestOutcome:
         """Insert the request unless it is there; what is known of its outcome."""
-        ...
 
     async def request_outcome(self, booking_id: UUID) -> RequestOutcome: ...
 
     async def requests(self, booking_ids: Sequence[UUID]) -> Mapping[UUID, RequestOutcome]:
         """Those of the requests that are written down."""
-        ...
 
     def settle_request(
         self, booking_id: UUID, outcome: str, refusal: Mapping[str, Any] | None = None
     ) -> None:
         """Write the request's outcome if it has none."""
-        ...
 
 
 class SeatClaims(Protocol):
@@ -167,57 +155,45 @@ class SeatClaims(Protocol):
         self, show_id: UUID, labels: Sequence[str], booking_id: UUID
     ) -> Claimed | Taken:
         """Claim free seats, all or nothing; a caller told ``Taken`` must roll back."""
-        ...
 
     def line_up(self, show_id: UUID, labels: Sequence[str]) -> None:
         """Lock the rows of these labels in the order in which a claim meets them."""
-        ...
 
     async def active(self, show_id: UUID, labels: Sequence[str] | None) -> list[ActiveClaim]:
         """Who stands on these seats (``None``: on any seat of the show)."""
-        ...
 
     def sell(self, booking_id: UUID, *, count: int) -> None:
         """Make the booking's held claims final; without exactly ``count`` of them it all fails."""
-        ...
 
     async def free(self, booking_id: UUID) -> list[str]:
         """Free the booking's held claims; their labels."""
-        ...
 
 
 class Payments(Protocol):
     async def attempts(self, booking_id: UUID) -> list[Attempt]:
         """Every attempt of the booking, oldest first."""
-        ...
 
     async def latest_attempt(self, booking_id: UUID) -> Attempt | None: ...
 
     async def may_read(self, payment_id: UUID) -> bool:
         """Take this second's turn to read the payment at its provider."""
-        ...
 
     def add_attempt(self, attempt: Attempt) -> None: ...
 
     async def set_session(self, payment_id: UUID, session_id: str, checkout_url: str) -> Attempt:
         """Write down where the attempt is paid, unless that is known; the attempt as it stands."""
-        ...
 
     async def raise_status(self, payment_id: UUID, status: str) -> bool:
         """Move up the order of ``domain.payment_status``; whether it moved."""
-        ...
 
     def close_session(self, payment_id: UUID) -> None:
         """The provider said that this page takes no more money."""
-        ...
 
     def reopen_session(self, payment_id: UUID) -> None:
         """It was closed unpaid, and the provider says that money is on its way all the same."""
-        ...
 
     async def attempt(self, payment_id: UUID) -> Attempt:
         """Raises LookupError when there is none."""
-        ...
 
     async def attempt_by_session(self, provider: str, session_id: str) -> Attempt | None: ...
 
@@ -225,27 +201,22 @@ class Payments(Protocol):
         self, attempt: Attempt, provider: str, payment: ProviderPayment
     ) -> tuple[Receipt, bool]:
         """Insert or raise what the provider said; whether anything is new."""
-        ...
 
     def raise_fee(self, receipt_id: UUID, fee: int) -> None:
         """The provider keeps ``fee`` minor units of this payment; it never lowers what is known."""
-        ...
 
     async def receipt(self, receipt_id: UUID) -> Receipt | None: ...
 
     async def unjudged(self, booking_id: UUID) -> UUID | None:
         """The oldest payment of the booking, taken or promised, that has no verdict."""
-        ...
 
     def decide(self, receipt_id: UUID, verdict: Verdict) -> None:
         """Write the verdict if there was none."""
-        ...
 
     async def add_refund(self, receipt: Receipt, *, refund_id: UUID, key: str) -> Refund: ...
 
     async def count_voids(self, booking_id: UUID) -> int:
         """How many authorised payments of the booking were let go, or are to be."""
-        ...
 
     async def count_refunds(self, booking_id: UUID) -> int: ...
 

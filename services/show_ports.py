@@ -1,5 +1,4 @@
-"""What cancelling a show needs of the tables:
-the part of ``services.ports`` that is about shows."""
+"""What cancelling a show needs of the tables; ``services.ports`` has the rest."""
 
 from __future__ import annotations
 

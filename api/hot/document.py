@@ -71,8 +71,7 @@ class Document:
         return self._packed is not None or len(self.plain.body) < PACKED_FROM_BYTES
 
     def pack(self, level: int) -> Form:
-        """Made once. ``SMALL`` is for what lives a year; it takes long,
-        so not on the event loop."""
+        """Made once. ``SMALL``, for what lives a year, takes long: not on the event loop."""
         packed = gzip.compress(self.plain.body, level, mtime=0)
         self._packed = self._form(packed, f"{self._tag}-gz", [(b"content-encoding", b"gzip")])
         return self._packed

@@ -1,5 +1,4 @@
-"""What is kept on the shelf: where each document comes from, how long it lives,
-who may cache it."""
+"""What is kept on the shelf: where it comes from, how long it lives, who may cache it."""
 
 from __future__ import annotations
 

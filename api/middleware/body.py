@@ -224,8 +224,7 @@ def _is_deep(document: Any) -> bool:
 
 
 def _strings(document: Any) -> Iterator[str]:
-    """Every text of a JSON document, names too; without recursion,
-    for the depth is a stranger's."""
+    """Every text of a JSON document, names too; without recursion: the depth is a stranger's."""
     unseen = [document]
     while unseen:
         value = unseen.pop()

@@ -1,5 +1,4 @@
-"""Nothing passes that the policy does not let pass: the rule of each route,
-before its body is read.
+"""Nothing passes that the policy does not let pass, and no body is read before it does.
 
 The guard knows the application's routes as the router does, in the same order and by the same
 patterns. What it does not know it refuses, so a route that came by another way cannot be reached.

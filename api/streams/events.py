@@ -53,8 +53,7 @@ class SeatLog:
         return step
 
     def since(self, version: int | None) -> bytes:
-        """What brings a reader from ``version`` up to date: the steps,
-        or a snapshot if that is less."""
+        """The steps from ``version`` to now, or a snapshot if that is less."""
         if version == self.version:
             return HEARTBEAT
         left = dropwhile(lambda one: one[0] != version, self._steps)

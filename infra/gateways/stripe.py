@@ -267,8 +267,7 @@ class StripeGateway:
         return ProviderRefund(reference=answer.id, status=answer.outcome)
 
     async def list_payments(self, since: datetime, cursor: str | None = None) -> PaymentPage:
-        """By creation, newest first: Stripe cannot list by change,
-        so from well before ``since``."""
+        """From well before ``since``, by creation, newest first: Stripe lists by nothing else."""
         wish: PaymentIntentListParams = {
             "created": {"gte": int((since - LISTED_EARLIER).timestamp())},
             "limit": PAGE_SIZE,

@@ -70,6 +70,10 @@ WHERE id = :id AND NOT session_open AND status = 'cancelled' AND NOT EXISTS (
 """)
 BY_SESSION = text("SELECT * FROM payments WHERE provider = :provider AND session_id = :session_id")
 
+# Every refund but those that were withdrawn: one that failed after it was accepted, or came back,
+# is still owed, and a person sends it.
+STANDS = "(refunds.status <> 'failed' OR number IS NULL OR accepted_at IS NOT NULL)"
+
 IS_LATER = f"{rank_of('known.status')} < {rank_of('excluded.status')}"
 # Each column only grows by itself, so that the facts may come in any order and number. The
 # provider's sum of refunds holds ours as well, from when it accepted them, whether we know that
@@ -78,8 +82,7 @@ RECORD_RECEIPT = text(
     "WITH before AS (SELECT captured, status, amount, fee FROM provider_payments"  # noqa: S608
     " WHERE provider = :provider AND reference = :reference), told AS (SELECT greatest(0,"
     " CAST(:refunded AS bigint) - coalesce(sum(amount), 0))::bigint AS unasked FROM refunds"
-    " WHERE provider_payment_id = :id"
-    " AND (status <> 'failed' OR number IS NULL OR accepted_at IS NOT NULL))"
+    f" WHERE provider_payment_id = :id AND {STANDS})"
     " INSERT INTO provider_payments AS known (id, provider, reference, booking_id, payment_id,"
     " status, amount, currency, captured, refunded, refunded_unasked, fee)"
     " SELECT :id, :provider, :reference, CAST(:booking_id AS uuid), CAST(:payment_id AS uuid),"

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from domain.booking import BookingState
 from domain.refund import Purse, RefundPart, SoldSeat, Standing
 from infra.postgres.database import Session
+from infra.postgres.payment import STANDS
 
 SEATS = text("""
 SELECT bookings.state, bookings.currency, shows.starts_at, clock_timestamp() AS now,
@@ -20,14 +21,12 @@ JOIN booking_seats ON booking_id = bookings.id
 WHERE bookings.id = :id ORDER BY label
 """)
 
-# The payment that confirms comes first, then the newest. Promised is every refund but those that
-# were withdrawn, each once, whatever the provider counts by now: one that failed after it was
-# accepted, or came back, is still owed, and a person sends it. What went back at the provider
-# unasked counts beside them, and so does what a dispute has withdrawn.
-PURSES = text("""
+# The payment that confirms comes first, then the newest. Promised is each refund that stands, once,
+# whatever the provider counts by now. What went back at the provider unasked counts beside them,
+# and so does what a dispute has withdrawn.
+PURSES = text(f"""
 SELECT paid.id, paid.provider, paid.captured,
-       (paid.refunded_unasked + coalesce(sum(refunds.amount) FILTER (
-           WHERE refunds.status <> 'failed' OR number IS NULL OR accepted_at IS NOT NULL), 0)
+       (paid.refunded_unasked + coalesce(sum(refunds.amount) FILTER (WHERE {STANDS}), 0)
        + coalesce((SELECT sum(amount) FROM disputes WHERE provider_payment_id = paid.id
                    AND status IN ('open', 'lost')), 0))::bigint
        AS promised
@@ -36,7 +35,7 @@ JOIN bookings ON bookings.id = paid.booking_id AND bookings.currency = paid.curr
 LEFT JOIN refunds ON refunds.provider_payment_id = paid.id
 WHERE paid.booking_id = :id AND paid.captured > 0 AND paid.decision IS NOT NULL
 GROUP BY paid.id ORDER BY paid.decision <> 'confirms', paid.created_at DESC, paid.id
-""")
+""")  # noqa: S608  # nosec B608
 
 PARTS = text("""
 SELECT refunds.*, paid.provider, paid.reference AS paid_reference

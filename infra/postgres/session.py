@@ -102,8 +102,7 @@ IS_LIVE = text("SELECT 1 FROM sessions WHERE id = :id AND ended_at IS NULL")
 
 
 class PostgresSessions:
-    """See ``services.session.SessionStore``. Sessions end after ``lasts`` seconds,
-    unused ``idle``."""
+    """See ``services.session.SessionStore``; how long a session lives, and how long unused."""
 
     def __init__(self, database: Database, *, idle_seconds: int, seconds: int) -> None:
         self._database = database

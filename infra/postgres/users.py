@@ -60,8 +60,7 @@ WHERE id = :id AND password_hash = :old
 
 
 class PostgresAccounts:
-    """See ``services.user.AccountStore``. Sessions end after ``seconds``,
-    unused ``idle_seconds``."""
+    """See ``services.user.AccountStore``; how long a session lives, and how long unused."""
 
     def __init__(
         self, database: Database, tokens: OpaqueTokens, *, idle_seconds: int, seconds: int

@@ -62,8 +62,7 @@ class SharedCopies:
         self._store = redis.register_script(STORE)
 
     async def fetch(self, place: Place, read: Read, is_good: Callable[[Copy], bool]) -> Copy:
-        """The kept copy if ``is_good``, else what ``read`` gives: the content,
-        kept for its seconds.
+        """The kept copy if ``is_good``, else what ``read`` gives, kept for its seconds.
 
         Of all callers in all processes one reads; the others wait for its answer.
         """

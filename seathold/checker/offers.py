@@ -1,5 +1,4 @@
-"""S9 and L8: other seats on offer for late money. Kept whole while it is open,
-and never for long."""
+"""S9 and L8: seats on offer for late money are kept whole, and never for long."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ WHERE CASE claim.state
         IS NOT TRUE
     ELSE claim.booking_id IS NOT NULL END
   OR claim.state IN ('held', 'sold') AND offer.label IS NULL
-     AND (seat.label IS NULL OR seat.released_at IS NOT NULL 
+     AND (seat.label IS NULL OR seat.released_at IS NOT NULL
           OR claim.show_id IS DISTINCT FROM bookings.show_id)
 """
 

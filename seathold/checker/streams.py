@@ -1,5 +1,4 @@
-"""Event streams, one at a time beside the row they made; read in one pass,
-whatever their number."""
+"""Event streams, one at a time beside the row they made; any number in one pass."""
 
 from __future__ import annotations
 

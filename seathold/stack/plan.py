@@ -107,8 +107,7 @@ class Plan:
 
     @property
     def migrate_database_url(self) -> str:
-        """As the owner of the tables connects;
-        the same for a database that was given as one URL."""
+        """As the owner of the tables connects; where one URL was given, that."""
         if given := self._given.get("SEATHOLD_DATABASE_URL"):
             return self._given.get(MIGRATE_URL) or given
         return self._embedded_url(roles.OWNER, self.secrets.database_owner_password)

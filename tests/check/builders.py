@@ -1,5 +1,4 @@
-"""A small town by SQL alone: bookings in each state, as their rows, events,
-money and mail stand."""
+"""A small town by SQL alone: bookings in each state, with their events, money and mail."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What only the provider's ledger or the mail sink tells: found when wrong,
-let be when explained."""
+"""What only the provider's ledger or the mail sink tells, wrong or explained."""
 
 from __future__ import annotations
 

@@ -105,8 +105,7 @@ class Desk:
             await payment.confirm(tx, ConfirmRequest(input.booking_id, str(told)))
 
     async def dispute(self, input: BookingInput, *words: str) -> None:
-        """The provider tells of a dispute over all of the booking's latest payment,
-        step by step."""
+        """The provider tells of a dispute over all of the latest payment, step by step."""
         id_ = UUID(input.booking_id)
         async with self.begin() as tx:
             attempt = await tx.payments.latest_attempt(id_)

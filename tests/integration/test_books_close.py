@@ -1,5 +1,4 @@
-"""A workflow ends with balanced books or with a case;
-the buyer is never kept waiting for either."""
+"""A workflow ends with balanced books or a case; the buyer waits for neither."""
 
 from __future__ import annotations
 

@@ -85,8 +85,7 @@ class Cell:
             await self.tell()
 
     async def go_on(self, state: str) -> None:
-        """What the booking's process does next by itself: a closing one is closed,
-        and the reaper comes by."""
+        """What comes next by itself: a closing booking is closed, and the reaper comes by."""
         if state in CLOSING:
             await self.street.process.close(self.input.booking_id, CLOSING[state])
         await self.street.sweep([self.id])

@@ -33,6 +33,13 @@ async def page_of(saga: Saga, input: BookingInput) -> str:
     return str(session_id)
 
 
+async def paid_twice(saga: Saga, input: BookingInput, provider: Sandbox) -> tuple[str, str]:
+    """A sold booking whose page was paid once more: the page, and the payment too many."""
+    await sold(saga, input, provider)
+    page = await page_of(saga, input)
+    return page, pay(provider, page, force=True)
+
+
 async def disputed(
     saga: Saga, input: BookingInput, provider: Sandbox, reference: str, outcome: str, **act: Any
 ) -> None:
@@ -227,9 +234,7 @@ async def test_a_dispute_that_takes_a_part_of_what_goes_back_leaves_a_case_for_t
     saga: Saga, hall: Hall, provider: Sandbox
 ) -> None:
     input = hall.input()
-    await sold(saga, input, provider)
-    page = await page_of(saga, input)
-    extra = pay(provider, page, force=True)
+    page, extra = await paid_twice(saga, input, provider)
     provider.dispute(extra, "opened", amount=1000)
     await tell(saga, page)
     await disputed(saga, input, provider, extra, "lost")
@@ -249,9 +254,7 @@ async def test_an_extra_payment_that_is_disputed_leaves_the_booking_alone(
     saga: Saga, hall: Hall, provider: Sandbox
 ) -> None:
     input = hall.input()
-    await sold(saga, input, provider)
-    page = await page_of(saga, input)
-    extra = pay(provider, page, force=True)
+    page, extra = await paid_twice(saga, input, provider)
     provider.dispute(extra, "opened")
     await tell(saga, page)
     assert await shown(saga, input) == ("confirmed", "captured", True)

@@ -1,5 +1,4 @@
-"""Every webhook is lost: 200 paid bookings are confirmed by polling alone,
-and none is paid back."""
+"""Every webhook is lost: polling alone confirms 200 paid bookings, none is paid back."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Each call of the payment port, failed in each way: the books agree,
-and the booking has an end."""
+"""Each call of the payment port, failed in each way: the books agree, bookings end."""
 
 from __future__ import annotations
 

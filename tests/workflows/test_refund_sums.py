@@ -1,5 +1,4 @@
-"""Each refund counts once against what was captured,
-whatever the provider's own sum says by now."""
+"""Each refund counts once against what was captured, whatever the provider's sum says."""
 
 from __future__ import annotations
 

@@ -179,8 +179,7 @@ async def test_what_two_servers_could_read_differently_is_refused(
 
 
 async def test_a_body_cut_off_by_a_broken_chunk_reaches_no_route() -> None:
-    """The part before it is valid JSON; the control is uvicorn's own protocol,
-    which passes it on."""
+    """What comes before is valid JSON; the control is uvicorn's own, which passes it on."""
     whole: list[bool] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -1,5 +1,4 @@
-"""PostgreSQL orders a payment's facts as the domain does,
-and their order of coming is no matter."""
+"""PostgreSQL orders a payment's facts as the domain does, however they come."""
 
 from __future__ import annotations
 
