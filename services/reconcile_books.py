@@ -10,7 +10,7 @@ from uuid import UUID
 
 from domain.reconcile import Booked, BookedRefund
 
-TOLD_AT_MOST = 100
+TOLD_AT_MOST = 100  # of each kind: old cases must not hide what was repaired
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class Tally:
     def note(self, what: str, *, repaired: bool) -> None:
         self.repaired += repaired
         self.left += not repaired
-        if len(self.told) < TOLD_AT_MOST:
+        if (self.repaired if repaired else self.left) <= TOLD_AT_MOST:
             self.told.append(f"{'repaired' if repaired else 'left'}: {what}")
 
 

@@ -16,7 +16,6 @@ from domain.payment import ProviderSession
 from infra.gateways.sandbox import SandboxGateway
 from infra.postgres.database import Database
 from infra.redis.seat_claims import RedisSeatPreclaims
-from services import reconcile_books
 from services.reconcile import SILENT_IN_A_ROW, Reconciler
 from services.reconcile_books import Tally
 from tests.factories import Hall
@@ -69,12 +68,6 @@ async def shop(
     async with saga.worker():
         yield saga
     await gateway.aclose()
-
-
-@pytest.fixture(autouse=True)
-def told_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of other tests' payments, too, so that ours are among them."""
-    monkeypatch.setattr(reconcile_books, "TOLD_AT_MOST", 10_000)
 
 
 async def run(saga: Saga, since: datetime) -> Tally:
