@@ -176,7 +176,6 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
         gateways = await stack.enter_async_context(open_gateways(settings))
         people = await stack.enter_async_context(open_people(settings, database, redis))
         temporal = await connect(settings, lazy=True)
-
         begin = PostgresUnitOfWork(database)
         process = TemporalBookingProcess(temporal)
         preclaims = RedisSeatPreclaims(redis)
@@ -196,6 +195,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[AppState]:
             signer=people.signer,
             ended_sessions=people.ended_sessions,
             sessions=people.sessions,
+            door=people.door,
             accounts=people.accounts,
             passwords=people.passwords,
             factors=people.factors,

@@ -140,6 +140,17 @@ async def crowded(port: int, buyers: Buyers, answered: Counter[int]) -> list[flo
         for task in crowd:
             task.cancel()
         await asyncio.gather(*crowd, return_exceptions=True)
+        await nobody_waits(port)
+
+
+async def nobody_waits(port: int) -> None:
+    """First come, first served: when this one is answered, none of the crowd is left."""
+    wire = await Wire.open(port)
+    body = {"email": f"{uuid.uuid4().hex}@example.test", "password": "wrong"}
+    status, answer = await wire.send(request("/api/auth/login", "198.51.100.1", body))
+    if status != 401:
+        raise RuntimeError(f"{status}: {answer.decode()}")
+    await wire.close()
 
 
 async def measure(info: Json) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import sys
@@ -14,17 +15,14 @@ from typing import TypeVar
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from domain.errors import Unavailable
 from infra.common_passwords import common_passwords
+from infra.turns import MAX_WAITING, Turns
 
 T = TypeVar("T")
 
 # OWASP's floor: 19 MiB, two passes, one lane; about 20 ms of one core.
 MEMORY_KIB = 19456
 PASSES = 2
-# Two cores work this queue off in about 3 s; who would wait longer is told to come back.
-MAX_WAITING = 256
-RETRY_AFTER_SECONDS = 3
 # Hashing yields the cores to the event loop wherever both want them.
 NICENESS = 19
 
@@ -36,10 +34,9 @@ class Argon2Passwords:
         self._hasher = PasswordHasher(
             time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=1, type=Type.ID
         )
-        workers = workers or os.cpu_count() or 1
-        self._threads = ThreadPoolExecutor(workers, "argon2", initializer=_step_back)
-        self._most = workers + max_waiting
-        self._under_way = 0
+        self.workers = workers or hashing_threads()
+        self._threads = ThreadPoolExecutor(self.workers, "argon2", initializer=_step_back)
+        self._turns = Turns(self.workers, waiting=max_waiting)
         common_passwords()  # now, and not while the first who registers waits
         # Nobody knows its password, and checking against it takes as long as any other.
         self._dummy = self._hasher.hash(secrets.token_urlsafe(32))
@@ -69,20 +66,23 @@ class Argon2Passwords:
         return password_hash is not None
 
     async def _run(self, job: Callable[[], T]) -> T:
-        if self._under_way >= self._most:
-            raise Unavailable(
-                "Too many people are logging in just now.",
-                code="rate_limited",
-                retry_after=RETRY_AFTER_SECONDS,
-            )
-        self._under_way += 1
-        try:
+        async with self._turns.turn():
             return await asyncio.get_running_loop().run_in_executor(self._threads, job)
-        finally:
-            self._under_way -= 1
+
+
+def hashing_threads() -> int:
+    """Half of the cores: the other half answers those who are logged in already.
+
+    With a thread for each core a reserve beside log-ins took three to four times as long
+    (``make bench-login``), whatever the threads' priority.
+    """
+    return max(1, (os.cpu_count() or 1) // 2)
 
 
 def _step_back() -> None:
-    """Lower this thread's priority; on Linux a thread has one of its own."""
+    """Use what all others leave of the cores; on Linux a thread has a policy of its own."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, NICENESS)
+        with contextlib.suppress(OSError):  # some container runtimes know no other policy
+            os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))

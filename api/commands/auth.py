@@ -42,14 +42,15 @@ async def register(
     body: RegisterBody, state: State, client: Client, request_id: RequestId
 ) -> Response:
     """Open an account, logged in at once."""
-    signed_in = await state.accounts.register(
-        email=body.email,
-        password=body.password,
-        name=body.name,
-        phone=body.phone,
-        client=client,
-        request_id=request_id,
-    )
+    async with state.door.turn():
+        signed_in = await state.accounts.register(
+            email=body.email,
+            password=body.password,
+            name=body.name,
+            phone=body.phone,
+            client=client,
+            request_id=request_id,
+        )
     await opened_from_here(state, body.email)
     return _signed_in(signed_in, 201)
 
@@ -57,15 +58,16 @@ async def register(
 @router.post("/login", response_model=SignedInOut)
 async def login(body: LoginBody, state: State, client: Client, request_id: RequestId) -> Response:
     """Start a session; the answer is the same for an unknown address and a wrong password."""
-    await require_few_guesses(state, body.email)
     try:
-        signed_in = await state.accounts.login(
-            email=body.email,
-            password=body.password,
-            client=client,
-            code=body.code,
-            request_id=request_id,
-        )
+        async with state.door.turn():
+            await require_few_guesses(state, body.email)
+            signed_in = await state.accounts.login(
+                email=body.email,
+                password=body.password,
+                client=client,
+                code=body.code,
+                request_id=request_id,
+            )
     except SeatholdError as refused:
         log.info("login_refused", reason=refused.code)
         raise

@@ -21,6 +21,7 @@ from infra.postgres.users import PostgresAccounts
 from infra.settings import Settings
 from infra.tokens import TokenSigner
 from infra.totp import TotpCodes
+from infra.turns import Turns
 from services.password import PasswordDesk
 from services.profile import ProfileDesk
 from services.second_factor import SecondFactors
@@ -28,12 +29,16 @@ from services.session import Sessions
 from services.staff import StaffDesk
 from services.user import Accounts
 
+# Beside those whose passwords are being hashed: what comes before and after it.
+MORE_AT_THE_DOOR = 3
+
 
 @dataclass(frozen=True, slots=True)
 class People:
     signer: TokenSigner
     ended_sessions: EndedSessions
     sessions: Sessions
+    door: Turns
     accounts: Accounts
     passwords: PasswordDesk
     factors: SecondFactors
@@ -87,6 +92,7 @@ def _put_together(
         signer=signer,
         ended_sessions=ended,
         sessions=sessions,
+        door=Turns(hashing.workers + MORE_AT_THE_DOOR),
         accounts=Accounts(PostgresAccounts(database, opaque, **lasts), hashing, sessions, factors),
         passwords=passwords,
         factors=factors,

@@ -25,6 +25,7 @@ from infra.rate_limits import RateLimits
 from infra.redis.news import Newsroom
 from infra.settings import Settings
 from infra.tokens import TokenSigner
+from infra.turns import Turns
 from services.api_key import ApiKeyDesk
 from services.desk import BookingDesk
 from services.gateway import PaymentGateway
@@ -57,6 +58,7 @@ class AppState:
     signer: TokenSigner
     ended_sessions: EndedSessions
     sessions: Sessions
+    door: Turns
     accounts: Accounts
     passwords: PasswordDesk
     profiles: ProfileDesk

@@ -200,6 +200,27 @@ async def test_more_logins_than_the_threads_can_take_are_turned_away(
         assert int(answer.headers["retry-after"]) > 0
 
 
+@pytest.mark.parametrize(
+    ("path", "more"), [("/api/auth/login", {}), ("/api/auth/register", {"name": "Ada"})]
+)
+async def test_who_finds_the_line_at_the_door_full_is_turned_away(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, path: str, more: dict[str, str]
+) -> None:
+    monkeypatch.setattr(app.state.parts.door, "_most", 2)
+    async with client_of(app) as client:
+        answers = await asyncio.gather(
+            *(
+                client.post(path, json={"email": new_email(), "password": PASSWORD, **more})
+                for _ in range(12)
+            )
+        )
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert 0 < len(refused) < len(answers)
+    for answer in refused:
+        assert_problem(answer, 429, "rate_limited")
+        assert int(answer.headers["retry-after"]) > 0
+
+
 async def test_answers_with_credentials_ignore_an_idempotency_key(
     client: Client, engine: AsyncEngine
 ) -> None:
