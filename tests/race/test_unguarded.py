@@ -16,7 +16,7 @@ from temporalio.client import Client
 
 import worker
 from api.app import create_app
-from infra.postgres.database import Database
+from infra.postgres.database import Database, Session
 from infra.postgres.engine import create_engine
 from infra.postgres.guards import require_guards
 from infra.postgres.seat import PostgresSeatClaims
@@ -32,14 +32,34 @@ from tests.race.buyers import CONNECTIONS, Ledger, Office, create_users
 ROUNDS = 20
 
 
+class Meeting:
+    """Lets nobody on who looked until two have."""
+
+    def __init__(self) -> None:
+        self._looked = 0
+        self._both = asyncio.Event()
+
+    async def both_looked(self) -> None:
+        self._looked += 1
+        if self._looked == 2:
+            self._both.set()
+        await asyncio.wait_for(self._both.wait(), timeout=30)
+
+
 class CheckThenInsert(PostgresSeatClaims):
     """What everybody writes first: look whether the seat is free, then take it."""
+
+    def __init__(self, session: Session, meeting: Meeting | None) -> None:
+        super().__init__(session)
+        self._meeting = meeting
 
     async def claim(
         self, show_id: UUID, labels: Sequence[str], booking_id: UUID
     ) -> Claimed | Taken:
         if found := await self.active(show_id, labels):
             return Taken(tuple(claim.label for claim in found))
+        if self._meeting is not None:
+            await self._meeting.both_looked()
         await self._session.change(
             text(
                 "INSERT INTO seat_claims (show_id, label, state, booking_id)"
@@ -54,10 +74,14 @@ class CheckThenInsert(PostgresSeatClaims):
 
 
 class CheckThenInsertUnitOfWork(PostgresUnitOfWork):
+    def __init__(self, database: Database, meeting: Meeting | None = None) -> None:
+        super().__init__(database)
+        self._meeting = meeting
+
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[PostgresTransaction]:
         async with super().__call__() as tx:
-            tx.claims = CheckThenInsert(tx.session)
+            tx.claims = CheckThenInsert(tx.session, self._meeting)
             yield tx
 
 
@@ -102,7 +126,7 @@ async def test_check_then_insert_without_the_index_sells_a_seat_twice(
 async def test_the_index_stops_even_check_then_insert(
     engine: AsyncEngine, crowded: Database, dead_preclaims: RedisSeatPreclaims, ledger: Ledger
 ) -> None:
-    office = Office(CheckThenInsertUnitOfWork(crowded), dead_preclaims)
+    office = Office(CheckThenInsertUnitOfWork(crowded, Meeting()), dead_preclaims)
     hall = await create_hall(engine, seats=1)
     inputs = [hall.input("A1", user_id=user) for user in await create_users(engine, CONNECTIONS)]
     await office.request(inputs)
