@@ -89,6 +89,9 @@ log = structlog.get_logger("worker")
 
 # Python runs one task at a time: more slots only queue inside the process instead of outside.
 WORKFLOW_SLOTS = 20
+# Each reserve is a first task, which only the shared queue serves: give it its half of the polls.
+POLLS = PollerBehaviorSimpleMaximum(maximum=8)
+SHARED_POLLS = 0.5
 # Open holds stay cached for their whole length; one that fell out replays when it is paid.
 CACHED_WORKFLOWS = 2000
 DRAIN = timedelta(seconds=25)
@@ -172,9 +175,8 @@ def temporal_workers(parts: Parts) -> list[Worker]:
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=CACHED_WORKFLOWS,
         max_concurrent_workflow_tasks=WORKFLOW_SLOTS,
-        # Each reserve is a first task, which only the shared queue serves: give it its half.
-        workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(maximum=8),
-        nonsticky_to_sticky_poll_ratio=0.5,
+        workflow_task_poller_behavior=POLLS,
+        nonsticky_to_sticky_poll_ratio=SHARED_POLLS,
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         graceful_shutdown_timeout=DRAIN,
     )

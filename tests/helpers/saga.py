@@ -53,6 +53,7 @@ from services.reconcile_refunds import RefundRepair
 from services.reserve import Reserver
 from services.work import HoldLimits, LateLimits
 from tests.helpers.eventually import eventually
+from worker import POLLS, SHARED_POLLS
 from workflows.booking import BookingWorkflow
 from workflows.late_payment import LatePaymentWorkflow
 from workflows.reconcile import ReconcileWorkflow
@@ -181,6 +182,10 @@ class Saga:
                 interceptors=interceptors,
                 workflow_runner=runner or UnsandboxedWorkflowRunner(),
                 max_cached_workflows=max_cached_workflows,
+                # By default one poll alone waits for first tasks, and if that one is lost on its
+                # way nobody is served for a minute.
+                workflow_task_poller_behavior=POLLS,
+                nonsticky_to_sticky_poll_ratio=SHARED_POLLS,
             ),
             Worker(
                 self.client,
