@@ -23,7 +23,7 @@ T = TypeVar("T")
 # OWASP's floor: 19 MiB, two passes, one lane; about 20 ms of one core.
 MEMORY_KIB = 19456
 PASSES = 2
-# Hashing yields the cores to the event loop wherever both want them.
+# Hashing yields the cores to the event loop also where it may not be idle work.
 NICENESS = 19
 
 
@@ -73,8 +73,8 @@ class Argon2Passwords:
 def hashing_threads() -> int:
     """Half of the cores: the other half answers those who are logged in already.
 
-    With a thread for each core a reserve beside log-ins took three to four times as long
-    (``make bench-login``), whatever the threads' priority.
+    With a thread for each core the slowest reserves took about four times as long beside log-ins
+    as without (``make bench-login``), whatever the threads' priority.
     """
     return max(1, (os.cpu_count() or 1) // 2)
 
