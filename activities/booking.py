@@ -65,9 +65,9 @@ class DatabaseBookingActivities(BookingActivities):
         async with edge(request.booking_id, request.request_id):
             async with self._begin() as tx:
                 outcome = await payment.confirm(tx, request)
-                seats = await tx.bookings.seats(UUID(request.booking_id))
+                seats = tx.bookings.seats_soon(UUID(request.booking_id))
             if outcome.state in (BookingState.CONFIRMED, BookingState.DISPUTED):
-                await self._tell_sold(UUID(request.booking_id), *seats)
+                await self._tell_sold(UUID(request.booking_id), *seats.value)
             log.info("confirm", state=outcome.state)
             if outcome.state is BookingState.CHARGED_BACK:
                 return await self._ended(request.booking_id, outcome)

@@ -27,11 +27,11 @@ def post(tx: Transaction, booking: Booking, receipt: Receipt) -> None:
         tx.ledger.post(ledger.released(about, Money(receipt.promise_ended, currency)))
 
 
-async def promised(
+def promised(
     tx: Transaction, booking: Booking, attempt: Attempt, receipt: Receipt, request_id: str | None
 ) -> Booking:
     """The provider says for the first time that the buyer's bank has promised the money."""
-    await tx.payments.raise_status(attempt.id, "authorised")
+    tx.payments.raise_status(attempt.id, "authorised")
     return note(tx, booking, EventType.PAYMENT_AUTHORISED, receipt, request_id)
 
 
@@ -79,7 +79,7 @@ async def abandon(
         return standing(booking)
     if receipt.verdict is None:
         tx.payments.decide(receipt.id, Verdict.REFUSED)
-        await tx.payments.raise_status(receipt.payment_id, PaymentStatus.REFUSED)
+        tx.payments.raise_status(receipt.payment_id, PaymentStatus.REFUSED)
     booking = note(tx, booking, EventType.CAPTURE_REFUSED, receipt, request_id)
     why = CloseReason.LAPSED
     booking = tx.bookings.record(
@@ -131,4 +131,4 @@ def standing(booking: Booking) -> StepOutcome:
 
 async def _close_attempt(tx: Transaction, booking: Booking, receipt: Receipt) -> None:
     if not await is_confirming_attempt(tx, booking, receipt):
-        await tx.payments.raise_status(receipt.payment_id, PaymentStatus.VOIDED)
+        tx.payments.raise_status(receipt.payment_id, PaymentStatus.VOIDED)

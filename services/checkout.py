@@ -42,11 +42,12 @@ async def plan_checkout(
         Gone: the hold has run out.
         Conflict: ``nothing_to_pay`` or ``invalid_state``.
     """
-    booking = await tx.bookings.lock(booking_id)
+    locked = tx.bookings.lock_soon(booking_id)
+    attempts = await tx.payments.attempts(booking_id)
+    booking = locked.value
     if booking is None or booking.user_id != user_id:
         raise NotFound("There is no such booking.")
     _require_payable(booking)
-    attempts = await tx.payments.attempts(booking_id)
     for current in attempts:
         if current.is_open and current.provider == provider:
             return CheckoutPlan(current)

@@ -222,7 +222,7 @@ async def _restore(
     assert standing is not None, "the booking is locked"
     state = state_of(standing)
     if state in PAYMENT_STATUS:
-        await tx.payments.raise_status(receipt.payment_id, PAYMENT_STATUS[state])
+        tx.payments.raise_status(receipt.payment_id, PAYMENT_STATUS[state])
     _record(tx, booking, receipt, [Event(TURNS[state], {})], request_id, state=state)
 
 

@@ -45,10 +45,11 @@ async def record_payment(
 
     The same facts in any order and number leave the same rows.
     """
-    booking = await tx.bookings.lock(attempt.booking_id)
+    locked = tx.bookings.lock_soon(attempt.booking_id)
+    receipt, is_new = await tx.payments.record_receipt(attempt, attempt.provider, payment)
+    booking = locked.value
     if booking is None:
         raise LookupError(f"booking {attempt.booking_id} has no row")
-    receipt, is_new = await tx.payments.record_receipt(attempt, attempt.provider, payment)
     authorise.post(tx, booking, receipt)
     if receipt.newly_captured > 0:
         new = Money(receipt.newly_captured, receipt.paid.currency)
@@ -81,7 +82,7 @@ async def _take(
     """What the payment's own status leads to; disputes are beside it."""
     # Even where an answer that it went back was read first.
     if receipt.paid.amount and receipt.verdict is None:
-        await tx.payments.raise_status(attempt.id, "captured")
+        tx.payments.raise_status(attempt.id, "captured")
     if payment.status is ProviderPaymentStatus.CAPTURED:
         # Decided money that changes again is being refunded; it was verified before.
         if is_new and receipt.verdict is None:
@@ -89,7 +90,7 @@ async def _take(
         return await _judge(tx, booking, receipt, request_id)
     if receipt.is_promise:
         if is_new:
-            booking = await authorise.promised(tx, booking, attempt, receipt, request_id)
+            booking = authorise.promised(tx, booking, attempt, receipt, request_id)
         return await _judge(tx, booking, receipt, request_id)
     if is_new:
         await _note_unpaid(tx, booking, attempt, receipt, payment.status, request_id)
@@ -103,16 +104,13 @@ async def confirm(tx: Transaction, request: ConfirmRequest) -> StepOutcome:
     is sent back by the verdict it gets here. Money that is only authorised makes the seats final
     and is named in the outcome: it has to be captured before this is asked again.
     """
-    booking = await tx.bookings.lock(UUID(request.booking_id))
-    if booking is None:
-        raise LookupError(f"booking {request.booking_id} has no row")
+    booking, receipt = await _lock_and_read(tx, request)
     if booking.state is BookingState.CONFIRMED:
         return StepOutcome(booking.state)
     if request.provider_payment_id is None:
         if booking.total.amount == 0 and booking.state is BookingState.HELD:
             return confirm_by(tx, booking, None, request.request_id)
         return authorise.standing(booking)
-    receipt = await tx.payments.receipt(UUID(request.provider_payment_id))
     if receipt is None or receipt.booking_id != booking.id:
         return authorise.standing(booking)
     if receipt.status not in ("captured", "authorised"):
@@ -129,6 +127,22 @@ async def confirm(tx: Transaction, request: ConfirmRequest) -> StepOutcome:
         assert disputed is not None, "it is locked"
         return StepOutcome(disputed.state)
     return outcome
+
+
+async def _lock_and_read(
+    tx: Transaction, request: ConfirmRequest
+) -> tuple[Booking, Receipt | None]:
+    """The booking under its lock, and the payment as it stands once that lock is ours."""
+    booking_id = UUID(request.booking_id)
+    if request.provider_payment_id is None:
+        booking, receipt = await tx.bookings.lock(booking_id), None
+    else:
+        locked = tx.bookings.lock_soon(booking_id)
+        receipt = await tx.payments.receipt(UUID(request.provider_payment_id))
+        booking = locked.value
+    if booking is None:
+        raise LookupError(f"booking {booking_id} has no row")
+    return booking, receipt
 
 
 async def judge_again(tx: Transaction, receipt_id: UUID) -> Recorded:
@@ -177,7 +191,7 @@ async def settle_refund(
     tx.ledger.post(ledger.refund_settled(about, refund.id, refund.amount))
     tx.ledger.close(booking.id)
     if not await is_confirming_attempt(tx, booking, receipt):
-        await tx.payments.raise_status(receipt.payment_id, "refunded")
+        tx.payments.raise_status(receipt.payment_id, "refunded")
     settled = (
         EventType.LATE_PAYMENT_REFUNDED
         if receipt.verdict is Verdict.LATE
@@ -198,11 +212,11 @@ async def _note_unpaid(
     if status is ProviderPaymentStatus.VOIDED:
         await authorise.voided(tx, booking, receipt, request_id)
     elif status is ProviderPaymentStatus.FAILED:
-        if await tx.payments.raise_status(attempt.id, "failed"):
+        if await tx.payments.fail(attempt.id):
             queued = tell(tx, booking, "payment_failed", revision=attempt.attempt)
             note(tx, booking, EventType.PAYMENT_FAILED, receipt, request_id, queued)
     elif status is ProviderPaymentStatus.PROCESSING:
-        await tx.payments.raise_status(attempt.id, "processing")
+        tx.payments.raise_status(attempt.id, "processing")
         tx.payments.reopen_session(attempt.id)
 
 
@@ -257,7 +271,7 @@ async def send_back(
     about = subject(booking, receipt)
     tx.ledger.post(ledger.refund_requested(about, refund.id, refund.amount))
     if not await is_confirming_attempt(tx, booking, receipt):
-        await tx.payments.raise_status(receipt.payment_id, "refund_pending")
+        tx.payments.raise_status(receipt.payment_id, "refund_pending")
     revision = await tx.payments.count_refunds(booking.id)
     payload = {
         "refund_id": str(refund.id),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from domain.booking import Booking, SeatPrice
@@ -22,6 +22,16 @@ from services.offer import Offers
 from services.payment_rows import Attempt, Receipt
 from services.preclaim import ActiveClaim
 from services.show_ports import Shows
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Soon(Protocol[T_co]):
+    """What was asked to come with the next call that is awaited: a round trip saved."""
+
+    @property
+    def value(self) -> T_co:
+        """Raises RuntimeError before that call came back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +121,9 @@ class Bookings(Protocol):
     async def lock(self, booking_id: UUID) -> Booking | None:
         """The row under ``FOR UPDATE``, with the database clock read after the lock came."""
 
+    def lock_soon(self, booking_id: UUID) -> Soon[Booking | None]:
+        """``lock``, taken before what the next awaited call reads."""
+
     async def peek(self, booking_id: UUID) -> Booking | None:
         """The row without a lock: good for answers, not for decisions."""
 
@@ -119,6 +132,8 @@ class Bookings(Protocol):
 
     async def seats(self, booking_id: UUID) -> tuple[UUID, list[str]]:
         """The booking's show and its labels, in order."""
+
+    def seats_soon(self, booking_id: UUID) -> Soon[tuple[UUID, list[str]]]: ...
 
     async def was_extended(self, booking_id: UUID, extension_id: str) -> bool:
         """Whether this extension is written; ask under the booking's lock."""
@@ -183,8 +198,11 @@ class Payments(Protocol):
     async def set_session(self, payment_id: UUID, session_id: str, checkout_url: str) -> Attempt:
         """Write down where the attempt is paid, unless that is known; the attempt as it stands."""
 
-    async def raise_status(self, payment_id: UUID, status: str) -> bool:
-        """Move up the order of ``domain.payment_status``; whether it moved."""
+    def raise_status(self, payment_id: UUID, status: str) -> None:
+        """Move up the order of ``domain.payment_status``; a lower one changes nothing."""
+
+    async def fail(self, payment_id: UUID) -> bool:
+        """Raise the status to ``failed``; whether it moved."""
 
     def close_session(self, payment_id: UUID) -> None:
         """The provider said that this page takes no more money."""

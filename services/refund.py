@@ -246,7 +246,7 @@ async def _record(
     if state in PAYMENT_STATUS and booking.seat_count == released and booking.provider_payment_id:
         receipt = await tx.payments.receipt(booking.provider_payment_id)
         assert receipt is not None, "it confirmed the booking"
-        await tx.payments.raise_status(receipt.payment_id, PAYMENT_STATUS[state])
+        tx.payments.raise_status(receipt.payment_id, PAYMENT_STATUS[state])
     tx.bookings.record(
         booking,
         events,

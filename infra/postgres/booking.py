@@ -14,6 +14,7 @@ from domain.events import ChainedEvent, Event, chain
 from domain.money import Money
 from domain.steps import BookingInput
 from infra.postgres.booking_request import PostgresBookingRequests
+from infra.postgres.database import Asked
 from infra.postgres.event_store import EXTENSION, as_columns
 from services.ports import HoldContext
 
@@ -133,7 +134,8 @@ SELECT show_id, array_agg(label ORDER BY label) AS labels
 FROM bookings JOIN booking_seats ON booking_id = id WHERE id = :id GROUP BY show_id
 """)
 
-# The events are written only where the version was still the one that was read.
+# The events are written only where the version was still the one that was read; with none written
+# it fails by dividing by zero, so that a commit may travel with it.
 RECORD = text("""
 WITH changed AS (
     UPDATE bookings SET
@@ -151,16 +153,19 @@ WITH changed AS (
         confirming_payment_id = coalesce(:confirming_payment_id, confirming_payment_id)
     WHERE id = :id AND version = :version
     RETURNING id, version
+), written AS (
+    INSERT INTO events (aggregate_id, sequence, event_type, schema_version, payload, actor,
+                        request_id, version, previous_hash, hash)
+    SELECT changed.id, new.sequence, event_type, schema_version, payload, :actor, :request_id,
+           changed.version, previous_hash, hash
+    FROM changed, unnest(CAST(:sequences AS int[]), CAST(:event_types AS text[]),
+                         CAST(:schema_versions AS int[]), CAST(:payloads AS jsonb[]),
+                         CAST(:previous_hashes AS bytea[]), CAST(:hashes AS bytea[]))
+         AS new (sequence, event_type, schema_version, payload, previous_hash, hash)
+    ORDER BY new.sequence
+    RETURNING 1
 )
-INSERT INTO events (aggregate_id, sequence, event_type, schema_version, payload, actor, request_id,
-                    version, previous_hash, hash)
-SELECT changed.id, new.sequence, event_type, schema_version, payload, :actor, :request_id,
-       changed.version, previous_hash, hash
-FROM changed, unnest(CAST(:sequences AS int[]), CAST(:event_types AS text[]),
-                     CAST(:schema_versions AS int[]), CAST(:payloads AS jsonb[]),
-                     CAST(:previous_hashes AS bytea[]), CAST(:hashes AS bytea[]))
-     AS new (sequence, event_type, schema_version, payload, previous_hash, hash)
-ORDER BY new.sequence
+SELECT 1 / (count(*) = cardinality(CAST(:sequences AS int[])))::int FROM written
 """)
 NO_CHANGES: Mapping[str, Any] = dict.fromkeys(
     (
@@ -248,22 +253,23 @@ class PostgresBookings(PostgresBookingRequests):
         self._session.later(HOLD_LOCKS, user_id=str(user_id), show_id=str(show_id))
 
     async def lock(self, booking_id: UUID) -> Booking | None:
-        row = await self._session.one(LOCK, id=booking_id)
-        return _booking(row) if row else None
+        return _found(await self._session.one(LOCK, id=booking_id))
+
+    def lock_soon(self, booking_id: UUID) -> Asked[Booking | None]:
+        return self._session.soon(LOCK, _found, id=booking_id)
 
     async def peek(self, booking_id: UUID) -> Booking | None:
-        row = await self._session.one(PEEK, id=booking_id)
-        return _booking(row) if row else None
+        return _found(await self._session.one(PEEK, id=booking_id))
 
     async def lock_lapsed(self, show_id: UUID, labels: Sequence[str]) -> list[Booking]:
         rows = await self._session.all(LOCK_LAPSED, show_id=show_id, labels=list(labels))
         return [_booking(row) for row in rows]
 
     async def seats(self, booking_id: UUID) -> tuple[UUID, list[str]]:
-        row = await self._session.one(SEATS, id=booking_id)
-        if row is None:
-            raise LookupError(f"booking {booking_id} has no seats")
-        return row.show_id, row.labels
+        return _seats(await self._session.one(SEATS, id=booking_id))
+
+    def seats_soon(self, booking_id: UUID) -> Asked[tuple[UUID, list[str]]]:
+        return self._session.soon(SEATS, _seats, id=booking_id)
 
     async def was_extended(self, booking_id: UUID, extension_id: str) -> bool:
         found = await self._session.one(EXTENSION, id=booking_id, extension_id=extension_id)
@@ -281,7 +287,6 @@ class PostgresBookings(PostgresBookingRequests):
         chained = _chained(booking, events, actor=actor, request_id=request_id)
         self._session.later(
             RECORD,
-            changes=len(events),
             **{**NO_CHANGES, **changes},
             **as_columns(chained),
             actor=actor,
@@ -312,6 +317,16 @@ def _chained(
         actor=actor,
         request_id=request_id,
     )
+
+
+def _seats(row: Any | None) -> tuple[UUID, list[str]]:
+    if row is None:
+        raise LookupError("the booking has no seats")
+    return row.show_id, row.labels
+
+
+def _found(row: Any | None) -> Booking | None:
+    return _booking(row) if row else None
 
 
 def _booking(row: Any) -> Booking:

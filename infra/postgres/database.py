@@ -6,10 +6,11 @@ SQLAlchemy's execution of a statement costs more CPU than the statement itself: 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -29,8 +30,28 @@ COMMIT = text("COMMIT")
 DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 
 
+T = TypeVar("T")
+
+
 class UnexpectedCount(Exception):
     """A statement changed another number of rows than it must: a bug, so undo it all."""
+
+
+class Asked(Generic[T]):
+    """What a statement that was put off will tell: see ``services.ports.Soon``."""
+
+    def __init__(self, read: Callable[[Any | None], T]) -> None:
+        self._read = read
+        self._row: tuple[Any | None] | None = None
+
+    def answer(self, row: Any | None) -> None:
+        self._row = (row,)
+
+    @property
+    def value(self) -> T:
+        if self._row is None:
+            raise RuntimeError("nothing was waited for since it was asked")
+        return self._read(self._row[0])
 
 
 class Session:
@@ -44,7 +65,7 @@ class Session:
         self._connection = connection
         # What is waited for is read before the next is asked, so one cursor serves them all.
         self._cursor = connection.cursor()
-        self._waiting: list[tuple[TextClause, dict[str, Any], int | None]] = []
+        self._waiting: list[_PutOff] = []
 
     async def all(self, statement: TextClause, /, **values: Any) -> list[Any]:
         return await (await self._run(statement, values)).fetchall()
@@ -62,33 +83,60 @@ class Session:
 
         The await that runs it raises ``UnexpectedCount`` unless it wrote ``changes`` rows.
         """
-        self._waiting.append((statement, values, changes))
+        self._waiting.append(_PutOff(statement, values, changes))
+
+    def soon(
+        self, statement: TextClause, read: Callable[[Any | None], T], /, **values: Any
+    ) -> Asked[T]:
+        """As ``later``; its first row, or None, will be there by way of ``read``."""
+        asked = Asked(read)
+        self._waiting.append(_PutOff(statement, values, None, asked))
+        return asked
 
     async def flush(self) -> None:
         """Run what was put off."""
         if self._waiting:
-            statement, values, changes = self._waiting.pop()
-            _require(statement, await self._run(statement, values), changes)
+            last = self._waiting.pop()
+            await last.settle(await self._run(last.statement, last.values))
 
     async def commit(self) -> None:
         """Run what was put off and commit; together, unless a count could still undo it all."""
-        if any(changes is not None for *_, changes in self._waiting):
+        if any(one.changes is not None for one in self._waiting):
             await self.flush()
         await self._run(COMMIT, {})
 
     async def _run(self, statement: TextClause, values: dict[str, Any]) -> psycopg.AsyncCursor[Any]:
-        if not self._waiting:
-            return await self._cursor.execute(_sql(statement), values)
-        waiting, self._waiting = self._waiting, []
-        async with self._connection.pipeline():
-            sent = [
-                (one, await self._connection.execute(_sql(one), its), changes)
-                for one, its, changes in waiting
-            ]
-            cursor = await self._cursor.execute(_sql(statement), values)
-        for one, done, changes in sent:
-            _require(one, done, changes)
+        try:
+            if not self._waiting:
+                return await self._cursor.execute(_sql(statement), values)
+            waiting, self._waiting = self._waiting, []
+            async with self._connection.pipeline():
+                sent = [
+                    (one, await self._connection.execute(_sql(one.statement), one.values))
+                    for one in waiting
+                ]
+                cursor = await self._cursor.execute(_sql(statement), values)
+        except psycopg.errors.DivisionByZero as error:
+            raise UnexpectedCount("a statement that counts its rows itself") from error
+        for one, done in sent:
+            await one.settle(done)
         return cursor
+
+
+@dataclass(frozen=True, slots=True)
+class _PutOff:
+    statement: TextClause
+    values: dict[str, Any]
+    changes: int | None
+    asked: Asked[Any] | None = None
+
+    async def settle(self, done: psycopg.AsyncCursor[Any]) -> None:
+        """Check what it wrote, or pass on what it read."""
+        if self.asked is not None:
+            self.asked.answer(await done.fetchone())
+        elif self.changes is not None and done.rowcount != self.changes:
+            told = self.statement.text.strip()
+            raise UnexpectedCount(f"{done.rowcount} rows, not {self.changes}: {told}")
 
 
 class Database:
@@ -180,8 +228,3 @@ def _note_birth(_: object, entry: ConnectionPoolEntry) -> None:
 @cache
 def _sql(statement: TextClause) -> bytes:
     return str(statement.compile(dialect=DIALECT)).encode()
-
-
-def _require(statement: TextClause, done: psycopg.AsyncCursor[Any], changes: int | None) -> None:
-    if changes is not None and done.rowcount != changes:
-        raise UnexpectedCount(f"{done.rowcount} rows, not {changes}: {statement.text.strip()}")

@@ -183,8 +183,11 @@ class PostgresPayments:
             raise LookupError(f"payment {payment_id} has no row")
         return as_attempt(row)
 
-    async def raise_status(self, payment_id: UUID, status: str) -> bool:
-        return await self._session.change(RAISE_STATUS, id=payment_id, status=status) == 1
+    def raise_status(self, payment_id: UUID, status: str) -> None:
+        self._session.later(RAISE_STATUS, id=payment_id, status=status)
+
+    async def fail(self, payment_id: UUID) -> bool:
+        return await self._session.change(RAISE_STATUS, id=payment_id, status="failed") == 1
 
     def close_session(self, payment_id: UUID) -> None:
         self._session.later(CLOSE_SESSION, id=payment_id)

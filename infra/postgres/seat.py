@@ -44,13 +44,17 @@ WHERE claim.show_id = :show_id AND claim.state <> 'free'
 """)
 
 # A claim locks the rows it meets in label order, even those it may not take; so must these two.
+# Fewer claims than must be sold are a division by zero: a commit may travel with it all the same.
 SELL = text("""
 WITH mine AS MATERIALIZED (
     SELECT show_id, label FROM seat_claims WHERE booking_id = :booking_id AND state = 'held'
     ORDER BY show_id, label FOR UPDATE
+), sold AS (
+    UPDATE seat_claims AS claim SET state = 'sold', updated_at = clock_timestamp()
+    FROM mine WHERE claim.show_id = mine.show_id AND claim.label = mine.label
+    RETURNING 1
 )
-UPDATE seat_claims AS claim SET state = 'sold', updated_at = clock_timestamp()
-FROM mine WHERE claim.show_id = mine.show_id AND claim.label = mine.label
+SELECT 1 / (count(*) = :count)::int FROM sold
 """)
 
 FREE = text("""
@@ -97,7 +101,7 @@ class PostgresSeatClaims:
         ]
 
     def sell(self, booking_id: UUID, *, count: int) -> None:
-        self._session.later(SELL, changes=count, booking_id=booking_id)
+        self._session.later(SELL, count=count, booking_id=booking_id)
 
     async def free(self, booking_id: UUID) -> list[str]:
         return sorted(row.label for row in await self._session.all(FREE, booking_id=booking_id))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -18,6 +19,11 @@ from tests.sandbox.process import eventually
 
 ADD = text("INSERT INTO notes VALUES (:id, :words)")
 READ = text("SELECT id, words FROM notes ORDER BY id")
+NOTHING = text("SELECT id FROM notes WHERE false")
+COUNTED = text("""
+WITH changed AS (UPDATE notes SET words = 'x' WHERE id = :id RETURNING 1)
+SELECT 1 / (count(*) = 1)::int FROM changed
+""")
 BACKEND = text("SELECT pg_backend_pid() AS pid")
 SLEEP = text("SELECT pg_sleep(30)")
 
@@ -37,6 +43,10 @@ async def database(url: str, settings: Settings) -> AsyncIterator[Database]:
     database = Database(servers.settings_for(url, redis_url, db_pool_size=1))
     yield database
     await database.close()
+
+
+def whole(row: Any | None) -> Any:
+    return tuple(row) if row else None
 
 
 async def ids(database: Database) -> list[int]:
@@ -75,6 +85,35 @@ async def test_another_count_than_was_promised_undoes_all(database: Database) ->
     with pytest.raises(UnexpectedCount, match="0 rows, not 1: UPDATE notes"):
         await surprised()
     assert await ids(database) == []
+
+
+async def test_a_statement_that_counts_for_itself_undoes_all_with_its_commit(
+    database: Database,
+) -> None:
+    """The commit is on its way with it: the server must not have run it."""
+
+    async def surprised() -> None:
+        async with database.transaction() as session:
+            session.later(ADD, id=1, words="one")
+            session.later(COUNTED, id=7)
+            session.later(ADD, id=2, words="two")
+
+    with pytest.raises(UnexpectedCount):
+        await surprised()
+    assert await ids(database) == []
+
+
+async def test_what_is_asked_soon_comes_with_the_next_answer(database: Database) -> None:
+    async with database.transaction() as session:
+        session.later(ADD, id=1, words="one")
+        asked = session.soon(READ, whole)
+        with pytest.raises(RuntimeError):
+            _ = asked.value
+        session.later(ADD, id=2, words="two")
+        assert len(await session.all(READ)) == 2
+        assert asked.value == (1, "one")
+        last, none = session.soon(READ, whole), session.soon(NOTHING, whole)
+    assert (last.value, none.value) == ((1, "one"), None)
 
 
 async def test_each_statement_alone_is_a_transaction(database: Database) -> None:
