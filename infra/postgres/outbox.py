@@ -14,6 +14,7 @@ from domain.user import Choices
 from infra.postgres.database import Database, Session
 from services.notification import (
     LOST,
+    NO_PHONE,
     Delivery,
     Notice,
     OfferLine,
@@ -22,10 +23,16 @@ from services.notification import (
     after,
 )
 
+# An SMS that has nowhere to go is settled at once: most people give no number.
 QUEUE = text("""
-INSERT INTO notification_outbox (booking_id, user_id, template, channel, revision)
-SELECT :booking_id, :user_id, :template, channel, :revision
-FROM unnest(CAST(:channels AS text[])) AS channel
+INSERT INTO notification_outbox (booking_id, user_id, template, channel, revision, state, reason,
+                                 next_attempt_at)
+SELECT :booking_id, :user_id, :template, channel, :revision,
+       CASE WHEN nowhere THEN 'suppressed' ELSE 'pending' END,
+       CASE WHEN nowhere THEN :no_phone END, CASE WHEN NOT nowhere THEN now() END
+FROM users CROSS JOIN unnest(CAST(:channels AS text[])) AS channel
+CROSS JOIN LATERAL (SELECT channel = 'sms' AND phone IS NULL AS nowhere) AS address
+WHERE users.id = :user_id
 ON CONFLICT (booking_id, template, revision, channel) DO NOTHING
 """)
 
@@ -124,6 +131,7 @@ def queue(
         template=template,
         channels=list(channels),
         revision=revision,
+        no_phone=NO_PHONE.reason,
     )
 
 

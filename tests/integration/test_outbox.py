@@ -91,10 +91,24 @@ async def test_an_owner_without_a_phone_gets_no_sms(
 ) -> None:
     post = await post_of(engine, database, settings, sink, sms, None)
     await post.queue("email", "sms")
-    await post.passes(2)
     row = await post.row("sms")
     assert (row.state, row.reason) == ("suppressed", "the owner has no phone number")
+    assert row.next_attempt_at is None
+    assert await post.loop.one_pass() == 1, "the mail alone is left to send"
     assert len(post.mails()) == 1
+
+
+async def test_an_owner_whose_phone_is_gone_meanwhile_gets_no_sms(
+    post: Post, engine: AsyncEngine
+) -> None:
+    await post.queue("sms")
+    async with engine.begin() as connection:
+        await connection.execute(
+            text("UPDATE users SET phone = NULL WHERE phone = :phone"), {"phone": post.phone}
+        )
+    await post.passes(1)
+    row = await post.row("sms")
+    assert (row.state, row.reason) == ("suppressed", "the owner has no phone number")
 
 
 @pytest.mark.parametrize("fault", ["421", "450", "451"])
