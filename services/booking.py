@@ -66,14 +66,13 @@ async def hold(tx: Transaction, input: BookingInput) -> HoldOutcome:
         actor=input.user_id,
         request_id=input.request_id,
     )
-    tx.bookings.settle_request(booking_id, "held")
     return HoldOutcome(BookingState.HELD, seconds_left=booking.seconds_left)
 
 
 def reject(tx: Transaction, input: BookingInput, outcome: HoldOutcome) -> None:
     """Write a refusal as the request's outcome, unless it has one."""
     refusal = {"code": outcome.code, "detail": outcome.detail, **outcome.data}
-    tx.bookings.settle_request(UUID(input.booking_id), "rejected", refusal)
+    tx.bookings.reject_request(UUID(input.booking_id), refusal)
 
 
 def refuse(context: HoldContext, input: BookingInput) -> HoldOutcome | None:
@@ -275,7 +274,7 @@ async def end_hold(
 def _refuse_unheld(tx: Transaction, step: CloseStep) -> StepOutcome:
     """The hold never took effect: write that down, so that a straggler of it cannot later."""
     refusal = {"code": "unavailable", "detail": "The seats could not be held; try again."}
-    tx.bookings.settle_request(UUID(step.booking_id), "rejected", refusal)
+    tx.bookings.reject_request(UUID(step.booking_id), refusal)
     return StepOutcome(BookingState.REJECTED, code="unavailable")
 
 

@@ -113,7 +113,7 @@ class Bookings(Protocol):
         actor: str,
         request_id: str | None,
     ) -> None:
-        """Insert the booking as it is after its first events."""
+        """Insert the booking as it is after its first events; its request's outcome is ``held``."""
 
     def lock_user(self, user_id: UUID, show_id: UUID) -> None:
         """Take the locks of a hold, before any booking's: they guard the limits and the sale."""
@@ -159,10 +159,8 @@ class Bookings(Protocol):
     async def requests(self, booking_ids: Sequence[UUID]) -> Mapping[UUID, RequestOutcome]:
         """Those of the requests that are written down."""
 
-    def settle_request(
-        self, booking_id: UUID, outcome: str, refusal: Mapping[str, Any] | None = None
-    ) -> None:
-        """Write the request's outcome if it has none."""
+    def reject_request(self, booking_id: UUID, refusal: Mapping[str, Any]) -> None:
+        """Write the refusal as the request's outcome, unless it has one."""
 
 
 class SeatClaims(Protocol):

@@ -143,7 +143,7 @@ class Reserver:
     ) -> BookingState:
         """Write the refusal first, so that no straggler can hold the seats."""
         async with self._begin() as tx:
-            tx.bookings.settle_request(UUID(input.booking_id), "rejected", refusal)
+            tx.bookings.reject_request(UUID(input.booking_id), refusal)
             known = await tx.bookings.request_outcome(UUID(input.booking_id))
         return await self._known(input, won, known)
 

@@ -93,6 +93,8 @@ WITH added AS (
                           hold_max_expires_at)
     VALUES (:id, :user_id, :show_id, 'held', :version, :sequence, :event_hash, :currency, :amount,
             :seat_count, :extensions_left, :hold_expires_at, :hold_max_expires_at)
+), settled AS (
+    UPDATE booking_requests SET outcome = 'held' WHERE id = :id AND outcome IS NULL
 ), seated AS (
     INSERT INTO booking_seats (booking_id, label, price_class, ticket_type, amount)
     SELECT :id, * FROM unnest(CAST(:labels AS text[]), CAST(:classes AS text[]),

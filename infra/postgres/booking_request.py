@@ -34,8 +34,8 @@ SELECT id, outcome, refusal, seats, ticket_types FROM booking_requests
 WHERE id = ANY(CAST(:ids AS uuid[]))
 """)
 
-SETTLE_REQUEST = text("""
-UPDATE booking_requests SET outcome = :outcome, refusal = CAST(:refusal AS jsonb)
+REJECT_REQUEST = text("""
+UPDATE booking_requests SET outcome = 'rejected', refusal = CAST(:refusal AS jsonb)
 WHERE id = :id AND outcome IS NULL
 """)
 
@@ -68,15 +68,8 @@ class PostgresBookingRequests:
         rows = await self._session.all(REQUESTS, ids=list(booking_ids))
         return {row.id: _outcome(row) for row in rows}
 
-    def settle_request(
-        self, booking_id: UUID, outcome: str, refusal: Mapping[str, Any] | None = None
-    ) -> None:
-        self._session.later(
-            SETTLE_REQUEST,
-            id=booking_id,
-            outcome=outcome,
-            refusal=orjson.dumps(refusal).decode() if refusal is not None else None,
-        )
+    def reject_request(self, booking_id: UUID, refusal: Mapping[str, Any]) -> None:
+        self._session.later(REJECT_REQUEST, id=booking_id, refusal=orjson.dumps(refusal).decode())
 
 
 def _outcome(row: Any) -> RequestOutcome:
