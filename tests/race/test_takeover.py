@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.booking import Booking
+from domain.events import Event, EventType
 from domain.steps import BookingInput
 from infra.postgres.booking import PostgresBookings
 from infra.postgres.database import Database, UnexpectedCount
@@ -131,6 +132,24 @@ async def test_who_lost_its_seats_cannot_sell_them(
             tx.claims.sell(UUID(lost.first.booking_id), count=2)
     theirs = ("held", lost.second.booking_id)
     assert await ledger.claims(hall.show_id) == {"A1": theirs, "A2": theirs}
+
+
+async def test_a_step_on_a_booking_that_moved_on_writes_nothing(
+    office: Office, ledger: Ledger, lost: Two
+) -> None:
+    before = await ledger.events(lost.second)
+    async with office.begin() as tx:
+        as_it_was = await tx.bookings.lock(UUID(lost.second.booking_id))
+    assert as_it_was is not None
+    stale = replace(as_it_was, version=as_it_was.version - 1)
+    news = [Event(EventType.BOOKING_EXPIRING, {"why": "lapsed", "note": ""})]
+    with pytest.raises(UnexpectedCount):
+        async with office.begin() as tx:
+            tx.bookings.record(stale, news, actor="system", request_id=None)
+    assert await ledger.events(lost.second) == before
+    async with office.begin() as tx:
+        tx.bookings.record(as_it_was, news, actor="system", request_id=None)
+    assert await ledger.events(lost.second) == [*before, "BookingExpiring"]
 
 
 class ClockAloneBookings(PostgresBookings):
