@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
 import structlog
@@ -18,27 +20,59 @@ OVERDUE_SECONDS = 5.0
 UNHEARD_SECONDS = 5.0
 
 
+Found_co = TypeVar("Found_co", covariant=True)
+
+
+class Find(Protocol[Found_co]):
+    async def __call__(self, *, seconds: float, limit: int, skip: int) -> Sequence[Found_co]: ...
+
+
+class Round(Generic[Found_co]):
+    """One batch after another, then from the oldest on again.
+
+    What stays where it is, pass after pass, keeps nothing behind it from its turn.
+    """
+
+    def __init__(self, find: Find[Found_co], seconds: float, batch: int) -> None:
+        self._find = find
+        self._seconds = seconds
+        self._batch = batch
+        self._skip = 0
+
+    async def next(self) -> Sequence[Found_co]:
+        found = await self._find(seconds=self._seconds, limit=self._batch, skip=self._skip)
+        self._skip = self._skip + self._batch if len(found) == self._batch else 0
+        return found
+
+
 class ReaperLoop:
     """Finds by PostgreSQL alone what must go on, and starts or tells its process."""
 
-    def __init__(self, work: WorkQueue, process: BookingProcess, news: PaymentNews) -> None:
+    def __init__(
+        self, work: WorkQueue, process: BookingProcess, news: PaymentNews, *, batch: int = BATCH
+    ) -> None:
         self._work = work
         self._process = process
         self._news = news
+        self._bookings = Round(work.overdue_bookings, OVERDUE_SECONDS, batch)
+        self._captures = Round(work.undecided_captures, UNHEARD_SECONDS, batch)
+        self._promises = Round(work.open_promises, UNHEARD_SECONDS, batch)
+        self._offers = Round(work.overdue_offers, OVERDUE_SECONDS, batch)
+        self._refunds = Round(work.pending_refunds, UNHEARD_SECONDS, batch)
+        self._asked = Round(work.asked_refunds, UNHEARD_SECONDS, batch)
 
     async def one_pass(self) -> int:
         """Always answers 0: the rest between two passes is the reaper's pace."""
         if dead := await self._work.settle_dead_requests():
             log.warning("requests_settled", count=dead)
-        work, tell, send = self._work, self._news.tell_again, self._send_money_back
-        late, unheard = OVERDUE_SECONDS, UNHEARD_SECONDS
+        tell, send = self._news.tell_again, self._send_money_back
         failed = [
-            *await each(work.overdue_bookings(seconds=late, limit=BATCH), self._wake),
-            *await each(work.undecided_captures(seconds=unheard, limit=BATCH), tell),
-            *await each(work.open_promises(seconds=unheard, limit=BATCH), tell),
-            *await each(work.overdue_offers(seconds=late, limit=BATCH), send),
-            *await each(work.pending_refunds(seconds=unheard, limit=BATCH), send),
-            *await each(work.asked_refunds(seconds=unheard, limit=BATCH), self._refund),
+            *await each(self._bookings.next(), self._wake),
+            *await each(self._captures.next(), tell),
+            *await each(self._promises.next(), tell),
+            *await each(self._offers.next(), send),
+            *await each(self._refunds.next(), send),
+            *await each(self._asked.next(), self._refund),
         ]
         if failed:
             raise failed[0]

@@ -57,6 +57,8 @@ class LateLimits:
 
 
 class WorkQueue(Protocol):
+    """What is found comes oldest first; ``skip`` leaves out so many of the oldest."""
+
     async def take_inbox(self, limit: int) -> Sequence[InboxRow]:
         """Take due webhooks, oldest first; others skip them until the lease ends."""
         ...
@@ -83,7 +85,9 @@ class WorkQueue(Protocol):
         """The brief of an open booking, for a process that has to be started again."""
         ...
 
-    async def overdue_bookings(self, *, seconds: float, limit: int) -> Sequence[UUID]:
+    async def overdue_bookings(
+        self, *, seconds: float, limit: int, skip: int = 0
+    ) -> Sequence[UUID]:
         """Open bookings whose hold ended more than ``seconds`` ago."""
         ...
 
@@ -95,19 +99,21 @@ class WorkQueue(Protocol):
         """Delete what is of no more use to anybody, at most 1,000 of each kind; the most of one."""
         ...
 
-    async def undecided_captures(self, *, seconds: float, limit: int) -> Sequence[UUID]:
+    async def undecided_captures(
+        self, *, seconds: float, limit: int, skip: int = 0
+    ) -> Sequence[UUID]:
         """Captured provider payments without a verdict for that long, and no offer to decide on."""
         ...
 
-    async def overdue_offers(self, *, seconds: float, limit: int) -> Sequence[UUID]:
+    async def overdue_offers(self, *, seconds: float, limit: int, skip: int = 0) -> Sequence[UUID]:
         """Provider payments whose offer ended that long ago and stands open all the same."""
         ...
 
-    async def open_promises(self, *, seconds: float, limit: int) -> Sequence[UUID]:
+    async def open_promises(self, *, seconds: float, limit: int, skip: int = 0) -> Sequence[UUID]:
         """Authorised provider payments that for so long were neither taken nor let go."""
         ...
 
-    async def pending_refunds(self, *, seconds: float, limit: int) -> Sequence[UUID]:
+    async def pending_refunds(self, *, seconds: float, limit: int, skip: int = 0) -> Sequence[UUID]:
         """Provider payments whose refund was decided that long ago and is not settled."""
         ...
 
@@ -117,6 +123,8 @@ class WorkQueue(Protocol):
         """Shows cancelled that long ago and not done with, and why their run was paused."""
         ...
 
-    async def asked_refunds(self, *, seconds: float, limit: int) -> Sequence[tuple[UUID, int]]:
+    async def asked_refunds(
+        self, *, seconds: float, limit: int, skip: int = 0
+    ) -> Sequence[tuple[UUID, int]]:
         """Bookings and numbers of refunds asked for that long ago and not settled."""
         ...

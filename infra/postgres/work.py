@@ -73,7 +73,7 @@ OVERDUE = text("""
 SELECT id FROM bookings
 WHERE state IN ('held', 'expiring', 'cancelling')
   AND hold_expires_at < now() - make_interval(secs => :seconds)
-ORDER BY hold_expires_at LIMIT :limit
+ORDER BY hold_expires_at LIMIT :limit OFFSET :skip
 """)
 
 # The hold step locks the request first, so it either took effect or will find this refusal.
@@ -90,7 +90,7 @@ WHERE decision IS NULL AND status = 'captured' AND captured > 0
   AND NOT EXISTS (
       SELECT 1 FROM seat_offers WHERE provider_payment_id = provider_payments.id AND state = 'open'
   )
-ORDER BY created_at LIMIT :limit
+ORDER BY created_at LIMIT :limit OFFSET :skip
 """)
 # Neither taken nor let go yet; one that is being taken has its booking's process at work on it.
 PROMISED = text("""
@@ -101,13 +101,13 @@ WHERE status = 'authorised' AND updated_at < now() - make_interval(secs => :seco
       WHERE bookings.id = booking_id AND confirming_payment_id = provider_payments.id
         AND state = 'held'
   )
-ORDER BY created_at LIMIT :limit
+ORDER BY created_at LIMIT :limit OFFSET :skip
 """)
 
 OVERDUE_OFFERS = text("""
 SELECT provider_payment_id FROM seat_offers
 WHERE state = 'open' AND expires_at < now() - make_interval(secs => :seconds)
-ORDER BY expires_at LIMIT :limit
+ORDER BY expires_at LIMIT :limit OFFSET :skip
 """)
 
 # Those that wait only for the bank, or for our balance, come last, here and below: however many,
@@ -120,7 +120,8 @@ WHERE status = 'pending' AND number IS NULL
       SELECT FROM provider_payments WHERE id = refunds.provider_payment_id AND disputed
   )
   AND created_at < now() - make_interval(secs => :seconds)
-ORDER BY accepted_at IS NOT NULL OR short_at IS NOT NULL, tries, created_at LIMIT :limit
+ORDER BY accepted_at IS NOT NULL OR short_at IS NOT NULL, tries, created_at
+LIMIT :limit OFFSET :skip
 """)
 
 ASKED_REFUNDS = text("""
@@ -129,7 +130,7 @@ WHERE status = 'pending' AND number IS NOT NULL
   AND created_at < now() - make_interval(secs => :seconds)
 GROUP BY booking_id, number
 ORDER BY bool_and(accepted_at IS NOT NULL OR short_at IS NOT NULL), max(tries), min(created_at)
-LIMIT :limit
+LIMIT :limit OFFSET :skip
 """)
 
 UNFINISHED_CANCELLATIONS = text("""
@@ -235,8 +236,12 @@ class PostgresWorkQueue:
             max_live_holds_per_user=limits.max_live_holds_per_user,
         )
 
-    async def overdue_bookings(self, *, seconds: float, limit: int) -> Sequence[UUID]:
-        return [row.id for row in await self._rows(OVERDUE, seconds=seconds, limit=limit)]
+    async def overdue_bookings(
+        self, *, seconds: float, limit: int, skip: int = 0
+    ) -> Sequence[UUID]:
+        return [
+            row.id for row in await self._rows(OVERDUE, seconds=seconds, limit=limit, skip=skip)
+        ]
 
     async def settle_dead_requests(self) -> int:
         return await self._change(
@@ -250,18 +255,24 @@ class PostgresWorkQueue:
             await self._change(SWEEP_ACCOUNT_TOKENS),
         )
 
-    async def undecided_captures(self, *, seconds: float, limit: int) -> Sequence[UUID]:
-        return [row.id for row in await self._rows(UNDECIDED, seconds=seconds, limit=limit)]
+    async def undecided_captures(
+        self, *, seconds: float, limit: int, skip: int = 0
+    ) -> Sequence[UUID]:
+        return [
+            row.id for row in await self._rows(UNDECIDED, seconds=seconds, limit=limit, skip=skip)
+        ]
 
-    async def open_promises(self, *, seconds: float, limit: int) -> Sequence[UUID]:
-        return [row.id for row in await self._rows(PROMISED, seconds=seconds, limit=limit)]
+    async def open_promises(self, *, seconds: float, limit: int, skip: int = 0) -> Sequence[UUID]:
+        return [
+            row.id for row in await self._rows(PROMISED, seconds=seconds, limit=limit, skip=skip)
+        ]
 
-    async def overdue_offers(self, *, seconds: float, limit: int) -> Sequence[UUID]:
-        rows = await self._rows(OVERDUE_OFFERS, seconds=seconds, limit=limit)
+    async def overdue_offers(self, *, seconds: float, limit: int, skip: int = 0) -> Sequence[UUID]:
+        rows = await self._rows(OVERDUE_OFFERS, seconds=seconds, limit=limit, skip=skip)
         return [row.provider_payment_id for row in rows]
 
-    async def pending_refunds(self, *, seconds: float, limit: int) -> Sequence[UUID]:
-        rows = await self._rows(PENDING_REFUNDS, seconds=seconds, limit=limit)
+    async def pending_refunds(self, *, seconds: float, limit: int, skip: int = 0) -> Sequence[UUID]:
+        rows = await self._rows(PENDING_REFUNDS, seconds=seconds, limit=limit, skip=skip)
         return [row.provider_payment_id for row in rows]
 
     async def unfinished_cancellations(
@@ -270,6 +281,8 @@ class PostgresWorkQueue:
         rows = await self._rows(UNFINISHED_CANCELLATIONS, seconds=seconds)
         return [(row.show_id, row.paused) for row in rows]
 
-    async def asked_refunds(self, *, seconds: float, limit: int) -> Sequence[tuple[UUID, int]]:
-        rows = await self._rows(ASKED_REFUNDS, seconds=seconds, limit=limit)
+    async def asked_refunds(
+        self, *, seconds: float, limit: int, skip: int = 0
+    ) -> Sequence[tuple[UUID, int]]:
+        rows = await self._rows(ASKED_REFUNDS, seconds=seconds, limit=limit, skip=skip)
         return [(row.booking_id, row.number) for row in rows]

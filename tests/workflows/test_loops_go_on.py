@@ -112,6 +112,26 @@ async def test_the_reaper_goes_on_past_what_it_cannot_handle(
         await till.lapse(input, CloseReason.CANCELLED)
 
 
+async def test_a_batch_that_stays_where_it_is_keeps_nothing_behind_it(
+    saga: Saga, hall: Hall, redis: Redis, database: Database
+) -> None:
+    """The negative control forgets how far it came, and never gets past the first batch."""
+    till = Till(database, hall)
+    stuck, behind = [await overdue(saga, till, label) for label in ("A2", "A3")]
+    process = Balky()
+    news = PaymentNews(till.begin, saga.gateways, process, saga.work, RedisSeatPreclaims(redis))
+    for _ in range(2):
+        await ReaperLoop(saga.work, process, news, batch=1).one_pass()
+    assert stuck.booking_id in process.told
+    assert behind.booking_id not in process.told
+    reaper = ReaperLoop(saga.work, process, news, batch=1)
+    for _ in range(2):
+        await reaper.one_pass()
+    assert behind.booking_id in process.told
+    for input in (stuck, behind):
+        await till.lapse(input, CloseReason.CANCELLED)
+
+
 async def test_a_show_whose_cancellation_cannot_start_keeps_no_other(
     saga: Saga, engine: AsyncEngine
 ) -> None:
