@@ -133,16 +133,24 @@ async def _lock_and_read(
     tx: Transaction, request: ConfirmRequest
 ) -> tuple[Booking, Receipt | None]:
     """The booking under its lock, and the payment as it stands once that lock is ours."""
-    booking_id = UUID(request.booking_id)
-    if request.provider_payment_id is None:
+    booking_id, payment_id = UUID(request.booking_id), _payment_id(request)
+    if payment_id is None:
         booking, receipt = await tx.bookings.lock(booking_id), None
     else:
         locked = tx.bookings.lock_soon(booking_id)
-        receipt = await tx.payments.receipt(UUID(request.provider_payment_id))
+        receipt = await tx.payments.receipt(payment_id)
         booking = locked.value
     if booking is None:
         raise LookupError(f"booking {booking_id} has no row")
     return booking, receipt
+
+
+def _payment_id(request: ConfirmRequest) -> UUID | None:
+    """None also for what is no id at all: an operator may have typed the signal."""
+    try:
+        return UUID(request.provider_payment_id) if request.provider_payment_id else None
+    except ValueError:
+        return None
 
 
 async def judge_again(tx: Transaction, receipt_id: UUID) -> Recorded:
