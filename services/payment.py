@@ -104,7 +104,7 @@ async def confirm(tx: Transaction, request: ConfirmRequest) -> StepOutcome:
     is sent back by the verdict it gets here. Money that is only authorised makes the seats final
     and is named in the outcome: it has to be captured before this is asked again.
     """
-    booking, receipt = await _lock_and_read(tx, request)
+    booking, receipt = await _lock_and_read(tx, UUID(request.booking_id), _payment_id(request))
     if booking.state is BookingState.CONFIRMED:
         return StepOutcome(booking.state)
     if request.provider_payment_id is None:
@@ -130,10 +130,9 @@ async def confirm(tx: Transaction, request: ConfirmRequest) -> StepOutcome:
 
 
 async def _lock_and_read(
-    tx: Transaction, request: ConfirmRequest
+    tx: Transaction, booking_id: UUID, payment_id: UUID | None
 ) -> tuple[Booking, Receipt | None]:
-    """The booking under its lock, and the payment as it stands once that lock is ours."""
-    booking_id, payment_id = UUID(request.booking_id), _payment_id(request)
+    """The booking under its lock, which guards every verdict, and the payment as it stands then."""
     if payment_id is None:
         booking, receipt = await tx.bookings.lock(booking_id), None
     else:
@@ -160,11 +159,10 @@ async def judge_again(tx: Transaction, receipt_id: UUID) -> Recorded:
         LookupError: there is no such payment.
     """
     known = await tx.payments.receipt(receipt_id)
-    booking = await tx.bookings.lock(known.booking_id) if known else None
-    # Read again under the booking's lock, which guards every verdict on its payments.
-    receipt = await tx.payments.receipt(receipt_id)
-    if booking is None or receipt is None:
+    if known is None:
         raise LookupError(f"provider payment {receipt_id} has no row")
+    booking, receipt = await _lock_and_read(tx, known.booking_id, receipt_id)
+    assert receipt is not None, "a payment's row is never deleted"
     recorded = await _judge(tx, booking, receipt, None)
     if receipt.disputed:
         await dispute.settle(tx, booking.id, receipt.id, request_id=None)

@@ -178,6 +178,10 @@ class PostgresWorkQueue:
         async with self._database.statements() as session:
             return await session.all(statement, **values)
 
+    async def _ids(self, statement: TextClause, **values: Any) -> list[UUID]:
+        """The only column of its rows."""
+        return [id_ for (id_,) in await self._rows(statement, **values)]
+
     async def _change(self, statement: TextClause, **values: Any) -> int:
         async with self._database.statements() as session:
             return await session.change(statement, **values)
@@ -239,9 +243,7 @@ class PostgresWorkQueue:
     async def overdue_bookings(
         self, *, seconds: float, limit: int, skip: int = 0
     ) -> Sequence[UUID]:
-        return [
-            row.id for row in await self._rows(OVERDUE, seconds=seconds, limit=limit, skip=skip)
-        ]
+        return await self._ids(OVERDUE, seconds=seconds, limit=limit, skip=skip)
 
     async def settle_dead_requests(self) -> int:
         return await self._change(
@@ -258,22 +260,16 @@ class PostgresWorkQueue:
     async def undecided_captures(
         self, *, seconds: float, limit: int, skip: int = 0
     ) -> Sequence[UUID]:
-        return [
-            row.id for row in await self._rows(UNDECIDED, seconds=seconds, limit=limit, skip=skip)
-        ]
+        return await self._ids(UNDECIDED, seconds=seconds, limit=limit, skip=skip)
 
     async def open_promises(self, *, seconds: float, limit: int, skip: int = 0) -> Sequence[UUID]:
-        return [
-            row.id for row in await self._rows(PROMISED, seconds=seconds, limit=limit, skip=skip)
-        ]
+        return await self._ids(PROMISED, seconds=seconds, limit=limit, skip=skip)
 
     async def overdue_offers(self, *, seconds: float, limit: int, skip: int = 0) -> Sequence[UUID]:
-        rows = await self._rows(OVERDUE_OFFERS, seconds=seconds, limit=limit, skip=skip)
-        return [row.provider_payment_id for row in rows]
+        return await self._ids(OVERDUE_OFFERS, seconds=seconds, limit=limit, skip=skip)
 
     async def pending_refunds(self, *, seconds: float, limit: int, skip: int = 0) -> Sequence[UUID]:
-        rows = await self._rows(PENDING_REFUNDS, seconds=seconds, limit=limit, skip=skip)
-        return [row.provider_payment_id for row in rows]
+        return await self._ids(PENDING_REFUNDS, seconds=seconds, limit=limit, skip=skip)
 
     async def unfinished_cancellations(
         self, *, seconds: float
