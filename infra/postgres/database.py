@@ -1,7 +1,4 @@
-"""The database as the API and the worker use it: SQL run by psycopg, on SQLAlchemy's pool.
-
-SQLAlchemy's execution of a statement costs more CPU than the statement itself: see ADR 0014.
-"""
+"""The database as the API and the worker use it: SQL run by psycopg, on SQLAlchemy's pool."""
 
 from __future__ import annotations
 
@@ -9,27 +6,23 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Generic, TypeVar, cast
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from psycopg.rows import namedtuple_row
 from sqlalchemy import TextClause, event, text
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from sqlalchemy.util import greenlet_spawn
 
 from infra.postgres.engine import create_engine
+from infra.postgres.pipeline import Done, Pipeline
 from infra.settings import Settings
 
 BEGIN = text("BEGIN")
 COMMIT = text("COMMIT")
-DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
-
-
+PIPELINE = "pipeline"
 T = TypeVar("T")
 
 
@@ -61,22 +54,21 @@ class Session:
     with the next statement that somebody does wait for.
     """
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        self._connection = connection
-        # What is waited for is read before the next is asked, so one cursor serves them all.
-        self._cursor = connection.cursor()
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
         self._waiting: list[_PutOff] = []
 
     async def all(self, statement: TextClause, /, **values: Any) -> list[Any]:
-        return await (await self._run(statement, values)).fetchall()
+        return (await self._run(statement, values)).rows
 
     async def one(self, statement: TextClause, /, **values: Any) -> Any | None:
         """The first row, or None: for what a unique index finds, or what always has one row."""
-        return await (await self._run(statement, values)).fetchone()
+        rows = (await self._run(statement, values)).rows
+        return rows[0] if rows else None
 
     async def change(self, statement: TextClause, /, **values: Any) -> int:
         """How many rows the statement wrote."""
-        return (await self._run(statement, values)).rowcount
+        return (await self._run(statement, values)).written
 
     def later(self, statement: TextClause, /, *, changes: int | None = None, **values: Any) -> None:
         """Run it with the next statement, or before the commit at the latest.
@@ -96,8 +88,7 @@ class Session:
     async def flush(self) -> None:
         """Run what was put off."""
         if self._waiting:
-            last = self._waiting.pop()
-            await last.settle(await self._run(last.statement, last.values))
+            await self._run_all()
 
     async def commit(self) -> None:
         """Run what was put off and commit; together, unless a count could still undo it all."""
@@ -105,38 +96,36 @@ class Session:
             await self.flush()
         await self._run(COMMIT, {})
 
-    async def _run(self, statement: TextClause, values: dict[str, Any]) -> psycopg.AsyncCursor[Any]:
+    async def _run(self, statement: TextClause, values: dict[str, Any]) -> Done:
+        self._waiting.append(_PutOff(statement, values))
+        return await self._run_all()
+
+    async def _run_all(self) -> Done:
+        """Run what was put off in one round trip; what the last of it answered."""
+        waiting, self._waiting = self._waiting, []
         try:
-            if not self._waiting:
-                return await self._cursor.execute(_sql(statement), values)
-            waiting, self._waiting = self._waiting, []
-            async with self._connection.pipeline():
-                sent = [
-                    (one, await self._connection.execute(_sql(one.statement), one.values))
-                    for one in waiting
-                ]
-                cursor = await self._cursor.execute(_sql(statement), values)
+            done = await self._pipeline.run([(one.statement, one.values) for one in waiting])
         except psycopg.errors.DivisionByZero as error:
             raise UnexpectedCount("a statement that counts its rows itself") from error
-        for one, done in sent:
-            await one.settle(done)
-        return cursor
+        for one, answer in zip(waiting, done, strict=True):
+            one.settle(answer)
+        return done[-1]
 
 
 @dataclass(frozen=True, slots=True)
 class _PutOff:
     statement: TextClause
     values: dict[str, Any]
-    changes: int | None
+    changes: int | None = None
     asked: Asked[Any] | None = None
 
-    async def settle(self, done: psycopg.AsyncCursor[Any]) -> None:
+    def settle(self, done: Done) -> None:
         """Check what it wrote, or pass on what it read."""
         if self.asked is not None:
-            self.asked.answer(await done.fetchone())
-        elif self.changes is not None and done.rowcount != self.changes:
+            self.asked.answer(done.rows[0] if done.rows else None)
+        elif self.changes is not None and done.written != self.changes:
             told = self.statement.text.strip()
-            raise UnexpectedCount(f"{done.rowcount} rows, not {self.changes}: {told}")
+            raise UnexpectedCount(f"{done.written} rows, not {self.changes}: {told}")
 
 
 class Database:
@@ -147,14 +136,10 @@ class Database:
             settings,
             application_name=application_name,
             # A transaction here begins and ends by statements of its own.
-            connect_args={
-                "autocommit": True,
-                "row_factory": namedtuple_row,
-                "prepare_threshold": 0,
-            },
+            connect_args={"autocommit": True},
             pool_reset_on_return=None,
-            # A statement is planned five times on each connection before its plan is kept, and
-            # planning costs more than running: the fewest connections do all the work they can.
+            # A statement is planned once on each connection, and planning costs more than running:
+            # the fewest connections do all the work they can.
             pool_use_lifo=True,
         )
         self._lost_at = 0.0
@@ -167,8 +152,8 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:
         """Commit when the block ends; any error rolls back."""
-        async with self._connection() as connection:
-            session = Session(connection)
+        async with self._connection() as pipeline:
+            session = Session(pipeline)
             session.later(BEGIN)
             yield session
             await session.commit()  # house: H7 -- this is the edge
@@ -176,17 +161,19 @@ class Database:
     @asynccontextmanager
     async def statements(self) -> AsyncIterator[Session]:
         """Each statement is a transaction of its own."""
-        async with self._connection() as connection:
-            session = Session(connection)
+        async with self._connection() as pipeline:
+            session = Session(pipeline)
             yield session
             await session.flush()
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    async def _connection(self) -> AsyncIterator[Pipeline]:
         pooled = await self._checked_out()
         connection = cast("psycopg.AsyncConnection[Any]", pooled.driver_connection)
+        if (pipeline := pooled.info.get(PIPELINE)) is None:
+            pipeline = pooled.info[PIPELINE] = Pipeline(connection)
         try:
-            yield connection
+            yield pipeline
         except Exception:
             if connection.closed:
                 # The server is gone, and with it every connection that is waiting in the pool.
@@ -195,7 +182,7 @@ class Database:
                 await connection.rollback()
             raise
         finally:
-            await self._give_back(pooled, connection)
+            await self._give_back(pooled, connection, pipeline)
 
     async def _checked_out(self) -> PoolProxiedConnection:
         """A connection of the pool, whose errors come out as psycopg's own."""
@@ -207,10 +194,14 @@ class Database:
             raise psycopg.OperationalError("no connection came free in time") from error
 
     async def _give_back(
-        self, pooled: PoolProxiedConnection, connection: psycopg.AsyncConnection[Any]
+        self,
+        pooled: PoolProxiedConnection,
+        connection: psycopg.AsyncConnection[Any],
+        pipeline: Pipeline,
     ) -> None:
-        if connection.info.transaction_status is not TransactionStatus.IDLE:
-            # Lost, or cancelled on the way: closing it makes the server roll back.
+        # Lost, or cancelled on the way: closing it makes the server roll back.
+        is_clean = connection.info.transaction_status is TransactionStatus.IDLE
+        if pipeline.is_worn or not is_clean:
             await greenlet_spawn(pooled.invalidate)
         pooled.close()
 
@@ -223,8 +214,3 @@ class Database:
 
 def _note_birth(_: object, entry: ConnectionPoolEntry) -> None:
     entry.info["born_at"] = time.monotonic()
-
-
-@cache
-def _sql(statement: TextClause) -> bytes:
-    return str(statement.compile(dialect=DIALECT)).encode()

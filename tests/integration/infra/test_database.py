@@ -98,8 +98,10 @@ async def test_a_statement_that_counts_for_itself_undoes_all_with_its_commit(
             session.later(COUNTED, id=7)
             session.later(ADD, id=2, words="two")
 
-    with pytest.raises(UnexpectedCount):
+    with pytest.raises(UnexpectedCount) as failed:
         await surprised()
+    (statement,) = getattr(failed.value.__cause__, "__notes__", [""])
+    assert "UPDATE notes" in statement
     assert await ids(database) == []
 
 
@@ -143,6 +145,24 @@ async def test_a_cancelled_transaction_is_undone_and_blocks_nobody(database: Dat
         await task
     async with asyncio.timeout(5):
         assert await ids(database) == []
+
+
+async def test_a_connection_that_has_prepared_enough_is_replaced(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the server would keep what is asked once for as long as the process lives."""
+
+    async def backend() -> int:
+        async with database.statements() as session:
+            row = await session.one(BACKEND)
+            await session.all(READ)
+        return int(row.pid) if row else 0
+
+    first = await backend()
+    assert await backend() == first
+    monkeypatch.setattr("infra.postgres.pipeline.MOST_PREPARED", 2)
+    assert await backend() == first
+    assert await backend() != first
 
 
 async def test_a_lost_server_costs_one_error_for_all_connections(
