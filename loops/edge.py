@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import structlog
 
 log = structlog.get_logger(__name__)
 Item = TypeVar("Item")
+Found_co = TypeVar("Found_co", covariant=True)
 # While Temporal is away each of a batch waits its time out: together, a pass still ends.
 AT_ONCE = 10
 
@@ -71,3 +72,25 @@ async def each(
             log.warning("loop_item_failed", item=str(item), reason=repr(result))
             failed.append(result)
     return failed
+
+
+class Find(Protocol[Found_co]):
+    async def __call__(self, *, seconds: float, limit: int, skip: int) -> Sequence[Found_co]: ...
+
+
+class Round(Generic[Found_co]):
+    """One batch after another, then from the oldest on again.
+
+    What stays where it is, pass after pass, keeps nothing behind it from its turn.
+    """
+
+    def __init__(self, find: Find[Found_co], seconds: float, batch: int) -> None:
+        self._find = find
+        self._seconds = seconds
+        self._batch = batch
+        self._skip = 0
+
+    async def next(self) -> Sequence[Found_co]:
+        found = await self._find(seconds=self._seconds, limit=self._batch, skip=self._skip)
+        self._skip = self._skip + self._batch if len(found) == self._batch else 0
+        return found

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
 import structlog
 
-from loops.edge import each
+from loops.edge import Round, each
 from services.payment_news import PaymentNews
 from services.process import BookingProcess
 from services.work import WorkQueue
@@ -18,31 +16,6 @@ BATCH = 50
 # A running workflow acts at the hold's end; later than this it may be gone.
 OVERDUE_SECONDS = 5.0
 UNHEARD_SECONDS = 5.0
-
-
-Found_co = TypeVar("Found_co", covariant=True)
-
-
-class Find(Protocol[Found_co]):
-    async def __call__(self, *, seconds: float, limit: int, skip: int) -> Sequence[Found_co]: ...
-
-
-class Round(Generic[Found_co]):
-    """One batch after another, then from the oldest on again.
-
-    What stays where it is, pass after pass, keeps nothing behind it from its turn.
-    """
-
-    def __init__(self, find: Find[Found_co], seconds: float, batch: int) -> None:
-        self._find = find
-        self._seconds = seconds
-        self._batch = batch
-        self._skip = 0
-
-    async def next(self) -> Sequence[Found_co]:
-        found = await self._find(seconds=self._seconds, limit=self._batch, skip=self._skip)
-        self._skip = self._skip + self._batch if len(found) == self._batch else 0
-        return found
 
 
 class ReaperLoop:

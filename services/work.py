@@ -118,7 +118,7 @@ class WorkQueue(Protocol):
         ...
 
     async def unfinished_cancellations(
-        self, *, seconds: float
+        self, *, seconds: float, limit: int, skip: int = 0
     ) -> Sequence[tuple[UUID, str | None]]:
         """Shows cancelled that long ago and not done with, and why their run was paused."""
         ...

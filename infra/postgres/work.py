@@ -136,7 +136,7 @@ LIMIT :limit OFFSET :skip
 UNFINISHED_CANCELLATIONS = text("""
 SELECT show_id, paused FROM show_cancellations
 WHERE status <> 'finished' AND requested_at < now() - make_interval(secs => :seconds)
-ORDER BY requested_at LIMIT 100
+ORDER BY requested_at, show_id LIMIT :limit OFFSET :skip
 """)
 
 SWEEP_KEYS = text("""
@@ -272,9 +272,9 @@ class PostgresWorkQueue:
         return await self._ids(PENDING_REFUNDS, seconds=seconds, limit=limit, skip=skip)
 
     async def unfinished_cancellations(
-        self, *, seconds: float
+        self, *, seconds: float, limit: int, skip: int = 0
     ) -> Sequence[tuple[UUID, str | None]]:
-        rows = await self._rows(UNFINISHED_CANCELLATIONS, seconds=seconds)
+        rows = await self._rows(UNFINISHED_CANCELLATIONS, seconds=seconds, limit=limit, skip=skip)
         return [(row.show_id, row.paused) for row in rows]
 
     async def asked_refunds(

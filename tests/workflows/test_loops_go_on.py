@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -132,23 +134,46 @@ async def test_a_batch_that_stays_where_it_is_keeps_nothing_behind_it(
         await till.lapse(input, CloseReason.CANCELLED)
 
 
-async def test_a_show_whose_cancellation_cannot_start_keeps_no_other(
-    saga: Saga, engine: AsyncEngine
-) -> None:
+@asynccontextmanager
+async def called_off(saga: Saga, engine: AsyncEngine) -> AsyncIterator[list[UUID]]:
+    """Two shows, the oldest first, whose cancellation is on record and nowhere else."""
     shows = [(await create_hall(engine)).show_id for _ in range(2)]
-    for show_id in shows:
+    for days, show_id in zip((10, 9), shows, strict=True):
         await long_ago(
             saga,
             "INSERT INTO show_cancellations (show_id, reason, actor, plan, requested_at)"
-            " VALUES (:id, 'fire', 'test', '{}', now() - interval '9 days')",
+            " VALUES (:id, 'fire', 'test', '{}', now() - make_interval(days => :days))",
             id=show_id,
+            days=days,
         )
-    process = BalkyShows(shows[0])
-    with pytest.raises(RuntimeError, match=f"{shows[0]} is bad"):
-        await ShowCancelLoop(saga.work, process).one_pass()
-    assert shows[1] in process.told
+    yield shows
     for show_id in shows:
         await long_ago(saga, "DELETE FROM show_cancellations WHERE show_id = :id", id=show_id)
+
+
+async def test_a_show_whose_cancellation_cannot_start_keeps_no_other(
+    saga: Saga, engine: AsyncEngine
+) -> None:
+    async with called_off(saga, engine) as shows:
+        process = BalkyShows(shows[0])
+        with pytest.raises(RuntimeError, match=f"{shows[0]} is bad"):
+            await ShowCancelLoop(saga.work, process).one_pass()
+        assert shows[1] in process.told
+
+
+async def test_shows_that_are_never_done_with_keep_none_behind_them(
+    saga: Saga, engine: AsyncEngine
+) -> None:
+    """The negative control forgets how far it came."""
+    async with called_off(saga, engine) as shows:
+        process = BalkyShows(uuid4())
+        for _ in range(2):
+            await ShowCancelLoop(saga.work, process, batch=1).one_pass()
+        assert process.told == {shows[0]}
+        loop = ShowCancelLoop(saga.work, process, batch=1)
+        for _ in range(2):
+            await loop.one_pass()
+        assert process.told == set(shows)
 
 
 class Choosy(SandboxGateway):
