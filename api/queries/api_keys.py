@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import orjson
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
 from api.deps.read import PathId, ReadConnection
 from api.queries import page
 from api.schemas.api_keys import ApiKeyList, ApiKeyOut
-from api.schemas.common import CURSOR_EXAMPLE
 from domain.errors import NotFound
-from domain.limits import PAGE_DEFAULT, PAGE_MAX
+from domain.limits import PAGE_DEFAULT
 from readmodel import api_keys as readmodel
 
 router = APIRouter(prefix="/api/admin/api-keys", tags=["staff"])
@@ -21,14 +18,12 @@ router = APIRouter(prefix="/api/admin/api-keys", tags=["staff"])
 @router.get("", response_model=ApiKeyList)
 async def newest(
     connection: ReadConnection,
-    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
-    cursor: Annotated[str | None, Query(max_length=200, examples=[CURSOR_EXAMPLE])] = None,
+    limit: page.Limit = PAGE_DEFAULT,
+    cursor: page.Cursor = None,
 ) -> Response:
     """All keys, also those that are over, newest first."""
     items, place = await readmodel.newest(connection, before=page.moment(cursor), limit=limit)
-    return Response(
-        orjson.dumps({"items": items, "next": page.after(place)}), media_type="application/json"
-    )
+    return page.answer(items, place)
 
 
 @router.get("/{key_id}", response_model=ApiKeyOut)

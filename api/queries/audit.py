@@ -13,8 +13,7 @@ from api.deps.read import ReadConnection
 from api.queries import page
 from api.schemas.audit import AuditList
 from api.schemas.cases import CASE_ID
-from api.schemas.common import CURSOR_EXAMPLE
-from domain.limits import PAGE_DEFAULT, PAGE_MAX
+from domain.limits import PAGE_DEFAULT
 from readmodel import audit as readmodel
 
 router = APIRouter(prefix="/api/admin/audit", tags=["audit"])
@@ -46,8 +45,8 @@ async def newest(
     target: Target = None,
     since: When = None,
     until: When = None,
-    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
-    cursor: Annotated[str | None, Query(max_length=200, examples=[CURSOR_EXAMPLE])] = None,
+    limit: page.Limit = PAGE_DEFAULT,
+    cursor: page.Cursor = None,
 ) -> Response:
     """Who with power did what to what, and why; newest first."""
     wanted: dict[str, str | datetime | None] = {

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
 from api.deps.read import CurrentUser, PathId, ReadConnection, Signer
 from api.queries import page
 from api.schemas.bookings import BookingList, BookingOut, TicketList, Timeline
-from api.schemas.common import CURSOR_EXAMPLE
 from domain import ids
 from domain.booking import BookingState
 from domain.errors import Conflict, NotFound
-from domain.limits import PAGE_DEFAULT, PAGE_MAX
+from domain.limits import PAGE_DEFAULT
 from infra.tokens import Principal
 from readmodel import bookings as readmodel
 
@@ -75,8 +73,8 @@ async def of_user(
     user: CurrentUser,
     connection: ReadConnection,
     state: BookingState | None = None,
-    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
-    cursor: Annotated[str | None, Query(max_length=200, examples=[CURSOR_EXAMPLE])] = None,
+    limit: page.Limit = PAGE_DEFAULT,
+    cursor: page.Cursor = None,
 ) -> Response:
     """The user's bookings, newest first."""
     if user_id != user.user_id and not user.sees_all:
@@ -84,7 +82,7 @@ async def of_user(
     items, place = await readmodel.of_user(
         connection, user_id, state=state, before=page.moment(cursor), limit=limit
     )
-    return _json({"items": items, "next": page.after(place)})
+    return page.answer(items, place)
 
 
 async def visible(connection: ReadConnection, booking_id: UUID, user: Principal) -> readmodel.Json:

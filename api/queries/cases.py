@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import orjson
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
 from api.deps.read import PathId, ReadConnection
 from api.queries import page
 from api.queries.etag import IfNoneMatch, is_kept
 from api.schemas.cases import CaseList, CaseOut
-from api.schemas.common import CURSOR_EXAMPLE
 from domain.case import CaseKind, CaseStatus
 from domain.errors import NotFound
-from domain.limits import PAGE_DEFAULT, PAGE_MAX
+from domain.limits import PAGE_DEFAULT
 from readmodel import cases as readmodel
 
 router = APIRouter(prefix="/api/admin/cases", tags=["cases"])
@@ -25,16 +22,14 @@ async def newest(
     connection: ReadConnection,
     status: CaseStatus | None = None,
     kind: CaseKind | None = None,
-    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
-    cursor: Annotated[str | None, Query(max_length=200, examples=[CURSOR_EXAMPLE])] = None,
+    limit: page.Limit = PAGE_DEFAULT,
+    cursor: page.Cursor = None,
 ) -> Response:
     """What a person has to decide about money, newest first."""
     items, place = await readmodel.newest(
         connection, status=status, kind=kind, before=page.moment(cursor), limit=limit
     )
-    return Response(
-        orjson.dumps({"items": items, "next": page.after(place)}), media_type="application/json"
-    )
+    return page.answer(items, place)
 
 
 @router.get("/{case_id}", response_model=CaseOut)

@@ -39,7 +39,7 @@ TOO_MANY = "Your address has enough streams open; end one, or poll the availabil
 TOO_MANY_SECONDS = 10
 
 router = APIRouter(prefix="/api", tags=["catalogue"])
-Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
+
 Cursor = Annotated[str | None, Query(max_length=1000, examples=[CURSOR_EXAMPLE])]
 Words = Annotated[str | None, Query(max_length=200, examples=["metropolis fritz"])]
 Genre = Annotated[str | None, Query(max_length=200, examples=["Drama"])]
@@ -57,7 +57,7 @@ async def movies(
     genre: Genre = None,
     city: City = None,
     date: Day = None,
-    limit: Limit = PAGE_DEFAULT,
+    limit: page.Limit = PAGE_DEFAULT,
     cursor: Cursor = None,
 ) -> Response:
     """Films by title; ``q`` finds words and beginnings of words of title and director."""
@@ -90,7 +90,7 @@ async def theatres(
     request: Request,
     connection: ReadConnection,
     city: City = None,
-    limit: Limit = PAGE_MAX,
+    limit: page.Limit = PAGE_MAX,
     cursor: Cursor = None,
 ) -> Response:
     """Theatres by city and name."""

@@ -1,14 +1,23 @@
-"""Cursors: the last row's sort key, opaque to clients."""
+"""Lists page by page: what they are asked with, and cursors, the last row's sort key, opaque."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
+from fastapi import Query, Response
 from fastapi.exceptions import RequestValidationError
+
+from api.schemas.common import CURSOR_EXAMPLE
+from domain.limits import PAGE_MAX
+
+Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
+Cursor = Annotated[str | None, Query(max_length=200, examples=[CURSOR_EXAMPLE])]
 
 
 def cursor(*place: str) -> str:
@@ -18,6 +27,12 @@ def cursor(*place: str) -> str:
 def after(place: tuple[datetime, UUID] | None) -> str | None:
     """The cursor of the next page of a list that is ordered by a time and an id."""
     return cursor(place[0].isoformat(), str(place[1])) if place else None
+
+
+def answer(items: Sequence[Any], place: tuple[datetime, UUID] | None) -> Response:
+    """One page, with the cursor of the next."""
+    body = {"items": items, "next": after(place)}
+    return Response(orjson.dumps(body), media_type="application/json")
 
 
 def place(cursor: str | None, parts: int) -> list[str] | None:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 from api.deps.read import CurrentUser, PathId, ReadConnection
 from api.queries import page
 from api.queries.etag import IfNoneMatch, is_kept
-from api.schemas.common import CURSOR_EXAMPLE, Id
+from api.schemas.common import Id
 from api.schemas.partners import (
     DELIVERY_ID,
     EVENT_ID,
@@ -21,7 +21,7 @@ from api.schemas.partners import (
     PartnerEventList,
 )
 from domain.errors import NotFound
-from domain.limits import PAGE_DEFAULT, PAGE_MAX
+from domain.limits import PAGE_DEFAULT
 from domain.partner import DeliveryState, webhook_id
 from readmodel import partners as readmodel
 
@@ -55,8 +55,8 @@ async def deliveries(
     connection: ReadConnection,
     endpoint_id: Annotated[Id | None, Query(examples=[DELIVERY_ID])] = None,
     state: DeliveryState | None = None,
-    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
-    cursor: Annotated[str | None, Query(max_length=200, examples=[CURSOR_EXAMPLE])] = None,
+    limit: page.Limit = PAGE_DEFAULT,
+    cursor: page.Cursor = None,
 ) -> Response:
     """What was to be sent in the last 30 days and what became of it, newest first."""
     items, place = await readmodel.deliveries(
@@ -67,7 +67,7 @@ async def deliveries(
         before=page.moment(cursor),
         limit=limit,
     )
-    return _json({"items": items, "next": page.after(place)})
+    return page.answer(items, place)
 
 
 @router.get("/deliveries/{delivery_id}", response_model=DeliveryLogOut)
@@ -83,7 +83,7 @@ async def delivery(delivery_id: PathId, user: CurrentUser, connection: ReadConne
 async def events(
     connection: ReadConnection,
     after: Annotated[str, Query(pattern=r"^evt_[0-9]{16}$", examples=[EVENT_ID])] = webhook_id(0),
-    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
+    limit: page.Limit = PAGE_DEFAULT,
 ) -> Response:
     """Everything that partners are told, of the last 30 days, in the order of its ids.
 
