@@ -23,7 +23,7 @@ async def newest(
 ) -> Response:
     """All keys, also those that are over, newest first."""
     items, place = await readmodel.newest(connection, before=page.moment(cursor), limit=limit)
-    return page.answer(items, place)
+    return page.answer(items, page.after(place))
 
 
 @router.get("/{key_id}", response_model=ApiKeyOut)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated
 
-import orjson
 from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime
 
@@ -59,8 +58,7 @@ async def newest(
     items, more = await readmodel.newest(
         connection, wanted=wanted, before=_before(cursor), limit=limit
     )
-    body = {"items": items, "next": page.cursor(str(more)) if more is not None else None}
-    return Response(orjson.dumps(body), media_type="application/json")
+    return page.answer(items, page.cursor(str(more)) if more is not None else None)
 
 
 def _before(cursor: str | None) -> int | None:

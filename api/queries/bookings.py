@@ -82,7 +82,7 @@ async def of_user(
     items, place = await readmodel.of_user(
         connection, user_id, state=state, before=page.moment(cursor), limit=limit
     )
-    return page.answer(items, place)
+    return page.answer(items, page.after(place))
 
 
 async def visible(connection: ReadConnection, booking_id: UUID, user: Principal) -> readmodel.Json:

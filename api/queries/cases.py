@@ -29,7 +29,7 @@ async def newest(
     items, place = await readmodel.newest(
         connection, status=status, kind=kind, before=page.moment(cursor), limit=limit
     )
-    return page.answer(items, place)
+    return page.answer(items, page.after(place))
 
 
 @router.get("/{case_id}", response_model=CaseOut)

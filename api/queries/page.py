@@ -29,10 +29,9 @@ def after(place: tuple[datetime, UUID] | None) -> str | None:
     return cursor(place[0].isoformat(), str(place[1])) if place else None
 
 
-def answer(items: Sequence[Any], place: tuple[datetime, UUID] | None) -> Response:
-    """One page, with the cursor of the next."""
-    body = {"items": items, "next": after(place)}
-    return Response(orjson.dumps(body), media_type="application/json")
+def answer(items: Sequence[Any], more: str | None) -> Response:
+    """One page, with what to ask for to get the next."""
+    return Response(orjson.dumps({"items": items, "next": more}), media_type="application/json")
 
 
 def place(cursor: str | None, parts: int) -> list[str] | None:

@@ -67,7 +67,7 @@ async def deliveries(
         before=page.moment(cursor),
         limit=limit,
     )
-    return page.answer(items, place)
+    return page.answer(items, page.after(place))
 
 
 @router.get("/deliveries/{delivery_id}", response_model=DeliveryLogOut)
@@ -90,7 +90,7 @@ async def events(
     Keep the id of the last event you have dealt with and ask for what came after it.
     """
     items, more = await readmodel.events(connection, int(after.removeprefix("evt_")), limit)
-    return _json({"items": items, "next": webhook_id(more) if more is not None else None})
+    return page.answer(items, webhook_id(more) if more is not None else None)
 
 
 def _json(content: object) -> Response:

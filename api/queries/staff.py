@@ -24,7 +24,7 @@ async def newest(
 ) -> Response:
     """Who is of the staff, newest first."""
     items, place = await readmodel.newest(connection, before=page.moment(cursor), limit=limit)
-    return page.answer(items, place)
+    return page.answer(items, page.after(place))
 
 
 @router.get("/{staff_id}", response_model=StaffOut)

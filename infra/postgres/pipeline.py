@@ -44,6 +44,11 @@ class _Ready:
     types: tuple[int, ...]
     formats: Sequence[pq.Format]
 
+    @property
+    def key(self) -> tuple[bytes, tuple[int, ...]]:
+        """What is prepared once: the text, for these types."""
+        return self.text, self.types
+
 
 class Pipeline:
     """Prepares each statement when it first comes, once for the types its values have."""
@@ -71,7 +76,6 @@ class Pipeline:
 
     async def _exchange(self, batch: Sequence[_Ready]) -> list[PGresult]:
         pgconn = self._connection.pgconn
-        known = len(self._names)
         try:
             pgconn.enter_pipeline_mode()
             is_answer = [told for one in batch for told in self._send(pgconn, one)]
@@ -83,9 +87,10 @@ class Pipeline:
                     error.add_note(batch[sum(is_answer[:at])].text.decode().strip())
                     raise error
         except BaseException:
-            # Whether the server prepared them is not looked into: they get other names.
-            for name in list(self._names)[known:]:
-                del self._names[name]
+            # Whether the server prepared them, or a migration has made their plans useless, is not
+            # looked into: they are prepared anew, by other names.
+            for one in batch:
+                self._names.pop(one.key, None)
             raise
         finally:
             _leave(pgconn)
@@ -93,11 +98,10 @@ class Pipeline:
 
     def _send(self, pgconn: PGconn, one: _Ready) -> list[bool]:
         """For each answer that will come, whether it is the statement's own."""
-        key = (one.text, one.types)
-        name = self._names.get(key)
+        name = self._names.get(one.key)
         if is_new := name is None:
             self._made += 1
-            name = self._names[key] = b"seathold_%d" % self._made
+            name = self._names[one.key] = b"seathold_%d" % self._made
             pgconn.send_prepare(name, one.text, one.types)
         pgconn.send_query_prepared(name, one.values, one.formats)
         return [False, True] if is_new else [True]
@@ -129,11 +133,12 @@ def _leave(pgconn: PGconn) -> None:
 
 
 def _read(adapt: Transformer, result: PGresult) -> Done:
-    if not result.ntuples:
-        return Done([], result.command_tuples or 0)
-    columns = tuple(result.fname(at) or b"" for at in range(result.nfields))
-    adapt.set_pgresult(result)
-    return Done(adapt.load_rows(0, result.ntuples, _row(columns)), result.ntuples)
+    rows: list[Any] = []
+    if result.ntuples:
+        columns = tuple(result.fname(at) or b"" for at in range(result.nfields))
+        adapt.set_pgresult(result)
+        rows = adapt.load_rows(0, result.ntuples, _row(columns))
+    return Done(rows, result.command_tuples or 0)
 
 
 @cache

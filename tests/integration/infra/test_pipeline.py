@@ -75,6 +75,20 @@ async def test_what_came_behind_a_failure_is_prepared_when_it_comes_again(
     assert (await only(pipeline, DIVIDE, by=1)).result == 1
 
 
+async def test_a_plan_that_a_migration_made_useless_costs_one_error(
+    connection: psycopg.AsyncConnection[Any], pipeline: Pipeline
+) -> None:
+    """A process that outlives a migration does not fail by it for ever."""
+    await connection.execute("CREATE TEMP TABLE notes (id int)")
+    read = text("SELECT * FROM notes")
+    await pipeline.run([(read, {})])
+    await connection.execute("ALTER TABLE notes ADD words text")
+    with pytest.raises(psycopg.errors.FeatureNotSupported, match="cached plan"):
+        await pipeline.run([(read, {})])
+    await connection.execute("INSERT INTO notes VALUES (1, 'new')")
+    assert tuple(await only(pipeline, read)) == (1, "new")
+
+
 async def test_an_error_tells_of_which_statement_it_is(pipeline: Pipeline) -> None:
     await only(pipeline, ECHO, word="prepared already")
     with pytest.raises(psycopg.errors.DivisionByZero) as failed:
@@ -90,10 +104,8 @@ async def test_a_failure_undoes_the_batch_and_leaves_the_connection_usable(
     with pytest.raises(psycopg.errors.DivisionByZero):
         await pipeline.run([(add, {"id": 1}), (DIVIDE, {"by": 0}), (add, {"id": 2})])
     assert (await only(pipeline, text("SELECT count(*) AS n FROM notes"))).n == 0
-    assert [done.written for done in await pipeline.run([(add, {"id": 1}), (add, {"id": 2})])] == [
-        1,
-        1,
-    ]
+    done = await pipeline.run([(add, {"id": 1}), (add, {"id": 2})])
+    assert [one.written for one in done] == [1, 1]
 
 
 async def test_a_value_that_cannot_be_sent_sends_nothing(
