@@ -63,6 +63,16 @@ T = TypeVar("T")
 # A buyer waits for the answer; past this the API says 202 and the booking settles by itself.
 RPC_TIMEOUT = timedelta(seconds=5)
 TASK_TIMEOUT = timedelta(seconds=5)
+ATTRIBUTES = {
+    SHOW_ID.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    USER_ID.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    BOOKING_STATUS.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    HOLD_EXPIRES_AT.name: IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
+}
+# The servers read what a namespace knows now and then: each second with SQL, each minute with
+# Elasticsearch.
+KNOWN_POLL_SECONDS = 0.1
+KNOWN_TRIES = 900
 RETRIES = RetryConfig(
     initial_interval_millis=100, multiplier=2.0, max_elapsed_time_millis=3000, max_retries=5
 )
@@ -101,20 +111,42 @@ async def _refuse_development_server(client: Client) -> None:
 
 
 async def register_search_attributes(client: Client) -> None:
-    """Make our search attributes known to the namespace; repeating it is harmless."""
-    keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
-    wanted = {
-        SHOW_ID.name: keyword,
-        USER_ID.name: keyword,
-        BOOKING_STATUS.name: keyword,
-        HOLD_EXPIRES_AT.name: IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
-    }
-    request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=wanted)
+    """Make our search attributes known to the namespace, unless they are, and wait until so.
+
+    Raises:
+        RuntimeError: the servers have not learnt of them in a minute and a half.
+    """
+    # Where they are known nothing is added: not everybody may, as in Temporal Cloud.
+    if await _are_known(client):
+        return
+    await add_search_attributes(client)
+    for _ in range(KNOWN_TRIES):
+        if await _are_known(client):
+            return
+        await asyncio.sleep(KNOWN_POLL_SECONDS)
+    raise RuntimeError(f"Temporal has not learnt of {', '.join(ATTRIBUTES)}; start again.")
+
+
+async def add_search_attributes(client: Client) -> None:
+    """Ask for them; the servers that start workflows learn of it a moment later."""
+    request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=ATTRIBUTES)
     try:
         await client.operator_service.add_search_attributes(request)
     except RPCError as error:
         if error.status is not RPCStatusCode.ALREADY_EXISTS:
             raise
+
+
+async def _are_known(client: Client) -> bool:
+    # An id that nothing has, so that it costs nothing where there are many workflows.
+    query = " AND ".join(["WorkflowId = ''", *(f"{name} IS NOT NULL" for name in ATTRIBUTES)])
+    try:
+        await client.count_workflows(query)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.INVALID_ARGUMENT:
+            raise
+        return False
+    return True
 
 
 class TemporalBookingProcess:

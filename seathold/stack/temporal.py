@@ -43,7 +43,8 @@ def launch(
     command = [
         *(str(binary), "server", "start-dev", "--ip", LOOPBACK, "--port", str(port)),
         *("--db-filename", str(folder / "temporal.sqlite"), "--log-level", "error"),
-        *("--dynamic-config-value", "system.forceSearchAttributesCacheRefreshOnRead=true"),
+        # On by default here: for each booking sixteen more reads of the store.
+        *("--dynamic-config-value", "system.forceSearchAttributesCacheRefreshOnRead=false"),
         *(("--ui-port", str(ui_port)) if ui_port else ("--headless",)),
     ]
     for namespace in namespaces:
