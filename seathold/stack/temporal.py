@@ -21,6 +21,13 @@ SEARCH_ATTRIBUTES = (
     "BookingStatus=Keyword",
     "HoldExpiresAt=Datetime",
 )
+SERVER_SETTINGS = (
+    # On by default in this server: for each booking sixteen more reads of the store.
+    "system.forceSearchAttributesCacheRefreshOnRead=false",
+    # By default a queue has four parts, and a task waits up to seconds in one where nobody asks.
+    "matching.numTaskqueueReadPartitions=1",
+    "matching.numTaskqueueWritePartitions=1",
+)
 DOWNLOAD_SECONDS = 60
 BUILD_SECONDS = 1200
 SAY_SECONDS = 15
@@ -43,12 +50,12 @@ def launch(
     command = [
         *(str(binary), "server", "start-dev", "--ip", LOOPBACK, "--port", str(port)),
         *("--db-filename", str(folder / "temporal.sqlite"), "--log-level", "error"),
-        # On by default here: for each booking sixteen more reads of the store.
-        *("--dynamic-config-value", "system.forceSearchAttributesCacheRefreshOnRead=false"),
         *(("--ui-port", str(ui_port)) if ui_port else ("--headless",)),
     ]
     for namespace in namespaces:
         command += ["--namespace", namespace]
+    for setting in SERVER_SETTINGS:
+        command += ["--dynamic-config-value", setting]
     for attribute in SEARCH_ATTRIBUTES:
         command += ["--search-attribute", attribute]
     return Child("temporal", command, log=log, ready=lambda: answers(port), pass_fds=pass_fds)
