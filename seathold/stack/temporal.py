@@ -24,8 +24,8 @@ SEARCH_ATTRIBUTES = (
 SERVER_SETTINGS = (
     # On by default in this server: for each booking sixteen more reads of the store.
     "system.forceSearchAttributesCacheRefreshOnRead=false",
-    # By default a queue has four parts, and a task waits up to seconds in one where nobody asks.
-    "matching.numTaskqueueReadPartitions=1",
+    # By default tasks go to four parts of a queue, and wait up to seconds in one where nobody asks.
+    # All four are still read, for what an earlier start has put there.
     "matching.numTaskqueueWritePartitions=1",
 )
 DOWNLOAD_SECONDS = 60
