@@ -36,6 +36,12 @@ SHOW_ID = SearchAttributeKey.for_keyword("ShowId")
 USER_ID = SearchAttributeKey.for_keyword("UserId")
 BOOKING_STATUS = SearchAttributeKey.for_keyword("BookingStatus")
 HOLD_EXPIRES_AT = SearchAttributeKey.for_datetime("HoldExpiresAt")
+SEARCH_ATTRIBUTES = (
+    SHOW_ID,
+    USER_ID,
+    BOOKING_STATUS,
+    HOLD_EXPIRES_AT,
+)
 
 
 def booking_workflow_id(booking_id: str) -> str:

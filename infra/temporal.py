@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from temporalio.api.enums.v1 import IndexedValueType
@@ -33,6 +33,7 @@ from contracts.booking import (
     BOOKING_STATUS,
     HOLD_EXPIRES_AT,
     RESERVE_UPDATE_ID,
+    SEARCH_ATTRIBUTES,
     SHOW_ID,
     USER_ID,
     BookingContract,
@@ -63,12 +64,6 @@ T = TypeVar("T")
 # A buyer waits for the answer; past this the API says 202 and the booking settles by itself.
 RPC_TIMEOUT = timedelta(seconds=5)
 TASK_TIMEOUT = timedelta(seconds=5)
-ATTRIBUTES = {
-    SHOW_ID.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
-    USER_ID.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
-    BOOKING_STATUS.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
-    HOLD_EXPIRES_AT.name: IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
-}
 # The servers read what a namespace knows now and then: each second with SQL, each minute with
 # Elasticsearch.
 KNOWN_POLL_SECONDS = 0.1
@@ -124,12 +119,18 @@ async def register_search_attributes(client: Client) -> None:
         if await _are_known(client):
             return
         await asyncio.sleep(KNOWN_POLL_SECONDS)
-    raise RuntimeError(f"Temporal has not learnt of {', '.join(ATTRIBUTES)}; start again.")
+    raise RuntimeError("Temporal has not learnt of our search attributes yet; start again.")
 
 
 async def add_search_attributes(client: Client) -> None:
     """Ask for them; the servers that start workflows learn of it a moment later."""
-    request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=ATTRIBUTES)
+    request = AddSearchAttributesRequest(
+        namespace=client.namespace,
+        search_attributes={
+            key.name: cast("IndexedValueType.ValueType", int(key.indexed_value_type))
+            for key in SEARCH_ATTRIBUTES
+        },
+    )
     try:
         await client.operator_service.add_search_attributes(request)
     except RPCError as error:
@@ -139,7 +140,8 @@ async def add_search_attributes(client: Client) -> None:
 
 async def _are_known(client: Client) -> bool:
     # An id that nothing has, so that it costs nothing where there are many workflows.
-    query = " AND ".join(["WorkflowId = ''", *(f"{name} IS NOT NULL" for name in ATTRIBUTES)])
+    each = [f"{key.name} IS NOT NULL" for key in SEARCH_ATTRIBUTES]
+    query = " AND ".join(["WorkflowId = ''", *each])
     try:
         await client.count_workflows(query)
     except RPCError as error:

@@ -10,17 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from contracts.booking import SEARCH_ATTRIBUTES
 from seathold.stack.lock import exclusive
 from seathold.stack.ports import LOOPBACK, answers
 from seathold.stack.process import Child, StackError
 
 MODULE = "github.com/temporalio/cli/cmd/temporal@v1.5.1"
-SEARCH_ATTRIBUTES = (
-    "ShowId=Keyword",
-    "UserId=Keyword",
-    "BookingStatus=Keyword",
-    "HoldExpiresAt=Datetime",
-)
 SERVER_SETTINGS = (
     # On by default in this server: for each booking sixteen more reads of the store.
     "system.forceSearchAttributesCacheRefreshOnRead=false",
@@ -56,8 +51,9 @@ def launch(
         command += ["--namespace", namespace]
     for setting in SERVER_SETTINGS:
         command += ["--dynamic-config-value", setting]
-    for attribute in SEARCH_ATTRIBUTES:
-        command += ["--search-attribute", attribute]
+    # The worker would add them too; what the server knows from its start need not be waited for.
+    for key in SEARCH_ATTRIBUTES:
+        command += ["--search-attribute", f"{key.name}={key.indexed_value_type.name.title()}"]
     return Child("temporal", command, log=log, ready=lambda: answers(port), pass_fds=pass_fds)
 
 

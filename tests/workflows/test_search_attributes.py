@@ -34,7 +34,9 @@ async def new_namespace(client: Client) -> Client:
     async def is_known() -> bool:
         try:
             await fresh.count_workflows()
-        except RPCError:
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
             return False
         return True
 
@@ -50,7 +52,9 @@ async def is_refused(client: Client) -> bool:
             "Nothing", id=uuid.uuid4().hex, task_queue="nobody", search_attributes=status
         )
     except RPCError as error:
-        return error.status is RPCStatusCode.INVALID_ARGUMENT
+        if error.status is not RPCStatusCode.INVALID_ARGUMENT:
+            raise
+        return True
     return False
 
 
