@@ -22,6 +22,7 @@ from infra.settings import Settings
 
 BEGIN = text("BEGIN")
 COMMIT = text("COMMIT")
+ROLLBACK = text("ROLLBACK")
 PIPELINE = "pipeline"
 T = TypeVar("T")
 
@@ -179,7 +180,7 @@ class Database:
                 # The server is gone, and with it every connection that is waiting in the pool.
                 self._lost_at = time.monotonic()
             elif connection.info.transaction_status is not TransactionStatus.IDLE:
-                await connection.rollback()
+                await pipeline.run([(ROLLBACK, {})])
             raise
         finally:
             await self._give_back(pooled, connection, pipeline)

@@ -26,6 +26,9 @@ DIALECT = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-unty
 Values = Mapping[str, Any]
 # The server keeps each until the connection ends, and numbers of another size are another kind.
 MOST_PREPARED = 500
+# Longer than the server lets a statement run: a network that swallows packets, or a host that is
+# gone, says nothing at all, and whoever waits for it would wait for hours.
+ANSWER_SECONDS = 15.0
 
 
 class Done(NamedTuple):
@@ -68,7 +71,8 @@ class Pipeline:
 
         Raises:
             psycopg.Error: of the first that failed, with its text as a note; those behind it were
-                not run.
+                not run. ``OperationalError`` when the server says nothing for 15 seconds: whether
+                they were run is not known, and the connection is closed.
         """
         adapt = adaptation.Transformer(self._connection)
         ready = [_adapted(adapt, statement, values) for statement, values in batch]
@@ -80,7 +84,7 @@ class Pipeline:
             pgconn.enter_pipeline_mode()
             is_answer = [told for one in batch for told in self._send(pgconn, one)]
             pgconn.pipeline_sync()
-            results = await self._connection.wait(_answers(pgconn))
+            results = await self._connection.wait(_answers(pgconn), timeout=ANSWER_SECONDS)
             for at, result in enumerate(results):
                 if result.status == pq.ExecStatus.FATAL_ERROR:
                     error = error_from_result(result)

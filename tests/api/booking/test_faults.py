@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from uuid import UUID
 
 import pytest
@@ -23,6 +24,7 @@ from tests.factories import Hall
 from tests.helpers.accounts import replaced_parts
 from tests.helpers.eventually import eventually
 from tests.helpers.problems import assert_problem
+from tests.helpers.relay import Relay
 from tests.helpers.saga import Saga
 from tests.sandbox.process import Sandbox
 
@@ -112,6 +114,27 @@ async def test_with_postgresql_away_every_route_is_unavailable(
             assert_problem(answer, 503, "unavailable")
             assert answer.headers["retry-after"]
     await dead.close()
+
+
+async def test_while_postgresql_says_nothing_nobody_is_kept_waiting(
+    ada: Buyer, app: FastAPI, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many ask: each is told so, and when it speaks again so do we."""
+    monkeypatch.setattr("infra.postgres.pipeline.ANSWER_SECONDS", 0.5)
+    async with Relay.to(settings.database_url.get_secret_value()) as line:
+        url = type(settings.database_url)(line.url)
+        silent = Database(settings.model_copy(update={"database_url": url}))
+        with replaced_parts(app, database=silent):
+            assert (await ada.get("/api/theatres")).status_code == 200
+            line.speaks.clear()
+            async with asyncio.timeout(20):
+                answers = await asyncio.gather(*(ada.get("/api/theatres") for _ in range(40)))
+            for answer in answers:
+                assert_problem(answer, 503, "unavailable")
+                assert answer.headers["retry-after"]
+            line.speaks.set()
+            assert (await ada.get("/api/theatres")).status_code == 200
+        await silent.close()
 
 
 async def test_with_the_provider_away_checkout_may_be_repeated(

@@ -15,6 +15,7 @@ from infra.postgres.database import Database, UnexpectedCount
 from infra.settings import Settings
 from tests.conftest import WORKER
 from tests.fixtures import servers
+from tests.helpers.relay import Relay
 from tests.sandbox.process import eventually
 
 ADD = text("INSERT INTO notes VALUES (:id, :words)")
@@ -180,6 +181,29 @@ async def test_a_lost_server_costs_one_error_for_all_connections(
     await database.close()
 
 
+@pytest.mark.parametrize("bound", [0.5, None])
+async def test_a_server_that_falls_silent_is_given_up(
+    url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch, bound: float | None
+) -> None:
+    """Without a bound it is waited for: nothing on the line says that it is gone."""
+    monkeypatch.setattr("infra.postgres.pipeline.ANSWER_SECONDS", bound)
+    redis_url = settings.redis_url.get_secret_value()
+    async with Relay.to(url) as line:
+        database = Database(servers.settings_for(line.url, redis_url, db_pool_size=2))
+        await both(database)
+        line.speaks.clear()
+        asked = asyncio.create_task(both(database))
+        done, _ = await asyncio.wait([asked], timeout=3)
+        assert bool(done) == (bound is not None)
+        line.speaks.set()
+        if bound is None:
+            await asked
+        else:
+            assert isinstance(asked.exception(), psycopg.OperationalError)
+        await both(database)
+        await database.close()
+
+
 async def test_whatever_the_pool_says_is_one_kind_of_error(
     url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +233,11 @@ async def test_a_cancelled_batch_is_undone_and_blocks_nobody(database: Database)
         await task
     async with asyncio.timeout(10):
         assert await ids(database) == []
+
+
+async def both(database: Database) -> None:
+    """Ask on two connections at once."""
+    await asyncio.gather(ids(database), ids(database))
 
 
 def database_name() -> str:
