@@ -25,6 +25,7 @@ from domain.errors import (
     NotFound,
     PaymentRequired,
     SeatholdError,
+    StillPending,
     Unauthenticated,
     Unavailable,
 )
@@ -120,7 +121,7 @@ def refusal(error: SeatholdError) -> Response:
     headers = None
     if isinstance(error, Limited):
         headers = {"Retry-After": str(error.retry_after), **fields(error.standing)}
-    elif isinstance(error, Unavailable):
+    elif isinstance(error, Unavailable | StillPending):
         headers = {"Retry-After": str(error.retry_after)}
     elif status == 401:
         headers = {"WWW-Authenticate": "Bearer"}

@@ -6,6 +6,7 @@ SeatholdError
 ├── Unauthenticated                                            401
 ├── Forbidden                                                  403
 ├── Conflict       the state does not allow it                 409
+│   └── StillPending  the reserve has no outcome yet; ask again
 ├── Gone           the hold is over                            410
 ├── PaymentRequired                                            402
 └── Unavailable    a dependency is away; try again             503
@@ -53,6 +54,14 @@ class Forbidden(SeatholdError):
 
 class Conflict(SeatholdError):
     default_code = "invalid_state"
+
+
+class StillPending(Conflict):
+    """The booking's reserve has no outcome yet. ``retry_after`` is in seconds."""
+
+    def __init__(self, *, retry_after: int = 2) -> None:
+        super().__init__("The reserve has no outcome yet; ask again in a moment.")
+        self.retry_after = retry_after
 
 
 class Gone(SeatholdError):

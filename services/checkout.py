@@ -7,9 +7,10 @@ from uuid import UUID
 
 from domain import ids
 from domain.booking import Booking, BookingState, checkout_expiry
-from domain.errors import Conflict, Gone, NotFound
+from domain.errors import Conflict, Gone
 from domain.events import Event, EventType
 from domain.payment_policy import PaymentMode
+from services.owner import require_seen
 from services.payment_rows import Attempt
 from services.ports import Transaction
 
@@ -38,15 +39,13 @@ async def plan_checkout(
     """Record the attempt and make the claim non-lapsing, before the provider hears of it.
 
     Raises:
-        NotFound: no such booking of this user.
+        NotFound, StillPending: as ``services.owner.require_seen``.
         Gone: the hold has run out.
         Conflict: ``nothing_to_pay`` or ``invalid_state``.
     """
     locked = tx.bookings.lock_soon(booking_id)
     attempts = await tx.payments.attempts(booking_id)
-    booking = locked.value
-    if booking is None or booking.user_id != user_id:
-        raise NotFound("There is no such booking.")
+    booking = await require_seen(tx, booking_id, locked.value, user_id)
     _require_payable(booking)
     for current in attempts:
         if current.is_open and current.provider == provider:

@@ -8,20 +8,27 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from domain.booking import Booking, BookingState
-from domain.errors import Conflict, Gone, NotFound, PaymentRequired, Unavailable
+from domain.errors import (
+    Conflict,
+    Gone,
+    NotFound,
+    PaymentRequired,
+    StillPending,
+    Unavailable,
+)
 from domain.payment_policy import PaymentMode
 from domain.payment_status import shown
 from domain.steps import CancelRequest, ExtendRequest, ExtendStep
 from services import booking as bookings
 from services import checkout, closing, provider
 from services.gateway import PaymentGateway
+from services.owner import require_seen
 from services.payment_news import PaymentNews
 from services.payment_rows import Attempt
 from services.ports import UnitOfWork
 from services.process import BookingProcess, ProcessAway, ProcessOver, ProcessUnknown
 from services.work import HoldLimits, WorkQueue
 
-NO_BOOKING = "There is no such booking."
 CONFIRM_POLL_SECONDS = 0.05
 LOOK_AGAIN_SECONDS = 1.05
 
@@ -56,7 +63,8 @@ class BookingDesk:
     async def extend(self, caller: Caller, booking_id: UUID, *, extension_id: UUID) -> None:
         """Lengthen the hold, once for each ``extension_id`` however often it is asked.
 
-        Raises Gone ``hold_expired``, Conflict ``extension_limit``, ``payment_open``, …
+        Raises Gone ``hold_expired``, Conflict ``extension_limit``, ``payment_open``, …; NotFound
+        and StillPending, here as below, as ``services.owner.require_seen``.
         """
         await self._own(caller, booking_id)
         request = ExtendRequest(str(caller.user_id), request_id=caller.request_id)
@@ -131,7 +139,8 @@ class BookingDesk:
     async def confirm(self, caller: Caller, booking_id: UUID, *, wait_seconds: float) -> bool:
         """Look for the payment and wait for the booking; whether it is confirmed.
 
-        Never confirms by itself. False: money is on its way, ask again.
+        Never confirms by itself. False: the reserve has no outcome yet, or money is on its way;
+        ask again.
 
         Raises:
             PaymentRequired: ``payment_required`` (with ``checkout_url``) or ``payment_failed``.
@@ -141,7 +150,9 @@ class BookingDesk:
         deadline, look_at, told = clock() + wait_seconds, 0.0, False
         unpaid: PaymentRequired | None = None
         while True:
-            booking = await self._own(caller, booking_id)
+            booking = await self._with_outcome(caller, booking_id, deadline)
+            if booking is None:
+                return False
             if booking.state is BookingState.CONFIRMED:
                 return True
             _require_confirmable(booking)
@@ -192,12 +203,23 @@ class BookingDesk:
         except (ProcessAway, ProcessUnknown) as error:
             raise Unavailable("The booking could not be confirmed just now.") from error
 
+    async def _with_outcome(
+        self, caller: Caller, booking_id: UUID, deadline: float
+    ) -> Booking | None:
+        """The booking once its reserve has an outcome; None: it has none at the ``deadline``."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            try:
+                return await self._own(caller, booking_id)
+            except StillPending:
+                if clock() >= deadline:
+                    return None
+            await asyncio.sleep(CONFIRM_POLL_SECONDS)
+
     async def _own(self, caller: Caller, booking_id: UUID) -> Booking:
         async with self._begin.alone() as tx:
-            booking = await tx.bookings.peek(booking_id)
-            if booking is None or booking.user_id != caller.user_id:
-                raise NotFound(NO_BOOKING)
-            return booking
+            found = await tx.bookings.peek(booking_id)
+            return await require_seen(tx, booking_id, found, caller.user_id)
 
 
 def _require_confirmable(booking: Booking) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from domain.errors import Conflict, Gone, NotFound, Unavailable
+from domain.errors import Conflict, Gone, Unavailable
 from domain.offer import LateState, Offer, OfferState
 from domain.steps import LateOutcome, OfferAnswer
-from services.desk import NO_BOOKING, Caller
+from services.desk import Caller
+from services.owner import require_seen
 from services.ports import UnitOfWork
 from services.process import BookingProcess, ProcessAway, ProcessOver, ProcessUnknown
 
@@ -21,7 +22,7 @@ class OfferDesk:
         """End the offer as ``accepted`` or ``declined``; a repeat of the same answer is fine.
 
         Raises:
-            NotFound: no booking of this user.
+            NotFound, StillPending: as ``services.owner.require_seen``.
             Gone: ``offer_expired``. Conflict: ``invalid_state``, ``limit_reached``,
             ``sales_closed``.
             Unavailable: it could not be done just now.
@@ -65,9 +66,8 @@ class OfferDesk:
 
     async def _of(self, caller: Caller, booking_id: UUID) -> Offer:
         async with self._begin.alone() as tx:
-            booking = await tx.bookings.peek(booking_id)
-            if booking is None or booking.user_id != caller.user_id:
-                raise NotFound(NO_BOOKING)
+            found = await tx.bookings.peek(booking_id)
+            await require_seen(tx, booking_id, found, caller.user_id)
             offer = await tx.offers.of_booking(booking_id)
         if offer is None:
             raise Conflict("There is no offer for this booking.")

@@ -64,12 +64,14 @@ class HoldContext:
 class RequestOutcome:
     """``outcome`` is ``held``, ``rejected`` (with the ``refusal``) or not known yet.
 
-    ``seats`` are those that were written down; none for a request that was not there before.
+    ``seats`` are those that were written down, ``user_id`` whose request it is; none for a
+    request that was not there before.
     """
 
     outcome: str | None
     refusal: Mapping[str, Any] | None = None
     seats: Sequence[SeatChoice] = ()
+    user_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from domain.errors import Forbidden, NotFound
+from domain.errors import Forbidden
 from domain.refund import BRACKETS, Bracket
 from services import refund
-from services.desk import NO_BOOKING
+from services.owner import require_seen
 from services.ports import UnitOfWork
 from services.process import BookingProcess, ProcessAway, ProcessUnknown
 from services.refund import RefundWish
@@ -39,14 +39,13 @@ class RefundDesk:
         ``most``: the largest sum that the caller may name, in minor units; None: any.
 
         Raises:
-            NotFound: neither the owner nor staff. Forbidden: a sum named by the owner, or one
-                above ``most``.
+            NotFound, StillPending: as ``services.owner.require_seen``.
+            Forbidden: a sum named by the owner, or one above ``most``.
             Conflict, Invalid: as ``services.refund.reserve``.
         """
         async with self._begin.alone() as tx:
-            booking = await tx.bookings.peek(booking_id)
-        if booking is None or not (is_staff or booking.user_id == user_id):
-            raise NotFound(NO_BOOKING)
+            found = await tx.bookings.peek(booking_id)
+            booking = await require_seen(tx, booking_id, found, user_id, is_staff=is_staff)
         if wish.amount is not None and not is_staff:
             raise Forbidden("Only staff may name a sum; name seats instead.")
         if wish.amount is not None and most is not None and wish.amount.amount > most:

@@ -113,7 +113,9 @@ async def _run_once(
 
 
 def _is_final(answer: Response) -> bool:
-    return answer.status_code < 500 and answer.status_code not in NOT_FINAL
+    """An answer that says when to ask again is none."""
+    says_when = "retry-after" in answer.headers
+    return answer.status_code < 500 and answer.status_code not in NOT_FINAL and not says_when
 
 
 async def _release(store: PostgresIdempotency, mine: Mine) -> None:

@@ -12,7 +12,7 @@ from api.deps.state import State
 from api.queries.bookings import visible
 from api.schemas.refunds import QuoteOut
 from domain.booking import BookingState
-from domain.errors import Conflict
+from domain.errors import Conflict, StillPending
 from domain.refund import payment_disputed, quote
 from infra.postgres.refund import PostgresRefunds
 
@@ -30,6 +30,8 @@ async def refund_quote(
     """What giving up these seats, or all that are left, pays back now."""
     booking = await visible(connection, booking_id, user)
     standing = await PostgresRefunds(connection).standing(booking_id)
+    if booking["state"] == BookingState.PENDING:
+        raise StillPending()
     if standing is not None and standing.state is BookingState.DISPUTED:
         raise payment_disputed()
     if standing is None or standing.state is not BookingState.CONFIRMED:

@@ -26,11 +26,11 @@ WITH unhurried AS MATERIALIZED (
     FROM unhurried
     ON CONFLICT (id) DO NOTHING
 )
-SELECT outcome, refusal, seats, ticket_types FROM booking_requests WHERE id = :id
+SELECT user_id, outcome, refusal, seats, ticket_types FROM booking_requests WHERE id = :id
 """)
 
 REQUESTS = text("""
-SELECT id, outcome, refusal, seats, ticket_types FROM booking_requests
+SELECT id, user_id, outcome, refusal, seats, ticket_types FROM booking_requests
 WHERE id = ANY(CAST(:ids AS uuid[]))
 """)
 
@@ -74,4 +74,4 @@ class PostgresBookingRequests:
 
 def _outcome(row: Any) -> RequestOutcome:
     seats = [SeatChoice(*seat) for seat in zip(row.seats, row.ticket_types, strict=True)]
-    return RequestOutcome(row.outcome, row.refusal, seats)
+    return RequestOutcome(row.outcome, row.refusal, seats, row.user_id)

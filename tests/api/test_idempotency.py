@@ -24,6 +24,7 @@ from domain.errors import (
     NotFound,
     PaymentRequired,
     SeatholdError,
+    StillPending,
     Unauthenticated,
     Unavailable,
 )
@@ -175,6 +176,7 @@ async def test_a_final_refusal_is_an_answer(ask: Repeats, error: SeatholdError) 
         Forbidden("queue", code="queue_required"),
         Unavailable("busy", code="rate_limited"),
         Unavailable("away"),
+        StillPending(),
     ],
     ids=lambda result: str(getattr(result, "status_code", None) or result.code),
 )
