@@ -16,6 +16,7 @@ from domain.errors import (
     StillPending,
     Unavailable,
 )
+from domain.payment import SessionStatus
 from domain.payment_policy import PaymentMode
 from domain.payment_status import shown
 from domain.steps import CancelRequest, ExtendRequest, ExtendStep
@@ -31,6 +32,8 @@ from services.work import HoldLimits, WorkQueue
 
 CONFIRM_POLL_SECONDS = 0.05
 LOOK_AGAIN_SECONDS = 1.05
+# After a failure too: an open page takes another card.
+MAY_BE_PAID = frozenset({"open", "processing", "failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +164,7 @@ class BookingDesk:
                     await self._tell_free(booking_id, caller.request_id)
                     told = True
             elif clock() >= look_at:
-                unpaid = await self._look(booking_id, caller.request_id)
+                unpaid = await self._look(booking, caller.request_id)
                 look_at = clock() + LOOK_AGAIN_SECONDS
             if clock() >= deadline:
                 if (await self._own(caller, booking_id)).state is BookingState.CONFIRMED:
@@ -171,29 +174,36 @@ class BookingDesk:
                 return False
             await asyncio.sleep(CONFIRM_POLL_SECONDS)
 
-    async def _look(self, booking_id: UUID, request_id: str | None) -> PaymentRequired | None:
+    async def _look(self, booking: Booking, request_id: str | None) -> PaymentRequired | None:
         """Read the provider again, at most once a second for each booking.
 
-        Sooner, what is known must do: the answer for whoever waits no longer, of an open page.
+        Sooner, what is known must do: the answer for whoever waits no longer, of a page that may
+        take money still. None: money is here or on its way.
         """
+        if booking.confirming is not None:
+            # Not always the latest attempt's: an earlier page may have been paid all the same.
+            return None
         async with self._begin.alone() as tx:
-            attempt = await tx.payments.latest_attempt(booking_id)
+            attempt = await tx.payments.latest_attempt(booking.id)
             if attempt is None:
                 raise PaymentRequired("Check out first; nothing has been paid.")
-            may_read = await tx.payments.may_read(attempt.id)
-        if attempt.status in ("open", "processing") and may_read:
+            may_change = attempt.session_open and attempt.status in MAY_BE_PAID
+            reads = may_change and await tx.payments.may_read(attempt.id)
+        if reads:
             try:
-                await self._news.read_again(attempt, request_id=request_id)
+                session = await self._news.read_again(attempt, request_id=request_id)
             except (Unavailable, Conflict, NotFound, ProcessAway, ProcessUnknown):
                 # A no of the provider's is about its page: the booking is there, and the buyer's.
                 return None
+            if session is not None and session.status is SessionStatus.PROCESSING:
+                # Its attempt may stay failed, for a status never falls.
+                return None
             async with self._begin.alone() as tx:
-                attempt = await tx.payments.latest_attempt(booking_id) or attempt
-            if attempt.status == "open":
-                raise _unpaid(attempt)
-        if shown(attempt.status) in ("failed", "cancelled"):
-            raise PaymentRequired("The payment failed; check out again.", code="payment_failed")
-        return _unpaid(attempt) if attempt.status == "open" else None
+                attempt = await tx.payments.latest_attempt(booking.id) or attempt
+        unpaid = _unpaid(attempt)
+        if unpaid is not None and (reads or not may_change):
+            raise unpaid
+        return unpaid
 
     async def _tell_free(self, booking_id: UUID, request_id: str | None) -> None:
         try:
@@ -229,8 +239,18 @@ def _require_confirmable(booking: Booking) -> None:
         raise Conflict(f"The booking is {booking.state}.")
 
 
-def _unpaid(attempt: Attempt) -> PaymentRequired:
-    return PaymentRequired("Nothing has been paid yet.", checkout_url=attempt.checkout_url)
+def _unpaid(attempt: Attempt) -> PaymentRequired | None:
+    status = shown(attempt.status)
+    if status == "open":
+        return PaymentRequired("Nothing has been paid yet.", checkout_url=attempt.checkout_url)
+    if status in ("failed", "cancelled"):
+        return PaymentRequired("The payment failed; check out again.", code="payment_failed")
+    if status in ("refund_pending", "refunded"):
+        return PaymentRequired(
+            "What was paid is not what this costs and goes back; check out again.",
+            code="payment_failed",
+        )
+    return None
 
 
 def _not_cancellable(state: BookingState) -> Conflict:

@@ -165,6 +165,26 @@ async def test_while_the_money_is_taken_the_booking_can_be_neither_cancelled_nor
         assert (await promising.handle(input).result())["state"] == "confirmed"
 
 
+async def test_while_an_earlier_pages_money_is_taken_the_open_page_is_not_to_be_paid(
+    promising: Saga, hall: Hall, provider: Sandbox, gateway: WilfulGateway
+) -> None:
+    input, gate = hall.input(), Gate(taken=True)
+    gateway.turns = [gate]
+    async with promising.worker():
+        await promising.reserve(input)
+        earlier = await promising.checkout(input)
+        pay(provider, earlier, "failed")
+        await tell(promising, earlier)
+        await promising.checkout(input)
+        pay(provider, earlier, "authorised", force=True)
+        await tell(promising, earlier)
+        await gate.reached.wait()
+        caller = Caller(UUID(input.user_id), "test-request")
+        assert not await promising.desk.confirm(caller, UUID(input.booking_id), wait_seconds=0)
+        gate.open.set()
+        assert (await promising.handle(input).result())["state"] == "confirmed"
+
+
 async def test_seats_stay_final_past_the_holds_end_while_the_money_is_taken(
     promising: Saga, hall: Hall, provider: Sandbox, gateway: WilfulGateway
 ) -> None:

@@ -1,0 +1,106 @@
+"""Confirm looks at the provider before it answers, and not oftener than it may."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from fastapi import FastAPI
+
+from domain.payment import ProviderSession
+from infra.gateways.sandbox import SandboxGateway
+from infra.settings import Settings
+from tests.api.booking.conftest import Buyer
+from tests.factories import Hall
+from tests.helpers.accounts import replaced_parts
+from tests.helpers.eventually import eventually
+from tests.helpers.problems import assert_problem
+from tests.helpers.saga import Saga
+from tests.sandbox.process import Sandbox
+
+pytestmark = pytest.mark.usefixtures("worker")
+QUIET = {"deliver": False}
+
+
+class Counting(SandboxGateway):
+    reads = 0
+
+    async def read_session(self, session_id: str) -> ProviderSession:
+        self.reads += 1
+        return await super().read_session(session_id)
+
+
+@pytest.fixture
+async def counting(provider: Sandbox) -> AsyncIterator[Counting]:
+    gateway = Counting(provider.url)
+    yield gateway
+    await gateway.aclose()
+
+
+async def test_another_card_on_the_page_of_a_failed_payment_confirms(
+    ada: Buyer, hall: Hall, provider: Sandbox
+) -> None:
+    booking = await ada.held(hall)
+    page = {"id": (await ada.checkout(booking)).json()["payment"]["session_id"]}
+    provider.pay(page, "failed", webhooks=QUIET)
+    assert_problem(await ada.confirm(booking), 402, "payment_failed")
+    provider.pay(page, "captured", webhooks=QUIET)
+    confirmed = await ada.confirm(booking)
+    assert (confirmed.status_code, confirmed.json()["state"]) == (200, "confirmed")
+
+
+async def test_money_on_its_way_after_a_failure_is_202(
+    ada: Buyer, hall: Hall, provider: Sandbox
+) -> None:
+    booking = await ada.held(hall)
+    page = {"id": (await ada.checkout(booking)).json()["payment"]["session_id"]}
+    provider.pay(page, "failed", webhooks=QUIET)
+    assert_problem(await ada.confirm(booking), 402, "payment_failed")
+    provider.pay(page, "processing", webhooks=QUIET)
+    answer = await ada.confirm(booking, wait=2)
+    assert (answer.status_code, answer.json()["state"]) == (202, "held")
+
+
+async def test_money_of_the_wrong_sum_is_a_failed_payment(
+    ada: Buyer, hall: Hall, provider: Sandbox
+) -> None:
+    booking = await ada.held(hall)
+    page = {"id": (await ada.checkout(booking)).json()["payment"]["session_id"]}
+    provider.pay(page, "captured", amount=1, webhooks=QUIET)
+    # What the first answer was made of is read back, and what the second finds is on record.
+    for _ in range(2):
+        refused = assert_problem(await ada.confirm(booking), 402, "payment_failed")
+        assert "goes back" in refused["detail"]
+    again = (await ada.checkout(booking)).json()["payment"]
+    provider.pay({"id": again["session_id"]}, "captured", webhooks=QUIET)
+    assert (await ada.confirm(booking)).status_code == 200
+
+
+async def test_a_hold_that_ran_out_is_gone(ada: Buyer, hall: Hall, app: FastAPI) -> None:
+    settings: Settings = app.state.parts.settings
+    with replaced_parts(app, settings=settings.model_copy(update={"hold_seconds": 1})):
+        booking = (await ada.reserve(hall)).json()
+
+    async def has_expired() -> bool:
+        found = await ada.get(f"/api/booking/{booking['id']}")
+        return bool(found.json()["state"] == "expired")
+
+    await eventually(has_expired, seconds=60)
+    assert_problem(await ada.confirm(booking), 410, "hold_expired")
+
+
+async def test_the_provider_is_read_once_a_second_however_many_ask(
+    ada: Buyer, hall: Hall, provider: Sandbox, app: FastAPI, saga: Saga, counting: Counting
+) -> None:
+    booking = await ada.held(hall)
+    page = {"id": (await ada.checkout(booking)).json()["payment"]["session_id"]}
+    provider.pay(page, "processing", webhooks=QUIET)
+    desk = replace(saga, gateways={counting.name: counting}).desk
+    clock = asyncio.get_running_loop().time
+    start = clock()
+    with replaced_parts(app, desk=desk):
+        answers = await asyncio.gather(*(ada.confirm(booking, wait=2) for _ in range(5)))
+    assert [answer.status_code for answer in answers] == [202] * 5
+    assert 2 <= counting.reads <= 1 + int(clock() - start)
