@@ -1,0 +1,70 @@
+"""A pay page and its hold end at the same moment, and only the first page moves that."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from domain.limits import MIN_CHECKOUT_SECONDS
+from infra.settings import Settings
+from tests.api.booking.conftest import Buyer, Json
+from tests.factories import Hall
+from tests.helpers.accounts import replaced_parts
+from tests.helpers.problems import assert_problem
+from tests.sandbox.process import Sandbox
+
+pytestmark = pytest.mark.usefixtures("worker")
+
+
+def moment(stamp: str) -> datetime:
+    """To the millisecond, as the API tells it."""
+    at = datetime.fromisoformat(stamp).astimezone(UTC)
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+async def hold_of(buyer: Buyer, booking: Json) -> Json:
+    found = (await buyer.get(f"/api/booking/{booking['id']}")).json()
+    assert found["state"] == "held"
+    return dict(found["hold"])
+
+
+async def end_in(engine: AsyncEngine, booking: Json, seconds: int) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(
+            text(
+                "UPDATE bookings SET hold_expires_at = now() + make_interval(secs => :seconds)"
+                " WHERE id = :id"
+            ),
+            {"id": booking["id"], "seconds": seconds},
+        )
+
+
+async def test_the_first_page_gives_time_to_pay_and_the_second_no_more(
+    ada: Buyer, hall: Hall, provider: Sandbox, app: FastAPI, engine: AsyncEngine
+) -> None:
+    settings: Settings = app.state.parts.settings
+    with replaced_parts(app, settings=settings.model_copy(update={"hold_seconds": 60})):
+        booking = await ada.held(hall)
+    before = datetime.now(UTC)
+    first = (await ada.checkout(booking)).json()["payment"]
+    hold = await hold_of(ada, booking)
+    end = moment(hold["expires_at"])
+    enough = timedelta(seconds=MIN_CHECKOUT_SECONDS)
+    slack = timedelta(seconds=0.1)
+    assert before + enough - slack <= end <= moment(hold["server_now"]) + enough + slack
+    page = {"id": first["session_id"]}
+    assert moment(first["expires_at"]) == moment(provider.look(page)["expires_at"]) == end
+
+    provider.pay(page, "failed", webhooks={"deliver": False})
+    assert_problem(await ada.confirm(booking), 402, "payment_failed")
+    await end_in(engine, booking, 100)
+    near = moment((await hold_of(ada, booking))["expires_at"])
+    second = (await ada.checkout(booking)).json()["payment"]
+    assert second["id"] != first["id"]
+    assert moment((await hold_of(ada, booking))["expires_at"]) == near
+    page = {"id": second["session_id"]}
+    assert moment(second["expires_at"]) == moment(provider.look(page)["expires_at"]) == near
