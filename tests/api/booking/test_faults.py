@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -10,6 +11,7 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 
 from infra.postgres.database import Database
@@ -20,7 +22,7 @@ from infra.settings import Settings
 from infra.temporal import TemporalBookingProcess
 from services.reserve import Reserver
 from tests.api.booking.conftest import Buyer
-from tests.factories import Hall
+from tests.factories import Hall, create_hall
 from tests.helpers.accounts import replaced_parts
 from tests.helpers.eventually import eventually
 from tests.helpers.problems import assert_problem
@@ -74,6 +76,29 @@ async def test_with_temporal_away_nothing_is_held(
     async with saga.worker():
         booking = await ben.held(hall, "A1")
     assert booking["state"] == "held"
+
+
+@pytest.mark.parametrize(
+    ("verb", "about_it"), [("{id}/extend", False), ("{id}/cancel", False), ("confirm", True)]
+)
+async def test_with_temporal_away_a_held_booking_stays_as_it_is(
+    ada: Buyer, engine: AsyncEngine, app: FastAPI, saga: Saga, verb: str, about_it: bool
+) -> None:
+    hall = await create_hall(engine, price=0)
+    async with saga.worker():
+        booking = await ada.held(hall, "A1")
+    nowhere = TemporalBookingProcess(await Client.connect(NOWHERE, lazy=True))
+    path = f"/api/booking/{verb.format_map(booking)}"
+    body = {"booking_id": booking["id"]} if about_it else {}
+    with replaced_parts(app, desk=replace(saga, process_of=lambda _: nowhere).desk):
+        answer = await ada.post(path, body)
+    assert_problem(answer, 503, "unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+    found = (await ada.get(f"/api/booking/{booking['id']}")).json()
+    assert (found["state"], found["hold"]["extensions_left"]) == ("held", 2)
+    async with saga.worker():
+        again = await ada.post(path, body)
+    assert again.status_code == 200, again.text
 
 
 async def test_with_no_worker_the_outcome_is_pending_and_settles(
