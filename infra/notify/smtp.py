@@ -53,8 +53,9 @@ class SmtpMailer:
         """Hand over one mail; each try of a ``reference`` has the same Message-ID.
 
         Raises:
-            NotSent: no connection, or a 4xx answer. Refused: a 5xx answer, or an address no mail
-                can go to. Ambiguous: all was handed over and the answer never came.
+            NotSent: no connection, a server that refuses us, or a 4xx answer. Refused: a 5xx
+                answer to the recipient or the message, or an address no mail can go to.
+                Ambiguous: all was handed over and the answer never came.
         """
         recipient = _ascii_address(to)
         mail = self._maker.mail(recipient, message, reference=reference)
@@ -91,19 +92,24 @@ class SmtpMailer:
         return client
 
     async def _introduce(self, client: aiosmtplib.SMTP, recipient: str) -> None:
-        """Everything up to the server's word that it now takes the message, else it is closed."""
-        ready = False
+        """Everything up to the server's word that it now takes the message, else it is closed.
+
+        A no before the recipient is named is about us, for all our mail, and may be mended.
+        """
+        ready = sender_taken = False
         try:
             async with asyncio.timeout(HANDOVER_SECONDS):
                 if not client.is_connected:
                     await client.connect()
                 await client.mail(self._maker.address)
+                sender_taken = True
                 await client.rcpt(recipient)
                 answer = await client.execute_command(b"DATA")
             ready = answer.code == 354
-        except aiosmtplib.SMTPAuthenticationError as error:
-            raise NotSent(f"the mail server does not know us: {error.code}") from error
         except aiosmtplib.SMTPResponseException as error:
+            if not sender_taken:
+                told = _told(error.code, error.message)
+                raise NotSent(f"the mail server refuses us: {told}") from error
             raise _answered(error.code, error.message) from error
         except (aiosmtplib.SMTPException, OSError) as error:
             raise NotSent(f"no way to the mail server: {type(error).__name__}") from error
@@ -142,8 +148,12 @@ def _ascii_address(to: str) -> str:
 
 
 def _answered(code: int, text: str) -> SendError:
-    """What an unhappy answer means. Its text stays out: servers repeat addresses in it."""
-    enhanced = ENHANCED_CODE.match(text)
-    told = f"{code} {enhanced[0]}" if enhanced else str(code)
+    """What an unhappy answer to the recipient, or to the message, means."""
     kind = Refused if 500 <= code <= 599 else NotSent
-    return kind(f"the mail server answered {told}")
+    return kind(f"the mail server answered {_told(code, text)}")
+
+
+def _told(code: int, text: str) -> str:
+    """An answer by its codes. Its text stays out: servers repeat addresses in it."""
+    enhanced = ENHANCED_CODE.match(text)
+    return f"{code} {enhanced[0]}" if enhanced else str(code)

@@ -59,7 +59,7 @@ async def test_a_domain_of_its_own_letters_is_reached(sink: Sink) -> None:
 @pytest.mark.parametrize(
     ("fault", "error", "told"),
     [
-        ("421", NotSent, "answered 421 4.3.2"),
+        ("421", NotSent, "refuses us: 421 4.3.2"),
         ("450", NotSent, "answered 450 4.2.1"),
         ("451", NotSent, "answered 451 4.3.0"),
         ("550", Refused, "answered 550 5.1.1"),
@@ -158,11 +158,33 @@ async def test_a_mail_server_that_does_not_know_us_is_tried_again() -> None:
     hello = [b"220 hello\r\n", b"250-hello\r\n250 AUTH PLAIN\r\n"]
     async with scripted_server([*hello, b"535 5.7.8 no\r\n", b"221 bye\r\n"]) as settings:
         mailer = SmtpMailer(changed(settings, **known))
-        with pytest.raises(NotSent, match="does not know us: 535"):
+        with pytest.raises(NotSent, match=r"refuses us: 535 5\.7\.8"):
             await mailer.send(fresh_address(), MESSAGE, reference="x")
     async with scripted_server([*hello, b"235 welcome\r\n", *TAKES_ALL]) as settings:
         mailer = SmtpMailer(changed(settings, **known), idle_seconds=0)
         await mailer.send(fresh_address(), MESSAGE, reference="x")
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "told"),
+    [
+        ([b"554 5.7.1 no\r\n"], NotSent, "refuses us: 554 5.7.1"),
+        ([b"220 hello\r\n", b"550 no\r\n", b"550 5.7.1 no\r\n"], NotSent, "refuses us: 550 5.7.1"),
+        ([*GREETS, b"550 5.7.1 sender\r\n"], NotSent, "refuses us: 550 5.7.1"),
+        ([*GREETS, b"530 5.7.0 who are you\r\n"], NotSent, "refuses us: 530 5.7.0"),
+        ([*GREETS, b"250 yes\r\n", b"550 5.1.1 nobody\r\n"], Refused, "answered 550 5.1.1"),
+        ([*GREETS, b"250 yes\r\n", b"250 yes\r\n", b"554 no\r\n"], Refused, "answered 554"),
+    ],
+    ids=["greeting", "hello", "sender", "stranger", "recipient", "data"],
+)
+async def test_only_who_refuses_the_recipient_or_the_message_refuses_it_for_good(
+    script: list[bytes], error: type[SendError], told: str
+) -> None:
+    async with scripted_server([*script, b"221 bye\r\n"]) as settings:
+        with pytest.raises(error) as caught:
+            await SmtpMailer(settings).send(fresh_address(), MESSAGE, reference="x")
+    assert type(caught.value) is error
+    assert str(caught.value) == f"the mail server {told}"
 
 
 def changed(settings: Settings, **changes: str) -> Settings:
