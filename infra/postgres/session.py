@@ -90,11 +90,14 @@ RETURNING id
 """)
 
 # What ended within :seconds, or since shortly before the newest end that is known already: a
-# transaction may take that long from the statement that ends a session to its commit.
+# transaction may take that long from the statement that ends a session to its commit. An end that
+# lies ahead is of another server's clock, before a failover, and says nothing of what is known.
 ENDED = text("""
 SELECT id, ended_at FROM sessions
 WHERE ended_at > greatest(now() - make_interval(secs => :seconds),
-                          CAST(:newest AS timestamptz) - make_interval(secs => :overlap))
+                          CASE WHEN CAST(:newest AS timestamptz) <= now()
+                               THEN CAST(:newest AS timestamptz) - make_interval(secs => :overlap)
+                          END)
 ORDER BY ended_at DESC LIMIT :limit
 """)
 

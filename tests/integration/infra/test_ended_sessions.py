@@ -30,6 +30,8 @@ END = text("""
 UPDATE sessions SET ended_at = clock_timestamp() - make_interval(secs => :ago) WHERE id = :id
 """)
 
+FORGET = text("DELETE FROM sessions WHERE id = :id")
+
 
 class Clock:
     def __init__(self) -> None:
@@ -146,6 +148,24 @@ async def test_a_commit_that_takes_long_is_still_heard_of(
     assert await is_over(ended, other), "the newest end that it knows"
     # Ended before that one, committed after it was read.
     await end(engine, open_session, ago=ended_sessions.OVERLAP_SECONDS - 5)
+    clock.now += 2 * MAX_AGE_SECONDS
+    assert await is_over(ended, open_session)
+
+
+async def test_a_failover_to_a_clock_that_is_behind_hides_no_end(
+    database: Database, nowhere: Redis, engine: AsyncEngine, open_session: UUID, clock: Clock
+) -> None:
+    ended = EndedSessions(database, nowhere, access_seconds=600, clock=clock)
+    ahead = uuid4()
+    user = await create_user(engine)
+    async with engine.begin() as connection:
+        await connection.execute(ADD, {"id": ahead, "user": user})
+    await end(engine, ahead, ago=-300)
+    assert await is_over(ended, ahead), "the newest end that it knows"
+    async with engine.begin() as connection:
+        await connection.execute(FORGET, {"id": ahead})
+    # The new server may have been there for others a while before it was for us.
+    await end(engine, open_session, ago=ended_sessions.OVERLAP_SECONDS + 30)
     clock.now += 2 * MAX_AGE_SECONDS
     assert await is_over(ended, open_session)
 
