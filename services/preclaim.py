@@ -77,7 +77,9 @@ class SeatPreclaims(Protocol):
     async def load(
         self, show_id: UUID, read_claims: Callable[[], Awaitable[Sequence[ActiveClaim]]]
     ) -> None:
-        """Copy the show's claims, unless they are there; callers at the same time share one read.
+        """Copy the show's claims, unless that was done a moment ago; callers at once share a read.
+
+        From then on, for a while, what has no mark counts as free; then it is to be loaded again.
 
         ``read_claims`` reads what is committed, and may be called again when seats are freed
         meanwhile. What it raises is raised to every caller that waits.
@@ -95,16 +97,17 @@ class SeatPreclaims(Protocol):
         ...
 
     async def sell(self, show_id: UUID, labels: Sequence[str], token: UUID) -> None:
-        """The booking is confirmed: mark its seats sold for good; somebody else's mark stays.
+        """The booking is confirmed: mark its seats sold; somebody else's mark stays.
 
-        The same order holds as for ``promote``; nothing but ``release`` takes a sold mark away.
+        The same order holds as for ``promote``. The mark stands until ``release``, as long as each
+        load finds the seat sold; one that was made after a ``release`` ends by itself.
         """
         ...
 
     async def release(self, show_id: UUID, labels: Sequence[str], token: UUID) -> None:
         """Delete the token's marks, sold ones too; call it after the seats are free for good.
 
-        Repeat it until it succeeds: a sold mark that is left keeps the seat off sale.
+        Repeat it until it succeeds: a sold mark that is left keeps the seat off sale for a while.
         """
         ...
 

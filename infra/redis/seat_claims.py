@@ -28,11 +28,17 @@ from services.preclaim import (
 )
 
 LEASE_MS = PRECLAIM_LEASE_SECONDS * 1000
+# Each load renews the marks that PostgreSQL knows. One that it does not (from an old snapshot, or
+# a failover, or written by a worker that slept through a refund) would keep a seat off sale, so it
+# ends by itself; and after the marker, for while that stands an absent mark means a free seat.
+LOADED_SECONDS = 600
+SOLD_SECONDS = 900
 # A script stops the server for everybody: 500 marks take it about a millisecond.
 MARKS_PER_SCRIPT = 500
 LOAD_TRIES = 5
-FOR_EVER = ""
 NO_MARK = ("", "")
+
+assert SOLD_SECONDS >= LOADED_SECONDS + 60, "a load may take a while to write all its marks"
 
 SCRIPTS = Path(__file__).parent / "scripts"
 CLAIM, LOAD, MARK, RELEASE, WRITE_BACK = (
@@ -47,9 +53,10 @@ class RedisSeatPreclaims(SeatPreclaims):
     """See the port. Every key of a show carries its hash tag, so a cluster keeps them together.
 
     ``{show:<id>}:seat:<LABEL>`` holds ``<booking id>``, ``sold:<booking id>`` or ``blocked``;
-    ``{show:<id>}:loaded`` says that absent keys mean free seats; ``{show:<id>}:epoch`` changes
-    with every release, so that a load which read PostgreSQL before it leaves no ghost. The scripts
-    that follow a commit also tell the readers, see ``infra.redis.news``, without a trip of its own.
+    ``{show:<id>}:loaded`` says for a while that absent keys mean free seats; ``{show:<id>}:epoch``
+    changes with every release, so that a load which read PostgreSQL before it leaves no ghost. The
+    scripts that follow a commit also tell the readers, see ``infra.redis.news``, without a trip of
+    its own.
     """
 
     def __init__(self, redis: Redis, *, breaker: Breaker | None = None) -> None:
@@ -91,7 +98,7 @@ class RedisSeatPreclaims(SeatPreclaims):
         await self._put(show_id, labels, (str(token), str(token), ttl_seconds * 1000))
 
     async def sell(self, show_id: UUID, labels: Sequence[str], token: UUID) -> None:
-        await self._put(show_id, labels, (str(token), f"sold:{token}", FOR_EVER))
+        await self._put(show_id, labels, (str(token), f"sold:{token}", SOLD_SECONDS * 1000))
 
     async def release(self, show_id: UUID, labels: Sequence[str], token: UUID) -> None:
         _, epoch = _state_keys(show_id)
@@ -101,9 +108,7 @@ class RedisSeatPreclaims(SeatPreclaims):
                 (str(token), str(show_id), STAMP_SECONDS),
             )
 
-    async def _put(
-        self, show_id: UUID, labels: Sequence[str], mark: tuple[str, str, str | int]
-    ) -> None:
+    async def _put(self, show_id: UUID, labels: Sequence[str], mark: tuple[str, str, int]) -> None:
         with self._reaching():
             await self._mark(
                 [seats_stamp(show_id), *_seat_keys(show_id, labels)],
@@ -159,8 +164,9 @@ class RedisSeatPreclaims(SeatPreclaims):
             keys = _seat_keys(show_id, [claim.label for claim in some])
             marks = chain.from_iterable(_mark_of(claim) for claim in some)
             with self._reaching():
+                loaded_ms = LOADED_SECONDS * 1000 if part == last else 0
                 written = await self._load(
-                    [*_state_keys(show_id), *keys], (epoch, int(part == last), *marks)
+                    [*_state_keys(show_id), *keys], (epoch, loaded_ms, *marks)
                 )
             if not written:
                 return False
@@ -202,4 +208,4 @@ def _mark_of(claim: ActiveClaim) -> tuple[str, str | int]:
         assert claim.ttl_seconds is not None, "ActiveClaim promises it"
         return str(claim.booking_id), claim.ttl_seconds * 1000
     mark = "blocked" if claim.state == "blocked" else f"sold:{claim.booking_id}"
-    return mark, FOR_EVER
+    return mark, SOLD_SECONDS * 1000

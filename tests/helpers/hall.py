@@ -25,13 +25,19 @@ class Hall:
         return value.decode() if isinstance(value, bytes) else value
 
     async def ttl_seconds(self, label: str) -> float:
-        """-0.001 for a mark without an end."""
         return float(await self.redis.pttl(self.key(label))) / 1000
 
     async def expire(self, *labels: str) -> None:
         """As if their leases had run out."""
         for label in labels:
             await self.redis.pexpire(self.key(label), 0)
+
+    async def later(self, seconds: float) -> None:
+        """As if so much time had passed for every key of the show that ends at all."""
+        async for key in self.redis.scan_iter(match=f"{{show:{self.id}}}:*", count=1000):
+            left = await self.redis.pttl(key)
+            if left >= 0:
+                await self.redis.pexpire(key, max(0, left - int(seconds * 1000)))
 
 
 async def nothing() -> list[ActiveClaim]:

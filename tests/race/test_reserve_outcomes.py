@@ -15,7 +15,7 @@ from domain.limits import PRECLAIM_LEASE_SECONDS
 from domain.steps import BookingInput, HoldOutcome
 from infra.postgres.database import Database
 from infra.postgres.uow import PostgresUnitOfWork
-from infra.redis.seat_claims import RedisSeatPreclaims
+from infra.redis.seat_claims import LOADED_SECONDS, RedisSeatPreclaims
 from infra.temporal import TemporalBookingProcess
 from services.process import ProcessAway, ProcessOver, ProcessUnknown
 from services.reserve import Reserver
@@ -160,6 +160,21 @@ async def test_a_repeat_meets_the_first_refusal_even_when_the_seat_is_free_again
     assert again.value.data == first.value.data
     assert await marks.mark("A1") is None
     assert list(await ledger.bookings(hall.show_id)) == [other.booking_id]
+
+
+async def test_a_seat_whose_sale_was_told_after_its_refund_comes_on_sale_again(
+    desk: Desk, told: Office, preclaims: RedisSeatPreclaims, hall: Hall, marks: Marks
+) -> None:
+    """A worker that slept between its commit and telling Redis, through everything since."""
+    slept = hall.input("A1")
+    assert await desk.reserve(slept, told.hold) is BookingState.HELD
+    await told.cancel(slept)
+    await preclaims.sell(hall.show_id, ["A1"], UUID(slept.booking_id))
+    for _ in range(2):
+        with pytest.raises(Conflict):
+            await desk.reserve(hall.input("A1"), told.hold)
+        await marks.later(LOADED_SECONDS)
+    assert await desk.reserve(hall.input("A1"), told.hold) is BookingState.HELD
 
 
 async def test_reserve_repeated_through_temporal_meets_the_same_booking(

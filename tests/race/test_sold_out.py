@@ -1,4 +1,4 @@
-"""A sold-out show costs Temporal nothing, whether Redis is fresh, flushed or away."""
+"""A sold-out show costs Temporal nothing, whether Redis is fresh, loaded anew, flushed or away."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from domain.errors import Conflict
 from domain.steps import BookingInput, HoldOutcome
 from infra.postgres.database import Database
 from infra.postgres.uow import PostgresUnitOfWork
-from infra.redis.seat_claims import RedisSeatPreclaims
+from infra.redis.seat_claims import LOADED_SECONDS, SOLD_SECONDS, RedisSeatPreclaims
 from infra.temporal import TemporalBookingProcess
 from services.preclaim import Lost, NotLoaded, SeatPreclaims, Won
 from services.reserve import Reserver
 from tests.factories import Hall, create_hall
+from tests.helpers.hall import Hall as Marks
 from tests.race.buyers import Ledger, Office, bounded, create_users
 
 RESERVES = 1000
@@ -105,7 +106,7 @@ async def require_nothing_started(
     assert found.count == 0
 
 
-@pytest.mark.parametrize("state", ["fresh", "flushed"])
+@pytest.mark.parametrize("state", ["fresh", "loaded anew", "flushed"])
 async def test_no_workflow_while_redis_is_there(
     crowded: Database,
     redis: Redis,
@@ -119,6 +120,12 @@ async def test_no_workflow_while_redis_is_there(
     if state == "flushed":
         await refuse_all(crowded, preclaims, process, sold_out)
         await redis.flushdb()
+    if state == "loaded anew":
+        marks = Marks(redis, sold_out.show_id)
+        for seconds in (LOADED_SECONDS, SOLD_SECONDS - LOADED_SECONDS):
+            await refuse_all(crowded, preclaims, process, sold_out)
+            await marks.later(seconds)
+        assert await preclaims.taken(sold_out.show_id, ["A1"]) == {"A1"}, "it is still loaded"
     await refuse_all(crowded, preclaims, process, sold_out)
     await require_nothing_started(process, ledger, sold_out, temporal)
 

@@ -1,13 +1,9 @@
 -- Mark a token's seats, where they are its own or nobody's, and tell the readers.
--- KEYS: the show's stamp, seats...   ARGV: token, mark, ttl in ms ('' for ever), show, stamp's s
+-- KEYS: the show's stamp, seats...   ARGV: token, mark, ttl in ms, show, stamp's seconds
 for i = 2, #KEYS do
   local holder = redis.call('GET', KEYS[i])
   if not holder or holder == ARGV[1] then
-    if ARGV[3] == '' then
-      redis.call('SET', KEYS[i], ARGV[2])
-    else
-      redis.call('SET', KEYS[i], ARGV[2], 'PX', ARGV[3])
-    end
+    redis.call('SET', KEYS[i], ARGV[2], 'PX', ARGV[3])
   end
 end
 local now = redis.call('TIME')

@@ -1,7 +1,7 @@
 -- Turn the leases of a refused token into the marks of those who have the seats; drop the rest.
 -- The refused token never had a seat in PostgreSQL, so the epoch stays as it is.
 -- KEYS: epoch, seats...
--- ARGV: epoch, refused token, then for each seat: mark ('' for none), ttl in ms ('' for ever)
+-- ARGV: epoch, refused token, then for each seat: mark ('' for none), ttl in ms
 local fresh = (redis.call('GET', KEYS[1]) or '') == ARGV[1]
 local refused = ARGV[2]
 for i = 2, #KEYS do
@@ -10,8 +10,6 @@ for i = 2, #KEYS do
   if not holder or holder == refused then
     if not fresh or mark == '' then
       redis.call('DEL', KEYS[i])
-    elseif ttl == '' then
-      redis.call('SET', KEYS[i], mark)
     else
       redis.call('SET', KEYS[i], mark, 'PX', ttl)
     end

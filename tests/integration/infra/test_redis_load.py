@@ -9,7 +9,14 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from infra.redis.seat_claims import LOAD, LOAD_TRIES, MARKS_PER_SCRIPT, RedisSeatPreclaims
+from infra.redis.seat_claims import (
+    LOAD,
+    LOAD_TRIES,
+    LOADED_SECONDS,
+    MARKS_PER_SCRIPT,
+    SOLD_SECONDS,
+    RedisSeatPreclaims,
+)
 from services.preclaim import ActiveClaim, Lost, NotLoaded, PreclaimsAway, Won
 from tests.helpers.hall import HOLD_SECONDS, Hall, held, nothing, sold
 
@@ -38,7 +45,7 @@ class TestLoad:
         labels = [claim.label for claim in claims]
         assert await preclaims.taken(show.id, [*labels, "A4"]) == set(labels) - {"A3"}
         assert await show.mark("Z0") == f"sold:{booking}"
-        assert await show.redis.ttl(show.key("Z0")) == -1
+        assert SOLD_SECONDS - 60 < await show.ttl_seconds("Z0") <= SOLD_SECONDS
         assert await show.mark("A2") == "blocked"
         assert await show.mark("A1") == str(booking)
         assert HOLD_SECONDS - 60 < await show.ttl_seconds("A1") <= HOLD_SECONDS
@@ -157,6 +164,56 @@ class TestLoad:
         await preclaims.load(show.id, read)
         assert await show.mark("A1") == str(since)
         assert await show.mark("A2") == f"sold:{since}"
+
+    async def test_a_sold_mark_stands_while_loads_find_the_seat_sold(
+        self, redis: Redis, preclaims: RedisSeatPreclaims
+    ) -> None:
+        show, booking = Hall(redis, uuid4()), uuid4()
+
+        async def read() -> list[ActiveClaim]:
+            return [sold("A1", booking)]
+
+        for _ in range(3):
+            assert await preclaims.claim(show.id, ["A1"], uuid4()) == NotLoaded()
+            await preclaims.load(show.id, read)
+            await show.later(LOADED_SECONDS - 5)
+            assert await preclaims.claim(show.id, ["A1"], uuid4()) == Lost(("A1",))
+            await show.later(5)
+
+    async def test_a_load_shortens_no_hold(
+        self, redis: Redis, preclaims: RedisSeatPreclaims
+    ) -> None:
+        """PostgreSQL names the hold's last moment; its mark was made for the grace after it too."""
+        show, booking, other = Hall(redis, uuid4()), uuid4(), uuid4()
+        await preclaims.promote(show.id, ["A1", "A2"], booking, HOLD_SECONDS)
+        await preclaims.promote(show.id, ["A3"], other, 60)
+
+        async def read() -> list[ActiveClaim]:
+            return [held("A1", booking, 60), held("A2", other, 60), held("A3", other)]
+
+        await preclaims.load(show.id, read)
+        assert await show.ttl_seconds("A1") > 60
+        assert await show.mark("A2") == str(booking)
+        assert await show.ttl_seconds("A3") > 60
+
+    async def test_a_sold_mark_that_postgresql_does_not_know_ends(
+        self, redis: Redis, preclaims: RedisSeatPreclaims
+    ) -> None:
+        show, booking, late = Hall(redis, uuid4()), uuid4(), uuid4()
+        await preclaims.load(show.id, nothing)
+        await preclaims.release(show.id, ["A1"], late)
+        await preclaims.sell(show.id, ["A1"], late)
+
+        async def read() -> list[ActiveClaim]:
+            return [sold("A2", booking)]
+
+        await show.later(LOADED_SECONDS)
+        assert await preclaims.claim(show.id, ["A1"], uuid4()) == NotLoaded()
+        await preclaims.load(show.id, read)
+        assert await preclaims.claim(show.id, ["A1"], uuid4()) == Lost(("A1",))
+        await show.later(SOLD_SECONDS - LOADED_SECONDS)
+        assert isinstance(await preclaims.claim(show.id, ["A1"], uuid4()), Won)
+        assert await preclaims.claim(show.id, ["A2"], uuid4()) == Lost(("A2",))
 
     async def test_a_load_that_never_settles_gives_up(self, preclaims: RedisSeatPreclaims) -> None:
         show_id, reads = uuid4(), 0
