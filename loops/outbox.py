@@ -14,8 +14,10 @@ from services.notification import (
     SENT,
     UNWANTED,
     Delivery,
+    HandingOver,
     Mailer,
     N,
+    NotSent,
     OutboxQueue,
     Outcome,
     Render,
@@ -86,7 +88,19 @@ class OutboxLoop(Generic[N]):
             if delivery.channel == "sms":
                 await self._sms.send(to, message.text, reference=notice.key)
             else:
-                await self._mailer.send(to, message, reference=notice.key)
+                await self._mailer.send(
+                    to,
+                    message,
+                    reference=notice.key,
+                    handing_over=self._noting(delivery) if delivery.notes_handover else None,
+                )
         except SendError as error:
             return after(error, delivery)
         return SENT
+
+    def _noting(self, delivery: Delivery) -> HandingOver:
+        async def note() -> None:
+            if not await self._queue.note_handover(delivery):
+                raise NotSent("its lease ran out before it was handed over")
+
+        return note

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -22,6 +22,8 @@ MAX_ATTEMPTS = 280
 # SMTP has no idempotency key: after a lost answer one more try, with the same Message-ID, and
 # after a second loss none, for most messages whose answer is lost did arrive (RFC 1047). An SMS
 # carries a key by which its provider knows a repeat, so repeats are safe.
+# A sender that ended before it knew may have handed nothing over; so the one more try of a mail is
+# written down at its hand-over, and no mail is given up that was never on its way in that try.
 MAX_AMBIGUOUS = {"email": 2, "sms": MAX_ATTEMPTS}
 # Mailed only to who wants to know: nothing was taken, or another message follows.
 OPTIONAL = frozenset({"lapse", "payment_failed", "refund_accepted"})
@@ -165,12 +167,17 @@ N_co = TypeVar("N_co", bound=Told, covariant=True)
 # Renders a notice for a channel, ``email`` or ``sms``; raises Refused if it cannot be rendered.
 Render = Callable[[N, str], Message]
 
+HandingOver = Callable[[], Awaitable[None]]
+
 
 class Mailer(Protocol):
-    async def send(self, to: str, message: Message, *, reference: str) -> None:
+    async def send(
+        self, to: str, message: Message, *, reference: str, handing_over: HandingOver | None = None
+    ) -> None:
         """Hand the mail to a server that takes responsibility for it, or raise ``SendError``.
 
-        Its Message-ID is made of ``reference``.
+        Its Message-ID is made of ``reference``. ``handing_over`` is awaited when the server is
+        ready for the mail, before any of it goes; what it raises ends the try.
         """
         ...
 
@@ -190,6 +197,12 @@ class Delivery:
     attempts: int
     ambiguous_attempts: int
 
+    @property
+    def notes_handover(self) -> bool:
+        """Whether this may be its last try for doubt."""
+        unknown = self.ambiguous_attempts + 1
+        return self.channel == "email" and unknown >= MAX_AMBIGUOUS[self.channel]
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -205,8 +218,12 @@ class OutboxQueue(Protocol[N_co]):
     async def take(self, limit: int, *, lease_seconds: float) -> Sequence[tuple[Delivery, N_co]]:
         """Take due notifications, oldest first; others skip them until the lease ends.
 
-        A lease that ran out unrecorded is first written down as an ambiguous try.
+        A lease that ran out unrecorded is first written down as an ambiguous try, see ``lost``.
         """
+        ...
+
+    async def note_handover(self, delivery: Delivery) -> bool:
+        """Write that a mail is handed over from now on; False as for ``record``."""
         ...
 
     async def record(self, delivery: Delivery, outcome: Outcome) -> bool:
@@ -218,8 +235,13 @@ SENT = Outcome("sent")
 NO_PHONE = Outcome("suppressed", "the owner has no phone number")
 NO_EMAIL = Outcome("suppressed", "the owner's account is erased")
 UNWANTED = Outcome("suppressed", "the owner does not want it this way")
-# What is known of a try whose lease ran out.
-LOST = Ambiguous("the sender ended before it knew")
+
+
+def lost(delivery: Delivery, *, handed_over: bool) -> Outcome:
+    """What follows from a try whose lease ran out; ``handed_over`` is what it noted, if it does."""
+    if delivery.notes_handover and not handed_over:
+        return after(NotSent("the sender ended before it handed the mail over"), delivery)
+    return after(Ambiguous("the sender ended before it knew"), delivery)
 
 
 def after(error: SendError, delivery: Delivery) -> Outcome:

@@ -11,7 +11,14 @@ from email_validator import EmailNotValidError, validate_email
 from infra.notify.kept import KeptConnections
 from infra.notify.mime import MailMaker
 from infra.settings import Settings
-from services.notification import Ambiguous, Message, NotSent, Refused, SendError
+from services.notification import (
+    Ambiguous,
+    HandingOver,
+    Message,
+    NotSent,
+    Refused,
+    SendError,
+)
 
 HANDOVER_SECONDS = 20.0
 # Servers may work on a message before they answer; giving up early makes doubles (RFC 1047).
@@ -49,7 +56,9 @@ class SmtpMailer:
         """End the connections that wait for a next message; call it when none is being sent."""
         self._kept.close()
 
-    async def send(self, to: str, message: Message, *, reference: str) -> None:
+    async def send(
+        self, to: str, message: Message, *, reference: str, handing_over: HandingOver | None = None
+    ) -> None:
         """Hand over one mail; each try of a ``reference`` has the same Message-ID.
 
         Raises:
@@ -61,6 +70,8 @@ class SmtpMailer:
         mail = self._maker.mail(recipient, message, reference=reference)
         client = await self._ready(recipient)
         try:
+            if handing_over is not None:
+                await handing_over()
             await self._hand_over(client, mail)
         except BaseException:
             client.close()

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from infra.opaque_tokens import OpaqueTokens
 from infra.postgres.database import Database, Session
-from infra.postgres.outbox import delivery_of, record, record_lost
+from infra.postgres.outbox import delivery_of, note_handover, record, record_lost
 from services.account_mail import PURPOSES, AccountNotice
 from services.notification import Delivery, Outcome
 
@@ -63,6 +63,10 @@ class PostgresAccountOutbox:
     async def record(self, delivery: Delivery, outcome: Outcome) -> bool:
         async with self._database.statements() as session:
             return await record(session, delivery, outcome)
+
+    async def note_handover(self, delivery: Delivery) -> bool:
+        async with self._database.statements() as session:
+            return await note_handover(session, delivery)
 
     def _notice(self, row: Any) -> AccountNotice:
         purpose = PURPOSES.get(row.template)

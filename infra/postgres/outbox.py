@@ -13,14 +13,13 @@ from domain.money import Money
 from domain.user import Choices
 from infra.postgres.database import Database, Session
 from services.notification import (
-    LOST,
     NO_PHONE,
     Delivery,
     Notice,
     OfferLine,
     Outcome,
     RefundLine,
-    after,
+    lost,
 )
 
 # An SMS that has nowhere to go is settled at once: most people give no number.
@@ -38,7 +37,7 @@ ON CONFLICT (booking_id, template, revision, channel) DO NOTHING
 
 # now() and not clock_timestamp(): only a stable function can be looked up in the index.
 LEASES_LOST = text("""
-SELECT id, channel, attempts, ambiguous_attempts FROM notification_outbox
+SELECT id, channel, attempts, ambiguous_attempts, handed_over FROM notification_outbox
 WHERE state = 'sending' AND next_attempt_at <= now()
 ORDER BY next_attempt_at LIMIT :limit
 """)
@@ -107,9 +106,14 @@ ORDER BY claimed.id
 # `attempts` is the fence: who lost the lease to another try cannot speak for that try.
 RECORD = text("""
 UPDATE notification_outbox SET state = CAST(:state AS text), reason = :reason,
+    handed_over = false,
     ambiguous_attempts = ambiguous_attempts + CAST(:ambiguous AS integer),
     next_attempt_at = clock_timestamp() + make_interval(secs => :wait_seconds),
     sent_at = CASE WHEN :state = 'sent' THEN clock_timestamp() END
+WHERE id = :id AND state = 'sending' AND attempts = :attempts
+""")
+HAND_OVER = text("""
+UPDATE notification_outbox SET handed_over = true
 WHERE id = :id AND state = 'sending' AND attempts = :attempts
 """)
 
@@ -151,12 +155,16 @@ class PostgresOutboxQueue:
         async with self._database.statements() as session:
             return await record(session, delivery, outcome)
 
+    async def note_handover(self, delivery: Delivery) -> bool:
+        async with self._database.statements() as session:
+            return await note_handover(session, delivery)
+
 
 async def record_lost(session: Session, limit: int) -> None:
     """Write down what is known of tries whose lease ran out."""
     for row in await session.all(LEASES_LOST, limit=limit):
         delivery = delivery_of(row)
-        await record(session, delivery, after(LOST, delivery))
+        await record(session, delivery, lost(delivery, handed_over=row.handed_over))
 
 
 async def record(session: Session, delivery: Delivery, outcome: Outcome) -> bool:
@@ -170,6 +178,10 @@ async def record(session: Session, delivery: Delivery, outcome: Outcome) -> bool
         wait_seconds=outcome.wait_seconds,
     )
     return changed == 1
+
+
+async def note_handover(session: Session, delivery: Delivery) -> bool:
+    return await session.change(HAND_OVER, id=delivery.id, attempts=delivery.attempts) == 1
 
 
 def delivery_of(row: Any) -> Delivery:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-import os
-import signal
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
@@ -19,12 +16,11 @@ from infra.notify.smtp import SmtpMailer
 from infra.postgres.database import Database
 from infra.postgres.outbox import PostgresOutboxQueue
 from infra.settings import Settings
-from loops.edge import repeat
 from loops.outbox import OutboxLoop
-from services.notification import Message
+from services.notification import HandingOver, Message
 from tests.mail.post import Post, post_of
 from tests.mail.process import NO_FAULTS, Sink, running_sink
-from tests.sandbox.process import eventually, free_port
+from tests.sandbox.process import free_port
 
 NOTHING_DUE = text("UPDATE notification_outbox SET state = 'failed', reason = 'another test'")
 
@@ -198,86 +194,21 @@ async def test_two_loops_at_once_send_each_notification_once(
         assert await post.state() == ("sent", 1, 0)
 
 
-def send_until_killed(settings: Settings) -> None:
-    """A worker's outbox loop in a process of its own."""
-
-    async def main() -> None:
-        database, sms = Database(settings), HttpSmsSender(settings)
-        loop = OutboxLoop(PostgresOutboxQueue(database), SmtpMailer(settings), sms, render)
-        await repeat("outbox", loop, full=1, rest_seconds=0.05, stop=asyncio.Event())
-
-    asyncio.run(main())
-
-
-async def test_a_sender_killed_before_it_knew_leaves_one_explained_double(
-    settings: Settings, post: Post
-) -> None:
-    post.sink.configure(smtp="slow", smtp_times=1, slow_ms=20_000)
-    process = multiprocessing.get_context("spawn").Process(
-        target=send_until_killed, args=(post.sink.settings(settings),), daemon=True
-    )
-    process.start()
-    await post.queue()
-    await asyncio.to_thread(eventually, post.mails, 30)
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
-    process.join(10)
-    assert await post.state() == ("sending", 1, 0)
-    assert await post.loop.one_pass() == 0, "the lease still runs"
-
-    await post.passes(1)
-    assert await post.state() == ("pending", 1, 1)
-    assert (await post.row()).reason == "outcome unknown: the sender ended before it knew"
-    assert len(post.mails()) == 1, "the doubt is on record before the second mail"
-
-    await post.passes(1)
-    assert await post.state() == ("sent", 2, 1)
-    first, second = post.mails()
-    assert first["headers"]["Message-ID"] == second["headers"]["Message-ID"]
-
-
-class GatedMailer:
-    """Lets a mail go when told to."""
-
-    def __init__(self, mailer: SmtpMailer) -> None:
-        self._mailer = mailer
-        self.reached = asyncio.Event()
-        self.go = asyncio.Event()
-
-    async def send(self, to: str, message: Message, *, reference: str) -> None:
-        self.reached.set()
-        await self.go.wait()
-        await self._mailer.send(to, message, reference=reference)
-
-
-async def test_a_sender_that_slept_past_its_lease_cannot_speak_for_the_next_try(
-    settings: Settings, sms: HttpSmsSender, post: Post
-) -> None:
-    gated = GatedMailer(SmtpMailer(post.sink.settings(settings), idle_seconds=0))
-    sleeper = OutboxLoop(PostgresOutboxQueue(post.database), gated, sms, render)
-    await post.queue()
-    asleep = asyncio.create_task(sleeper.one_pass())
-    await gated.reached.wait()
-    await post.passes(2)
-    before = await post.row()
-    gated.go.set()
-    await asleep
-    assert await post.row() == before
-    assert await post.state() == ("sent", 2, 1)
-    assert len(post.mails()) == 2
-
-
 class BrokenFor:
-    """A mailer with a bug that one address brings out."""
+    """A mailer with a bug that one address brings out, as late as that can be."""
 
     def __init__(self, mailer: SmtpMailer, address: str) -> None:
         self._mailer = mailer
         self._address = address
 
-    async def send(self, to: str, message: Message, *, reference: str) -> None:
+    async def send(
+        self, to: str, message: Message, *, reference: str, handing_over: HandingOver | None = None
+    ) -> None:
         if to == self._address:
+            if handing_over is not None:
+                await handing_over()
             raise RuntimeError("a bug")
-        await self._mailer.send(to, message, reference=reference)
+        await self._mailer.send(to, message, reference=reference, handing_over=handing_over)
 
 
 async def test_a_bug_with_one_mail_stops_no_other_and_ends_with_a_reason(

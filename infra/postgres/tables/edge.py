@@ -50,6 +50,8 @@ notification_outbox = Table(
     c.string("state", default="pending"),
     c.integer("attempts", default="0"),
     c.integer("ambiguous_attempts", default="0"),
+    # Kept only of a mail's last try for doubt.
+    c.flag("handed_over"),
     c.at("created_at", now=True),
     c.at("next_attempt_at", nullable=True, now=True),
     c.at("sent_at", nullable=True),
