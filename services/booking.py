@@ -135,20 +135,9 @@ async def extend(tx: Transaction, step: ExtendStep) -> StepOutcome:
     Repeated for an extension that is written, it answers where the booking stands.
     """
     booking = await _locked(tx, step.booking_id)
-    standing = authorise.standing(booking)
-    if await tx.bookings.was_extended(booking.id, step.extension_id):
-        return standing
-    if booking.state is not BookingState.HELD:
-        code = "hold_expired" if booking.state in RUN_OUT else "invalid_state"
-        return replace(standing, code=code, detail=f"The booking is {booking.state}.")
-    if booking.has_lapsed:
-        return replace(standing, code="hold_expired", detail="The hold has run out.")
-    if any(attempt.is_open for attempt in await tx.payments.attempts(booking.id)):
-        detail = "A pay page is open; pay or cancel."
-        return replace(standing, code="payment_open", detail=detail)
-    if booking.extensions_left <= 0:
-        detail = "This hold was extended often enough."
-        return replace(standing, code="extension_limit", detail=detail)
+    known = await extension_known(tx, booking, step.extension_id)
+    if known is not None:
+        return known
     expires_at = extended_expiry(booking, step.hold_seconds)
     payload = {
         "hold_expires_at": expires_at.isoformat(),
@@ -173,6 +162,27 @@ async def extend(tx: Transaction, step: ExtendStep) -> StepOutcome:
         request_id=step.request.request_id,
     )
     return authorise.standing(booking)
+
+
+async def extension_known(
+    tx: Transaction, booking: Booking, extension_id: str
+) -> StepOutcome | None:
+    """What an extension answers that is written already, or cannot be; None: it may be made."""
+    standing = authorise.standing(booking)
+    if await tx.bookings.was_extended(booking.id, extension_id):
+        return standing
+    if booking.state is not BookingState.HELD:
+        code = "hold_expired" if booking.state in RUN_OUT else "invalid_state"
+        return replace(standing, code=code, detail=f"The booking is {booking.state}.")
+    if booking.has_lapsed:
+        return replace(standing, code="hold_expired", detail="The hold has run out.")
+    if any(attempt.is_open for attempt in await tx.payments.attempts(booking.id)):
+        detail = "A pay page is open; pay or cancel."
+        return replace(standing, code="payment_open", detail=detail)
+    if booking.extensions_left <= 0:
+        detail = "This hold was extended often enough."
+        return replace(standing, code="extension_limit", detail=detail)
+    return None
 
 
 async def begin_close(tx: Transaction, step: CloseStep) -> StepOutcome:

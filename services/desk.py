@@ -19,14 +19,14 @@ from domain.errors import (
 from domain.payment import SessionStatus
 from domain.payment_policy import PaymentMode
 from domain.payment_status import shown
-from domain.steps import CancelRequest, ExtendRequest, ExtendStep
+from domain.steps import CancelRequest, ExtendRequest, ExtendStep, StepOutcome
 from services import booking as bookings
 from services import checkout, closing, provider
 from services.gateway import PaymentGateway
 from services.owner import require_seen
 from services.payment_news import PaymentNews
 from services.payment_rows import Attempt
-from services.ports import UnitOfWork
+from services.ports import Transaction, UnitOfWork
 from services.process import BookingProcess, ProcessAway, ProcessOver, ProcessUnknown
 from services.work import HoldLimits, WorkQueue
 
@@ -69,22 +69,29 @@ class BookingDesk:
         Raises Gone ``hold_expired``, Conflict ``extension_limit``, ``payment_open``, …; NotFound
         and StillPending, here as below, as ``services.owner.require_seen``.
         """
-        await self._own(caller, booking_id)
-        request = ExtendRequest(str(caller.user_id), request_id=caller.request_id)
         wish = str(extension_id)
-        try:
-            outcome = await self._process.extend(str(booking_id), request, wish)
-        except ProcessOver:
-            # No process is running, so nobody else takes this step: PostgreSQL decides.
-            step = ExtendStep(str(booking_id), self._limits.hold_seconds, request, wish)
-            async with self._begin() as tx:
-                outcome = await bookings.extend(tx, step)
-        except (ProcessAway, ProcessUnknown) as error:
-            raise Unavailable("The hold could not be extended just now.") from error
+        async with self._begin.alone() as tx:
+            booking = await _own(tx, caller, booking_id)
+            outcome = await bookings.extension_known(tx, booking, wish)
+        if outcome is None:
+            # Only what may succeed is worth a workflow task.
+            outcome = await self._extend(caller, booking_id, wish)
         if outcome.code == "hold_expired":
             raise Gone(outcome.detail or "The hold has run out.")
         if outcome.code is not None:
             raise Conflict(outcome.detail or "Not now.", code=outcome.code)
+
+    async def _extend(self, caller: Caller, booking_id: UUID, wish: str) -> StepOutcome:
+        request = ExtendRequest(str(caller.user_id), request_id=caller.request_id)
+        try:
+            return await self._process.extend(str(booking_id), request, wish)
+        except ProcessOver:
+            # No process is running, so nobody else takes this step: PostgreSQL decides.
+            step = ExtendStep(str(booking_id), self._limits.hold_seconds, request, wish)
+            async with self._begin() as tx:
+                return await bookings.extend(tx, step)
+        except (ProcessAway, ProcessUnknown) as error:
+            raise Unavailable("The hold could not be extended just now.") from error
 
     async def cancel(self, caller: Caller, booking_id: UUID) -> None:
         """Cancel; a booking that is cancelled or being cancelled already is left as it is."""
@@ -228,8 +235,12 @@ class BookingDesk:
 
     async def _own(self, caller: Caller, booking_id: UUID) -> Booking:
         async with self._begin.alone() as tx:
-            found = await tx.bookings.peek(booking_id)
-            return await require_seen(tx, booking_id, found, caller.user_id)
+            return await _own(tx, caller, booking_id)
+
+
+async def _own(tx: Transaction, caller: Caller, booking_id: UUID) -> Booking:
+    found = await tx.bookings.peek(booking_id)
+    return await require_seen(tx, booking_id, found, caller.user_id)
 
 
 def _require_confirmable(booking: Booking) -> None:

@@ -101,6 +101,27 @@ async def test_with_temporal_away_a_held_booking_stays_as_it_is(
     assert again.status_code == 200, again.text
 
 
+async def test_an_extension_that_cannot_be_is_refused_without_temporal(
+    ada: Buyer, hall: Hall, app: FastAPI, saga: Saga
+) -> None:
+    """Each would cost it a workflow task, and a booking takes 2,000 updates in all."""
+    async with saga.worker():
+        spent, paying = await ada.held(hall, "A1"), await ada.held(hall, "A2")
+        for _ in range(2):
+            assert (await ada.post(f"/api/booking/{spent['id']}/extend")).status_code == 200
+        await ada.checkout(paying)
+        cancelled = await ada.held(hall, "A3")
+        assert (await ada.post(f"/api/booking/{cancelled['id']}/cancel")).status_code == 200
+    nowhere = TemporalBookingProcess(await Client.connect(NOWHERE, lazy=True))
+    with replaced_parts(app, desk=replace(saga, process_of=lambda _: nowhere).desk):
+        for booking, code in (
+            (spent, "extension_limit"),
+            (paying, "payment_open"),
+            (cancelled, "invalid_state"),
+        ):
+            assert_problem(await ada.post(f"/api/booking/{booking['id']}/extend"), 409, code)
+
+
 async def test_with_no_worker_the_outcome_is_pending_and_settles(
     ada: Buyer, hall: Hall, saga: Saga
 ) -> None:
