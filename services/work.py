@@ -88,7 +88,7 @@ class WorkQueue(Protocol):
     async def overdue_bookings(
         self, *, seconds: float, limit: int, skip: int = 0
     ) -> Sequence[UUID]:
-        """Open bookings whose hold ended more than ``seconds`` ago."""
+        """Open bookings whose hold ended, or began to close, more than ``seconds`` ago."""
         ...
 
     async def settle_dead_requests(self) -> int:

@@ -69,11 +69,12 @@ WHERE bookings.id = :id AND state IN ('held', 'expiring', 'cancelling')
 GROUP BY bookings.id
 """)
 
+# A closing booking has something to do whatever is left of its hold; least() passes over NULL.
 OVERDUE = text("""
 SELECT id FROM bookings
 WHERE state IN ('held', 'expiring', 'cancelling')
-  AND hold_expires_at < now() - make_interval(secs => :seconds)
-ORDER BY hold_expires_at LIMIT :limit OFFSET :skip
+  AND least(hold_expires_at, closing_since) < now() - make_interval(secs => :seconds)
+ORDER BY least(hold_expires_at, closing_since) LIMIT :limit OFFSET :skip
 """)
 
 # The hold step locks the request first, so it either took effect or will find this refusal.

@@ -644,7 +644,7 @@ def upgrade() -> None:
     op.create_index(
         "bookings_open_idx",
         "bookings",
-        ["hold_expires_at"],
+        [sa.literal_column("least(hold_expires_at, closing_since)")],
         unique=False,
         postgresql_where=sa.text("state IN ('held', 'expiring', 'cancelling')"),
     )

@@ -73,7 +73,7 @@ bookings = Table(
     Index("bookings_user_show_idx", "user_id", "show_id"),
     Index(
         "bookings_open_idx",
-        "hold_expires_at",
+        text("least(hold_expires_at, closing_since)"),
         postgresql_where=text("state IN ('held', 'expiring', 'cancelling')"),
     ),
     Index("bookings_show_idx", "show_id", "state"),
