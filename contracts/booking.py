@@ -71,19 +71,19 @@ class BookingContract(ABC):
     @workflow.update
     @abstractmethod
     async def extend(self, request: ExtendRequest) -> StepOutcome:
-        """Lengthen the hold; staff give a reason."""
+        """Lengthen the hold, for its buyer or an operator who says why."""
         ...
 
     @workflow.update
     @abstractmethod
     async def cancel(self, request: CancelRequest) -> StepOutcome:
-        """Cancel for the buyer: closes the pay page before it frees the seats."""
+        """Cancel for the buyer, or an operator who says why: the pay page is closed first."""
         ...
 
     @workflow.update
     @abstractmethod
     async def force_release(self, request: CancelRequest) -> StepOutcome:
-        """End the hold now as if its time had run out; actor and reason are needed."""
+        """End the hold now as if its time had run out, for an operator who says why."""
         ...
 
     @workflow.query

@@ -102,6 +102,8 @@ class ExtendRequest:
 
 @dataclass(frozen=True)
 class CancelRequest:
+    """As ``ExtendRequest``; only an operator may force a release."""
+
     actor: str
     reason: str = ""
     request_id: str | None = None

@@ -230,7 +230,10 @@ class BookingWorkflow(BookingContract):
     def payment_settled(self, message: PaymentSettled) -> None:
         self._payments.append(message)
 
-    @workflow.update(description="Lengthen the hold: actor and, for staff, reason.")
+    @workflow.update(
+        description="Lengthen the hold. "
+        'Actor: "operator:<name>" with a reason, or the buyer\'s user id.',
+    )
     async def extend(self, request: ExtendRequest) -> StepOutcome:
         await workflow.wait_condition(lambda: self._hold is not None)
         update = workflow.current_update_info()
@@ -243,12 +246,13 @@ class BookingWorkflow(BookingContract):
 
     @extend.validator
     def _may_extend(self, request: ExtendRequest) -> None:
-        _require_actor(request.actor, request.reason)
+        self._require_actor(request.actor, request.reason)
         # Of a hold that has run out the step itself says so, by its own code.
         self._require(*_EXTENDABLE)
 
     @workflow.update(
-        description="Cancel for the buyer: closes the pay page before it frees the seats.",
+        description="Cancel for the buyer: closes the pay page before it frees the seats. "
+        'Actor: "operator:<name>" with a reason, or the buyer\'s user id.',
     )
     async def cancel(self, request: CancelRequest) -> StepOutcome:
         await workflow.wait_condition(lambda: self._hold is not None)
@@ -256,11 +260,12 @@ class BookingWorkflow(BookingContract):
 
     @cancel.validator
     def _may_cancel(self, request: CancelRequest) -> None:
-        _require_actor(request.actor, request.reason)
+        self._require_actor(request.actor, request.reason)
         self._require(BookingState.PENDING, *_OPEN)
 
     @workflow.update(
-        description="End the hold now as if its time had run out; actor and reason are needed.",
+        description="End the hold now as if its time had run out. "
+        'Actor: "operator:<name>", with a reason.',
     )
     async def force_release(self, request: CancelRequest) -> StepOutcome:
         await workflow.wait_condition(lambda: self._hold is not None)
@@ -268,12 +273,18 @@ class BookingWorkflow(BookingContract):
 
     @force_release.validator
     def _may_release(self, request: CancelRequest) -> None:
-        _require_actor(request.actor, request.reason, always_why=True)
+        _require_operator(request.actor, request.reason, 'The actor must be "operator:<name>".')
         self._require(BookingState.PENDING, *_OPEN)
 
     @workflow.query(description="Where the booking stands, in plain words.")
     def where(self) -> BookingView:
         return BookingView(self._input.booking_id, self._state, STORIES.get(self._state, ""))
+
+    def _require_actor(self, actor: str, reason: str) -> None:
+        """The buyer, or an operator who says why."""
+        if actor != self._input.user_id:
+            form = 'The actor must be "operator:<name>", or the user id of the booking\'s buyer.'
+            _require_operator(actor, reason, form)
 
     def _require(self, *states: BookingState) -> None:
         if self._state not in states:
@@ -282,6 +293,7 @@ class BookingWorkflow(BookingContract):
             )
 
 
+_OPERATOR = "operator:"
 _OPEN = (BookingState.HELD, BookingState.EXPIRING, BookingState.CANCELLING)
 _EXTENDABLE = (
     BookingState.PENDING,
@@ -291,9 +303,9 @@ _EXTENDABLE = (
 )
 
 
-def _require_actor(actor: str, reason: str, *, always_why: bool = False) -> None:
-    """Who acts must be named; staff also say why."""
-    if not actor.strip():
-        raise ApplicationError("Name the actor.", type="invalid")
-    if (always_why or actor.startswith("operator:")) and not reason.strip():
+def _require_operator(actor: str, reason: str, form: str) -> None:
+    """Whoever is named in another way would leave no audit entry."""
+    if not actor.startswith(_OPERATOR) or not actor.removeprefix(_OPERATOR).strip():
+        raise ApplicationError(form, type="invalid")
+    if not reason.strip():
         raise ApplicationError("Say why: a reason is needed.", type="invalid")

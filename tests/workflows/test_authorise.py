@@ -261,7 +261,7 @@ async def test_an_authorisation_seen_after_the_buyer_cancelled_is_voided(
         session_id = await promising.checkout(input)
         reference = pay(provider, session_id, "authorised")
         handle = promising.handle(input)
-        await handle.execute_update(BookingContract.cancel, CancelRequest("buyer"))
+        await handle.execute_update(BookingContract.cancel, CancelRequest(input.user_id))
         assert (await handle.result())["state"] == "cancelled"
         assert await let_go(promising, reference) == "voided"
     assert (provider.payment(reference)["status"], gateway.asked) == ("voided", 0)

@@ -106,7 +106,7 @@ async def test_a_worker_that_is_told_to_end_finishes_its_call_to_the_provider(
         try:
             await handle.start_update(
                 BookingContract.cancel,
-                CancelRequest("buyer"),
+                CancelRequest(input.user_id),
                 wait_for_stage=WorkflowUpdateStage.ACCEPTED,
             )
             await eventually(is_called, seconds=30)

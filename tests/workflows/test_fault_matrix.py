@@ -123,7 +123,7 @@ async def test_closing_is_never_given_up(
         handle = saga.handle(input)
         await handle.start_update(
             BookingContract.cancel,
-            CancelRequest("buyer"),
+            CancelRequest(input.user_id),
             wait_for_stage=WorkflowUpdateStage.ACCEPTED,
         )
         assert (await handle.result())["state"] == "cancelled"

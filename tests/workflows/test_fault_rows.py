@@ -56,7 +56,9 @@ async def test_marks_that_redis_missed_are_taken_away_at_last(
     async with saga.worker(fault):
         await saga.reserve(input)
         monkeypatch.setattr(saga.preclaims, "release", away_at_first)
-        await saga.handle(input).execute_update(BookingContract.cancel, CancelRequest("buyer"))
+        await saga.handle(input).execute_update(
+            BookingContract.cancel, CancelRequest(input.user_id)
+        )
         assert (await saga.handle(input).result())["state"] == "cancelled"
     assert fault.failed == 2
     assert await saga.preclaims.taken(hall.show_id, hall.labels) == set()

@@ -107,7 +107,9 @@ async def test_a_second_payment_after_a_refund_goes_back_too(
         late = await Late.expired(saga, hall, provider)
         rival = await rival_takes(engine, saga, hall, "A2")
         assert await late.outcome(await late.pay()) == "succeeded"
-        await saga.handle(rival).execute_update(BookingContract.cancel, CancelRequest("rival"))
+        await saga.handle(rival).execute_update(
+            BookingContract.cancel, CancelRequest(rival.user_id)
+        )
         assert await late.outcome(await late.pay()) == "succeeded"
     assert await saga.state(late.input) == "expired"
     assert late.refunded() == 2400
@@ -198,7 +200,9 @@ async def test_money_for_a_cancelled_booking_goes_back_though_its_seats_are_free
     async with saga.worker():
         await saga.reserve(input)
         late = Late(saga, provider, input, await saga.checkout(input))
-        await saga.handle(input).execute_update(BookingContract.cancel, CancelRequest("buyer"))
+        await saga.handle(input).execute_update(
+            BookingContract.cancel, CancelRequest(input.user_id)
+        )
         await saga.handle(input).result()
         assert await late.outcome(await late.pay()) == "succeeded"
     assert late.refunded() == 2400

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from temporalio.api.sdk.v1 import WorkflowMetadata
@@ -19,7 +19,7 @@ from contracts.booking import (
     USER_ID,
     BookingContract,
 )
-from domain.steps import CancelRequest
+from domain.steps import BookingInput, CancelRequest, ExtendRequest
 from services.preclaim import PreclaimsAway
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
@@ -82,6 +82,55 @@ async def test_a_booking_tells_what_it_is_and_where_it_stands(
         assert (await metadata(handle)).current_details == "Paid and confirmed; the seats are sold."
 
 
+async def refusal(handle: WorkflowHandle[Any, Any], update: Any, wish: object) -> ApplicationError:
+    """Why the validator refuses it, in one sentence and a code."""
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await handle.execute_update(update, wish)
+    assert isinstance(refused.value.cause, ApplicationError)
+    return refused.value.cause
+
+
+async def audited(saga: Saga, input: BookingInput) -> list[tuple[Any, ...]]:
+    return await saga.rows(
+        "SELECT action, actor, reason FROM audit_log WHERE target = :it ORDER BY id",
+        it=f"booking:{input.booking_id}",
+    )
+
+
+async def test_who_does_it_is_named_in_a_form_that_is_audited(saga: Saga, hall: Hall) -> None:
+    """Whoever else is named would end a hold and leave no entry."""
+    input, other = hall.input(), str(uuid4())
+    handle = saga.handle(input)
+    extend, cancel, release = (
+        (BookingContract.extend, ExtendRequest),
+        (BookingContract.cancel, CancelRequest),
+        (BookingContract.force_release, CancelRequest),
+    )
+    async with saga.worker():
+        await saga.reserve(input)
+        before = await saga.events(input)
+        for update, wish in (extend, cancel, release):
+            for actor in ("anna", "", "operator:", "operator: ", "buyer", "system", other):
+                told = await refusal(handle, update, wish(actor, "the screen is broken"))
+                assert told.type == "invalid"
+                assert '"operator:<name>"' in told.message
+            told = await refusal(handle, update, wish("operator:eve", " "))
+            assert (told.type, told.message) == ("invalid", "Say why: a reason is needed.")
+        told = await refusal(handle, release[0], CancelRequest(input.user_id, "broken"))
+        assert told.type == "invalid"
+        assert await saga.events(input) == before
+        assert await audited(saga, input) == []
+        await handle.execute_update(BookingContract.extend, ExtendRequest(input.user_id))
+        told_why = ("operator:eve", "the screen is broken")
+        await handle.execute_update(BookingContract.extend, ExtendRequest(*told_why))
+        await handle.execute_update(BookingContract.force_release, CancelRequest(*told_why))
+        assert (await handle.result())["state"] == "expired"
+    assert await audited(saga, input) == [
+        ("booking.extend", *told_why),
+        ("booking.released", *told_why),
+    ]
+
+
 async def test_nothing_is_released_of_a_booking_that_is_over(
     saga: Saga, hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,10 +154,7 @@ async def test_nothing_is_released_of_a_booking_that_is_over(
         await eventually(waits, seconds=30)
         events = await saga.events(input)
         for update in (BookingContract.force_release, BookingContract.cancel):
-            with pytest.raises(WorkflowUpdateFailedError) as refused:
-                await handle.execute_update(update, SAID)
-            assert isinstance(refused.value.cause, ApplicationError)
-            assert refused.value.cause.type == "invalid_state"
+            assert (await refusal(handle, update, SAID)).type == "invalid_state"
         assert await saga.events(input) == events
         fault.times = 0
         assert (await handle.result())["state"] == "expired"

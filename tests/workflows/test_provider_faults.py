@@ -91,7 +91,7 @@ class Street:
         saga, input = self.saga, self.input()
         session_id = await self._check_out(input, gateway)
         handle = saga.handle(input)
-        await handle.execute_update(BookingContract.cancel, CancelRequest("buyer"))
+        await handle.execute_update(BookingContract.cancel, CancelRequest(input.user_id))
         assert (await handle.result())["state"] == "cancelled"
         gateway.refund_outcome = "pending" if "read_refund" in gateway.name else "succeeded"
         payment_id = pay(self.provider, session_id, force=True)
@@ -131,7 +131,7 @@ class Street:
         saga, input = self.saga, self.input()
         session_id = await self._check_out(input, gateway, self._promising)
         handle = saga.handle(input)
-        await handle.execute_update(BookingContract.cancel, CancelRequest("buyer"))
+        await handle.execute_update(BookingContract.cancel, CancelRequest(input.user_id))
         assert (await handle.result())["state"] == "cancelled"
         payment_id = pay(self.provider, session_id, "authorised", force=True)
         is_taken_first = gateway.target == "read_payment"

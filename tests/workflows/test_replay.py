@@ -86,9 +86,10 @@ async def cancelled(saga: Saga, hall: Hall, provider: Sandbox) -> str:
     input = hall.input()
     async with saga.worker():
         await saga.reserve(input)
-        await saga.handle(input).execute_update(BookingContract.cancel, CancelRequest("buyer"))
-        await saga.handle(input).result()
-    return saga.handle(input).id
+        handle = saga.handle(input)
+        await handle.execute_update(BookingContract.cancel, CancelRequest(input.user_id))
+        await handle.result()
+    return handle.id
 
 
 async def payment_failed(saga: Saga, hall: Hall, provider: Sandbox) -> str:
@@ -127,9 +128,10 @@ async def extended(saga: Saga, hall: Hall, provider: Sandbox) -> str:
     async with saga.worker():
         await saga.reserve(input)
         await eventually(half_is_over)
-        await saga.handle(input).execute_update(BookingContract.extend, ExtendRequest("buyer"))
-        await saga.handle(input).result()
-    return saga.handle(input).id
+        handle = saga.handle(input)
+        await handle.execute_update(BookingContract.extend, ExtendRequest(input.user_id))
+        await handle.result()
+    return handle.id
 
 
 async def worker_killed_mid_hold(saga: Saga, hall: Hall, provider: Sandbox) -> str:

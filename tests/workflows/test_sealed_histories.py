@@ -30,7 +30,7 @@ async def cancelled(saga: Saga, hall: Hall) -> bytes:
     input = hall.input()
     async with saga.worker():
         await saga.reserve(input)
-        wish = CancelRequest("buyer", REASON)
+        wish = CancelRequest(input.user_id, REASON)
         await saga.handle(input).execute_update(BookingContract.cancel, wish)
         await saga.handle(input).result()
     return await stored(saga, input)
@@ -76,7 +76,7 @@ async def test_a_booking_outlives_the_change_of_keys(saga: Saga, hall: Hall) -> 
         await saga.reserve(input)
     rotated = saga.speaking(sealed_by(KEYS))
     async with rotated.worker():
-        wish = CancelRequest("buyer", REASON)
+        wish = CancelRequest(input.user_id, REASON)
         await rotated.handle(input).execute_update(BookingContract.cancel, wish)
         result = await rotated.handle(input).result()
     assert result["state"] == "cancelled"

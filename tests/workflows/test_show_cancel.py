@@ -87,7 +87,7 @@ async def eight(box: Box) -> None:
         await box.refund(input, *(seat.label for seat in input.seats), amount=2400)
     for _ in range(2):
         input = await box.hold()
-        await box.saga.process.cancel(input.booking_id, CancelRequest("buyer"))
+        await box.saga.process.cancel(input.booking_id, CancelRequest(input.user_id))
     for _ in range(2):
         await box.free()
 
