@@ -274,7 +274,12 @@ class BookingWorkflow(BookingContract):
     @force_release.validator
     def _may_release(self, request: CancelRequest) -> None:
         _require_operator(request.actor, request.reason, 'The actor must be "operator:<name>".')
-        self._require(BookingState.PENDING, *_OPEN)
+        # Beyond these it would change nothing, and nobody would be on record.
+        self._require(BookingState.PENDING, BookingState.HELD)
+        if self._capturing is not None:
+            raise ApplicationError(
+                "The money is being taken; look again in a moment.", type="invalid_state"
+            )
 
     @workflow.query(description="Where the booking stands, in plain words.")
     def where(self) -> BookingView:

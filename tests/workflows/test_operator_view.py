@@ -19,12 +19,14 @@ from contracts.booking import (
     USER_ID,
     BookingContract,
 )
+from domain.payment import ProviderPayment
 from domain.steps import BookingInput, CancelRequest, ExtendRequest
 from services.preclaim import PreclaimsAway
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
+from tests.helpers.promises import Take, WilfulGateway, authorised
 from tests.helpers.saga import Fault, Saga
-from tests.sandbox.process import Sandbox
+from tests.sandbox.process import NO_FAULTS, Sandbox
 from tests.workflows.test_booking_paths import pay, tell
 
 SAID = CancelRequest("operator:eve", "the screen is broken")
@@ -129,6 +131,47 @@ async def test_who_does_it_is_named_in_a_form_that_is_audited(saga: Saga, hall: 
         ("booking.extend", *told_why),
         ("booking.released", *told_why),
     ]
+
+
+async def test_nothing_is_released_of_a_booking_that_is_ending_already(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    """It would be told that it was done, changed nothing, and be nobody's doing."""
+    input = hall.input(grace_seconds=60)
+    handle, release = saga.handle(input), BookingContract.force_release
+    async with saga.worker():
+        await saga.reserve(input)
+        await saga.checkout(input)
+        provider.configure(error_rate=1.0)
+        try:
+            assert (await handle.execute_update(release, SAID)).state == "expiring"
+            assert (await refusal(handle, release, SAID)).type == "invalid_state"
+            cancelled = await handle.execute_update(
+                BookingContract.cancel, CancelRequest(input.user_id)
+            )
+            assert cancelled.state == "cancelling"
+            assert (await refusal(handle, release, SAID)).type == "invalid_state"
+        finally:
+            provider.configure(**NO_FAULTS)
+        assert (await handle.result())["state"] == "cancelled"
+    assert await audited(saga, input) == [("booking.released", SAID.actor, SAID.reason)]
+
+
+async def test_nothing_is_released_while_the_money_is_being_taken(
+    promising: Saga, hall: Hall, provider: Sandbox, gateway: WilfulGateway
+) -> None:
+    input, told = hall.input(), list[ApplicationError]()
+
+    async def be_released(take: Take) -> ProviderPayment:
+        told.append(await refusal(promising.handle(input), BookingContract.force_release, SAID))
+        return await take()
+
+    gateway.turns = [be_released]
+    async with promising.worker():
+        await authorised(promising, provider, input)
+        assert (await promising.handle(input).result())["state"] == "confirmed"
+    [refused] = told
+    assert (refused.type, "is being taken" in refused.message) == ("invalid_state", True)
 
 
 async def test_nothing_is_released_of_a_booking_that_is_over(
