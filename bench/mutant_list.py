@@ -48,7 +48,7 @@ MUTANTS = (
             Edit(
                 "services/booking.py",
                 "        return _start_closing(tx, booking, step)\n    if",
-                "        await tx.claims.free(booking.id)\n"
+                "        await tx.claims.free(booking.id, count=booking.seat_count)\n"
                 "        return _start_closing(tx, booking, step)\n    if",
             ),
         ),

@@ -259,7 +259,7 @@ async def end_hold(
 ) -> StepOutcome:
     """Free the claims and write the end, in the caller's transaction and under its lock."""
     tx.ledger.close(booking.id)
-    labels = await tx.claims.free(booking.id)
+    labels = await tx.claims.free(booking.id, count=booking.seat_count)
     final = end_of(why)
     was_cancelled = final is BookingState.CANCELLED
     ended = EventType.BOOKING_CANCELLED if was_cancelled else EventType.BOOKING_EXPIRED

@@ -290,7 +290,7 @@ async def _give_up(
 ) -> LateOutcome:
     """Free the offered seats and decide that the money goes back."""
     tx.offers.end(offer.provider_payment_id, end)
-    labels = await tx.claims.free(late.booking.id)
+    labels = await tx.claims.free(late.booking.id, count=len(offer.seats))
     note = operator.said(wish.actor, wish.reason)
     payload = {"provider_payment_id": str(late.receipt.id), "note": note}
     booking = tx.bookings.record(

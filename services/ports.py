@@ -180,8 +180,8 @@ class SeatClaims(Protocol):
     def sell(self, booking_id: UUID, *, count: int) -> None:
         """Make the booking's held claims final; without exactly ``count`` of them it all fails."""
 
-    async def free(self, booking_id: UUID) -> list[str]:
-        """Free the booking's held claims; their labels."""
+    async def free(self, booking_id: UUID, *, count: int) -> list[str]:
+        """Free the booking's held claims; their labels. Without just ``count`` of them it fails."""
 
 
 class Payments(Protocol):

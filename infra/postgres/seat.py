@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from infra.postgres.database import Session
+from infra.postgres.database import Session, UnexpectedCount
 from services.ports import Claimed, Taken
 from services.preclaim import ActiveClaim
 
@@ -103,5 +103,8 @@ class PostgresSeatClaims:
     def sell(self, booking_id: UUID, *, count: int) -> None:
         self._session.later(SELL, count=count, booking_id=booking_id)
 
-    async def free(self, booking_id: UUID) -> list[str]:
-        return sorted(row.label for row in await self._session.all(FREE, booking_id=booking_id))
+    async def free(self, booking_id: UUID, *, count: int) -> list[str]:
+        freed = await self._session.all(FREE, booking_id=booking_id)
+        if len(freed) != count:
+            raise UnexpectedCount(f"{len(freed)} seats of booking {booking_id} freed, not {count}")
+        return sorted(row.label for row in freed)

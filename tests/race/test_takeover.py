@@ -118,8 +118,9 @@ async def test_who_lost_its_seats_cannot_free_them(
     office: Office, ledger: Ledger, hall: Hall, lost: Two
 ) -> None:
     """A straggler of the first booking: its statement must not reach another's claims."""
-    async with office.begin() as tx:
-        assert await tx.claims.free(UUID(lost.first.booking_id)) == []
+    with pytest.raises(UnexpectedCount):
+        async with office.begin() as tx:
+            await tx.claims.free(UUID(lost.first.booking_id), count=2)
     theirs = ("held", lost.second.booking_id)
     assert await ledger.claims(hall.show_id) == {"A1": theirs, "A2": theirs}
 
@@ -132,6 +133,24 @@ async def test_who_lost_its_seats_cannot_sell_them(
             tx.claims.sell(UUID(lost.first.booking_id), count=2)
     theirs = ("held", lost.second.booking_id)
     assert await ledger.claims(hall.show_id) == {"A1": theirs, "A2": theirs}
+
+
+async def test_a_hold_that_has_lost_a_seat_is_not_ended_over_it(
+    engine: AsyncEngine, office: Office, ledger: Ledger, hall: Hall, two: Two
+) -> None:
+    """Whoever has that seat, and why, is for a person to find out: nothing is written over it."""
+    async with engine.begin() as connection:
+        await connection.execute(
+            text(
+                "UPDATE seat_claims SET state = 'free', booking_id = NULL"
+                " WHERE booking_id = :id AND label = 'A2'"
+            ),
+            {"id": UUID(two.first.booking_id)},
+        )
+    with pytest.raises(UnexpectedCount, match="1 seats of booking .* freed, not 2"):
+        await office.cancel(two.first)
+    assert (await ledger.claims(hall.show_id))["A1"] == ("held", two.first.booking_id)
+    assert await ledger.events(two.first) == HELD
 
 
 async def test_a_step_on_a_booking_that_moved_on_writes_nothing(
