@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
 from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
@@ -90,6 +92,31 @@ class Fault(Interceptor):
         self.failed += 1
         return True
 
+    async def hold(self, name: str) -> None:
+        """Wait before the effect; here, for nothing."""
+
+
+@dataclass
+class Gate(Fault):
+    """Fails the local tries of ``target``; its durable one waits here until it is let through.
+
+    Only of this workflow: a worker also gets what other tests left behind.
+    """
+
+    workflow_id: str = ""
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def fires(self, name: str, when: str) -> bool:
+        info = activity.info()
+        is_ours = info.is_local and info.workflow_id == self.workflow_id
+        return is_ours and super().fires(name, when)
+
+    async def hold(self, name: str) -> None:
+        if name == self.target and activity.info().workflow_id == self.workflow_id:
+            self.reached.set()
+            await self.opened.wait()
+
 
 class _FaultyInbound(ActivityInboundInterceptor):
     def __init__(self, next: ActivityInboundInterceptor, fault: Fault) -> None:
@@ -101,6 +128,7 @@ class _FaultyInbound(ActivityInboundInterceptor):
         self._fault.ran[name] += 1
         if self._fault.fires(name, "before"):
             raise ApplicationError("injected before the effect")
+        await self._fault.hold(name)
         for _ in range(self._fault.repeat):
             result = await super().execute_activity(input)
         if self._fault.fires(name, "after"):

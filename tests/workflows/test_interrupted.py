@@ -1,0 +1,61 @@
+"""What comes in the middle of a step waits for its end, and is answered before the booking is."""
+
+from __future__ import annotations
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import WorkflowUpdateStage
+
+from contracts.booking import BookingContract
+from domain.steps import ExtendRequest
+from tests.factories import Hall
+from tests.helpers.eventually import eventually
+from tests.helpers.saga import Gate, Saga
+from tests.sandbox.process import Sandbox
+from tests.workflows.test_booking_paths import event_types, pay, tell
+
+
+async def test_cancelling_the_workflow_while_it_confirms_leaves_it_confirmed(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    input = hall.input()
+    handle = saga.handle(input)
+    gate = Gate("confirm_booking", workflow_id=handle.id)
+
+    async def has_heard() -> bool:
+        types = await event_types(handle)
+        if EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED not in types:
+            return False
+        asked = types.index(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED)
+        return EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED in types[asked:]
+
+    async with saga.worker(gate):
+        await saga.reserve(input)
+        session_id = await saga.checkout(input)
+        pay(provider, session_id)
+        await tell(saga, session_id)
+        await gate.reached.wait()
+        await handle.cancel()
+        await eventually(has_heard, seconds=30)
+        gate.opened.set()
+        assert (await handle.result())["state"] == "confirmed"
+    assert await saga.claims(input) == {"A1": "sold", "A2": "sold"}
+
+
+async def test_a_wish_that_comes_while_the_hold_ends_has_its_own_answer(
+    saga: Saga, hall: Hall
+) -> None:
+    """The workflow waits for it before it ends; else its client is told an error of Temporal's."""
+    input = hall.input(hold_seconds=1)
+    handle = saga.handle(input)
+    gate = Gate("close_hold", workflow_id=handle.id)
+    async with saga.worker(gate):
+        await saga.reserve(input)
+        await gate.reached.wait()
+        extension = await handle.start_update(
+            BookingContract.extend,
+            ExtendRequest(input.user_id),
+            wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+        )
+        gate.opened.set()
+        assert (await extension.result()).code == "hold_expired"
+        assert (await handle.result())["state"] == "expired"
