@@ -64,9 +64,15 @@ from workflows.show_cancel import ShowCancelWorkflow
 
 LIMITS = HoldLimits(600, 1800, 2, 0.2, 20, 3)
 LATE = LateLimits(window_seconds=900, offer_seconds=1800, max_seats_per_user_show=20)
+UNSANDBOXED = UnsandboxedWorkflowRunner()
 SANDBOXED = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules("domain", "contracts")
 )
+
+OTHER_WAYS: dict[str, dict[str, Any]] = {
+    "sandboxed": {"runner": SANDBOXED},
+    "no cache": {"max_cached_workflows": 0},
+}
 
 
 @dataclass
@@ -150,6 +156,8 @@ class Saga:
     # Another way to run the steps than Temporal's.
     process_of: Callable[[Saga], BookingProcess] | None = None
     late: LateLimits = LATE
+    runner: WorkflowRunner = UNSANDBOXED
+    max_cached_workflows: int = 100
 
     def __post_init__(self) -> None:
         self.begin = PostgresUnitOfWork(self.database, self.first_poll)
@@ -171,13 +179,7 @@ class Saga:
         return replace(self, client=Client(service, namespace=namespace, data_converter=converter))
 
     @asynccontextmanager
-    async def worker(
-        self,
-        fault: Fault | None = None,
-        *,
-        runner: WorkflowRunner | None = None,
-        max_cached_workflows: int = 100,
-    ) -> AsyncIterator[None]:
+    async def worker(self, fault: Fault | None = None) -> AsyncIterator[None]:
         """Temporal's workers for both queues, as ``worker.py`` puts them together."""
         steps = DatabaseBookingActivities(self.begin, self.preclaims)
         sessions = GatewayActivities(self.begin, self.gateways)
@@ -208,8 +210,8 @@ class Saga:
                 activities=local,
                 no_remote_activities=True,
                 interceptors=interceptors,
-                workflow_runner=runner or UnsandboxedWorkflowRunner(),
-                max_cached_workflows=max_cached_workflows,
+                workflow_runner=self.runner,
+                max_cached_workflows=self.max_cached_workflows,
                 # By default one poll alone waits for first tasks, and if that one is lost on its
                 # way nobody is served for a minute.
                 workflow_task_poller_behavior=POLLS,

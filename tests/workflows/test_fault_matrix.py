@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,9 +17,17 @@ from services import booking
 from services.desk import Caller
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
-from tests.helpers.saga import SANDBOXED, Fault, Saga
+from tests.helpers.saga import OTHER_WAYS, Fault, Saga
 from tests.sandbox.process import NO_FAULTS, Sandbox
 from tests.workflows.test_booking_paths import pay, tell
+from tests.workflows.test_replay import (
+    Path_,
+    cancelled,
+    confirmed,
+    extended,
+    lapsed,
+    payment_failed,
+)
 
 STEPS_OF_CLOSING = ["close_hold", "close_session", "finish_close"]
 
@@ -217,19 +226,22 @@ async def test_a_refund_whose_answer_was_lost_is_found_by_its_key(
     ) == [("succeeded", refund["id"])]
 
 
-@pytest.mark.parametrize("how", ["sandboxed", "no cache"])
+@pytest.mark.parametrize(
+    ("path", "end"),
+    [
+        (confirmed, "confirmed"),
+        (lapsed, "expired"),
+        (cancelled, "cancelled"),
+        (extended, "expired"),
+        (payment_failed, "expired"),
+    ],
+)
+@pytest.mark.parametrize("how", OTHER_WAYS.values(), ids=OTHER_WAYS)
 async def test_the_saga_runs_sandboxed_and_without_a_cache(
-    saga: Saga, hall: Hall, provider: Sandbox, how: str
+    saga: Saga, hall: Hall, provider: Sandbox, path: Path_, end: str, how: dict[str, Any]
 ) -> None:
     """Without a cache every task replays the whole history:
     the cheapest search for what differs."""
-    options = {"runner": SANDBOXED} if how == "sandboxed" else {"max_cached_workflows": 0}
-    paid, lapsed = hall.input("A1"), hall.input("A2", hold_seconds=1)
-    async with saga.worker(**options):
-        await saga.reserve(paid)
-        session_id = await saga.checkout(paid)
-        pay(provider, session_id)
-        await tell(saga, session_id)
-        assert (await saga.handle(paid).result())["state"] == "confirmed"
-        await saga.reserve(lapsed)
-        assert (await saga.handle(lapsed).result())["state"] == "expired"
+    workflow_id = await path(replace(saga, **how), hall, provider)
+    result = await saga.client.get_workflow_handle(workflow_id).result()
+    assert result["state"] == end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,7 +18,7 @@ from services import payment
 from services.refund import RefundWish
 from services.refund_desk import RefundDesk
 from tests.factories import Hall, create_hall
-from tests.helpers.saga import SANDBOXED, Saga
+from tests.helpers.saga import OTHER_WAYS, Saga
 from tests.sandbox.process import Sandbox
 from tests.workflows.test_booking_paths import pay, tell
 from tests.workflows.test_case_openings import cases_of
@@ -246,12 +247,11 @@ async def test_money_whose_own_refund_failed_is_sent_by_a_person_and_by_nobody_e
     assert due == 2400
 
 
-@pytest.mark.parametrize("how", ["sandboxed", "no cache"])
+@pytest.mark.parametrize("how", OTHER_WAYS.values(), ids=OTHER_WAYS)
 async def test_the_refund_runs_sandboxed_and_without_a_cache(
-    saga: Saga, hall: Hall, provider: Sandbox, how: str
+    saga: Saga, hall: Hall, provider: Sandbox, how: dict[str, Any]
 ) -> None:
-    options: Any = {"runner": SANDBOXED} if how == "sandboxed" else {"max_cached_workflows": 0}
-    input = hall.input()
-    async with saga.worker(**options):
+    input, saga = hall.input(), replace(saga, **how)
+    async with saga.worker():
         await sold(saga, input, provider)
         assert await result(saga, input, await ask(saga, input)) == "succeeded"
