@@ -15,6 +15,8 @@ POOL_SECONDS = 5.0
 OPTIONS = (
     "-c timezone=UTC -c lock_timeout=3000 -c statement_timeout=10000"
     " -c idle_in_transaction_session_timeout=30000"
+    # Whatever the server's or the role's default: what was answered with success is on disk.
+    " -c synchronous_commit=on"
     # Planning costs more than running, and for arrays the server would plan each time anew. Each
     # statement's plan for any values uses an index: the tests ask for it.
     " -c plan_cache_mode=force_generic_plan"

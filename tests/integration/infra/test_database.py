@@ -26,6 +26,7 @@ WITH changed AS (UPDATE notes SET words = 'x' WHERE id = :id RETURNING 1)
 SELECT 1 / (count(*) = 1)::int FROM changed
 """)
 BACKEND = text("SELECT pg_backend_pid() AS pid")
+COMMITS = text("SELECT current_setting('synchronous_commit') AS how")
 SLEEP = text("SELECT pg_sleep(30)")
 
 
@@ -53,6 +54,24 @@ def whole(row: Any | None) -> Any:
 async def ids(database: Database) -> list[int]:
     async with database.statements() as session:
         return [row.id for row in await session.all(READ)]
+
+
+@pytest.fixture
+def hasty(url: str) -> None:
+    """The database's default is to answer before a commit is on disk."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = off".encode())
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SHOW synchronous_commit").fetchone() == ("off",)
+
+
+async def test_a_commit_is_on_disk_whatever_the_servers_default(
+    hasty: None, database: Database
+) -> None:
+    async with database.transaction() as session:
+        row = await session.one(COMMITS)
+    assert whole(row) == ("on",)
 
 
 async def test_a_transaction_is_committed_whole(database: Database) -> None:
