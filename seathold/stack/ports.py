@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from typing import Literal
 
+from seathold.stack.process import StackError
+
 Policy = Literal["default", "auto"]
 LOOPBACK = "127.0.0.1"
 TRIES = 50
@@ -32,7 +34,10 @@ def reserve(usual: int, policy: Policy, taken: set[int]) -> socket.socket:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.add(port_of(held))
         return held
-    raise OSError(f"no free port from {usual} to {usual + TRIES - 1}")
+    raise StackError(
+        f"No port from {usual} to {usual + TRIES - 1} is free: end what listens there, or take any"
+        " with `seathold dev --ports auto`."
+    )
 
 
 def port_of(held: socket.socket) -> int:

@@ -53,7 +53,8 @@ def launch(
     database; without, the superuser does, whose ``password`` this is.
 
     Raises:
-        StackError: PostgreSQL is missing, or the cluster cannot be made.
+        StackError: PostgreSQL is missing, root has no account for it, or the cluster cannot be
+            made.
     """
     account = _unprivileged() if os.geteuid() == 0 else None
     found = binaries or _wheel_binaries(account)
@@ -91,7 +92,13 @@ def _options(*, port: int, durable: bool) -> list[str]:
 
 
 def _unprivileged() -> Account:
-    entry = pwd.getpwnam("nobody")
+    try:
+        entry = pwd.getpwnam("nobody")
+    except KeyError as error:
+        raise StackError(
+            "PostgreSQL refuses to run as root, and there is no account `nobody` for it: add that"
+            " (useradd --system nobody), start as another user, or set SEATHOLD_DATABASE_URL."
+        ) from error
     return Account(entry.pw_uid, entry.pw_gid)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -45,6 +46,12 @@ def test_a_port_is_given_out_once() -> None:
         usual = free.getsockname()[1]
     with ports.reserve(usual, "default", {usual}) as held:
         assert ports.port_of(held) != usual
+
+
+def test_where_every_port_is_taken_one_sentence_names_the_fix() -> None:
+    every = set(range(20_000, 20_000 + ports.TRIES))
+    with pytest.raises(StackError, match=r"20000 to 20049 is free: .*`seathold dev --ports auto`"):
+        ports.reserve(20_000, "default", every)
 
 
 def test_a_reserved_port_is_for_its_server_alone() -> None:
@@ -124,6 +131,15 @@ def test_postgres_starts_below_a_closed_folder_and_needs_its_password(tmp_path: 
         child.stop()
         held.close()
     assert sorted(path.name for path in closed.iterdir()) == ["data"]
+
+
+def test_root_without_an_account_for_postgres_is_told_the_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(pwd, "getpwnam", {}.__getitem__)
+    with pytest.raises(StackError, match="`nobody` for it: add that .*SEATHOLD_DATABASE_URL"):
+        postgres.launch(tmp_path / "data", port=1, password="any", log=tmp_path / "log")
 
 
 @pytest.mark.parametrize(
