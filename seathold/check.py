@@ -22,8 +22,8 @@ def main(
 ) -> int:
     """Print one line for each invariant: ``ok``, ``BREACH`` with examples, or ``not run``.
 
-    Addresses come from ``run_dir/dev.json``, else from the environment, else from a stack
-    running in ``.run``. A part that was not named is not run.
+    Addresses come from ``run_dir/dev.json``, else from the environment or ``.env``, else from a
+    stack running in ``.run``. A part that was not named is not run.
 
     Returns:
         0, or 1 when an invariant is breached, or 2 when a part that was named did not answer.

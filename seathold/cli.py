@@ -55,7 +55,9 @@ class Role(StrEnum):
 @app.callback()
 def _start(context: typer.Context) -> None:
     """In production nothing runs on a configuration that is for development."""
-    if os.environ.get("SEATHOLD_ENV") != "production":
+    from dotenv import dotenv_values
+
+    if {**dotenv_values(".env"), **os.environ}.get("SEATHOLD_ENV") != "production":
         return
     from pydantic import ValidationError
 

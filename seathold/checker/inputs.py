@@ -1,13 +1,16 @@
-"""Where to look: addresses and limits, from arguments, a run directory and the environment."""
+"""Where to look: addresses and limits from arguments, a run directory, the environment, .env."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Self
+
+from dotenv import dotenv_values
 
 DEFAULT_RUN_DIR = Path(".run")
 ENVIRONMENT = {
@@ -59,17 +62,25 @@ class Inputs:
 
     @classmethod
     def read(cls, run_dir: Path | None = None, environ: Mapping[str, str] | None = None) -> Self:
-        """From ``run_dir/dev.json``, then the environment; a running ``.run`` when neither says.
+        """From ``run_dir/dev.json``, then the environment, then ``.env``, as a stack reads them.
+
+        When none of them names a database, a stack running in ``.run`` does; when the one in
+        ``.run`` runs on the database that was named, it tells where its other parts are.
 
         Raises:
             NoDatabase: no database is named, or the run directory has no stack.
         """
-        environ = os.environ if environ is None else environ
-        known = {key: environ[name] for key, name in ENVIRONMENT.items() if environ.get(name)}
-        if run_dir is None and "database_url" not in known:
-            run_dir = DEFAULT_RUN_DIR
+        given = {**dotenv_values(".env"), **os.environ} if environ is None else environ
+        known = {key: told for key, name in ENVIRONMENT.items() if (told := given.get(name))}
         if run_dir is not None:
-            known |= _stack(run_dir / "dev.json")
+            known |= _stack(run_dir)
+        elif "database_url" not in known:
+            known |= _stack(DEFAULT_RUN_DIR)
+        else:
+            with suppress(NoDatabase):
+                running = _stack(DEFAULT_RUN_DIR)
+                if running.get("database_url") == known["database_url"]:
+                    known = running | known
         if "database_url" not in known:
             raise NoDatabase("Name a database: --run-dir, or SEATHOLD_DATABASE_URL.")
         numbers = {"int": int, "float": float}
@@ -77,7 +88,8 @@ class Inputs:
         return cls(**{key: read[key](told) for key, told in known.items()})
 
 
-def _stack(path: Path) -> dict[str, str]:
+def _stack(run_dir: Path) -> dict[str, str]:
+    path = run_dir / "dev.json"
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

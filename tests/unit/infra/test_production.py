@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -305,6 +306,17 @@ def test_stand_ins_have_no_place_in_production(
     answer = CliRunner().invoke(cli.app, [command])
     assert answer.exit_code == 2
     assert f"`seathold {command}` is for development" in answer.output
+
+
+def test_stand_ins_have_no_place_where_only_dotenv_says_production(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = "".join(f"{name}={value!r}\n" for name, value in environment().items())
+    (tmp_path / ".env").write_text(told)
+    monkeypatch.chdir(tmp_path)
+    answer = CliRunner().invoke(cli.app, ["mail", "--port=x"])
+    assert answer.exit_code == 2
+    assert "`seathold mail` is for development" in answer.output
 
 
 @pytest.mark.parametrize(("seed", "code"), [(JWT, 0), ("short", 2)], ids=["good", "short"])
