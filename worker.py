@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 import structlog
@@ -50,6 +51,7 @@ from infra.schedules import schedule_reconciliation
 from infra.sealing import SealRing
 from infra.settings import Settings
 from infra.temporal import TemporalBookingProcess, connect, register_search_attributes
+from infra.temporal_polls import wait_polled
 from infra.temporal_shows import TemporalShowProcess
 from loops import (
     audit_seal,
@@ -247,34 +249,49 @@ async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
     await sms.aclose()
 
 
-async def serve(settings: Settings, role: Role, stop: asyncio.Event) -> None:
-    """Run until ``stop`` is set, then finish what is in hand."""
+async def serve(
+    settings: Settings, role: Role, stop: asyncio.Event, ready_file: Path | None = None
+) -> None:
+    """Run until ``stop`` is set, then finish what is in hand; ``ready_file`` is made meanwhile."""
     async with open_parts(settings) as parts:
         await require_guards(parts.database, production=settings.env == "production")
         await register_search_attributes(parts.client)
         await schedule_reconciliation(parts.client, parts.gateways)
-        log.info("worker_ready", role=role)
         async with AsyncExitStack() as running:
             if role in ("all", "booking"):
                 for worker in temporal_workers(parts):
                     await running.enter_async_context(worker)
+            telling = asyncio.create_task(_tell_ready(parts.client, role, ready_file))
+            running.callback(telling.cancel)
             if role in ("all", "loops"):
                 await run_loops(parts, stop)
             await stop.wait()
             log.info("worker_draining")
 
 
-async def _until_signalled(settings: Settings, role: Role) -> None:
+async def _tell_ready(client: Client, role: Role, ready_file: Path | None) -> None:
+    """Say so once Temporal has heard this worker ask for tasks; the loops have begun by then."""
+    if role in ("all", "booking"):
+        await wait_polled(client)
+    log.info("worker_ready", role=role)
+    if ready_file is not None:
+        await asyncio.to_thread(ready_file.touch)
+
+
+async def _until_signalled(settings: Settings, role: Role, ready_file: Path | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(settings, role, stop)
+    await serve(settings, role, stop, ready_file)
 
 
-def main(role: Role = "all") -> None:
-    """Start the worker on settings from the environment; SIGTERM drains it."""
+def main(role: Role = "all", ready_file: Path | None = None) -> None:
+    """Start the worker on settings from the environment; SIGTERM drains it.
+
+    ``ready_file`` is made once Temporal has heard it ask for tasks.
+    """
     settings = Settings()
     configure_logging(settings, process="worker")
     settle_memory()
-    uvloop.run(_until_signalled(settings, role))
+    uvloop.run(_until_signalled(settings, role, ready_file))

@@ -141,11 +141,14 @@ def api(
 @app.command()
 def worker(
     role: Annotated[Role, typer.Option(help="Temporal's worker, the loops, or both.")] = Role.all,
+    ready_file: Annotated[
+        Path | None, typer.Option(help="A file to make once it is at work.")
+    ] = None,
 ) -> None:
     """Run the worker; SIGTERM drains it."""
     import worker as process
 
-    process.main(role.value)
+    process.main(role.value, ready_file)
 
 
 @app.command()

@@ -232,6 +232,9 @@ class Plan:
         role = name.partition("-")[0]
         port = str(self.ports.get(role, 0))
         database = str(self.dir / f"{role}.sqlite")
+        # What a worker that ran before has left would speak for this one.
+        sign = self.dir / f"{name}.ready"
+        sign.unlink(missing_ok=True)
         options: dict[str, list[str]] = {
             "sandbox": [
                 *("--port", port, "--db", database),
@@ -240,7 +243,7 @@ class Plan:
             "codec": ["--port", port, *self._ui_origins()],
             "mail": ["--port", port, "--smtp-port", str(self.ports["smtp"]), "--db", database],
             "api": ["--fd", str(self.listener.fileno())],
-            "worker": [],
+            "worker": ["--ready-file", str(sign)],
         }
         path = {
             "sandbox": "/healthz",
@@ -253,7 +256,7 @@ class Plan:
             name,
             [sys.executable, "-m", "seathold", role, *options[role]],
             log=self.log(name),
-            ready=lambda: path is None or _is_healthy(self.url(role) + path),
+            ready=lambda: _is_healthy(self.url(role) + path) if path else sign.exists(),
             env=self.environment,
             # They have to withstand this at any time, and draining could outlast us by long.
             death_signal=signal.SIGKILL,

@@ -139,7 +139,8 @@ class Stack:
         self._say("Starting the API and the worker …")
         for name in (*plan.workers, *plan.apis):
             self._launch(name)
-        for name in plan.apis:
+        # A reserve that comes before a worker asks for it is answered 202.
+        for name in (*plan.apis, *plan.workers):
             self._wait_ready(name)
         self._write_info()
 

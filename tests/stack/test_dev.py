@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 from pathlib import Path
 
 import psycopg
 import pytest
+from temporalio.client import Client
 
+from infra.temporal_polls import are_polled
+from seathold.stack.process import StackError
 from seathold.stack.stack import Stack
 from tests.stack.command import running, wait_for
 
@@ -105,6 +109,27 @@ def test_what_died_is_started_again(stack: Stack, name: str) -> None:
     role = name.partition("-")[0]
     told = stack.info["processes"][role]
     assert told in (stack.children[name].pid, [stack.children[name].pid])
+
+
+async def test_a_worker_that_is_ready_asks_for_tasks(stack: Stack) -> None:
+    stack.stop("worker-0")
+    stack.start("worker-0")
+    temporal = await Client.connect(stack.info["temporal_address"])
+    assert await are_polled(temporal, f"{stack.children['worker-0'].pid}@{socket.gethostname()}")
+
+
+def test_a_stack_is_not_up_without_its_worker(stack: Stack, tmp_path: Path) -> None:
+    """Of a namespace that is not there the API needs nothing to be ready."""
+    given = {
+        "TEMPORAL_ADDRESS": stack.info["temporal_address"],
+        "TEMPORAL_NAMESPACE": "not-there",
+    }
+    with (
+        pytest.raises(StackError, match="worker-0 ended at once"),
+        Stack(tmp_path / "run", ports="auto", seed=False, env=given),
+    ):
+        pytest.fail("it was up")
+    assert not (tmp_path / "run" / "dev.json").exists()
 
 
 def test_what_was_stopped_stays_so_until_it_is_started(stack: Stack) -> None:
