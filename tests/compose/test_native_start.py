@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from infra.settings import Settings
-from seathold.demo import Buyer
+from seathold.demo import PASSWORD, Buyer
 from seathold.stack import temporal
 from seathold.stack.process import Child
 from tests.compose.native import Native
@@ -36,11 +36,12 @@ class Ports:
     sandbox: int
     mail: int
     smtp: int
+    codec: int
 
 
 @pytest.fixture(scope="module")
 def local() -> Ports:
-    return Ports(*(free_port() for _ in range(4)))
+    return Ports(*(free_port() for _ in range(5)))
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,7 @@ def native(settings: Settings, local: Ports, tmp_path_factory: pytest.TempPathFa
         "8090": str(local.sandbox),
         "8025": str(local.mail),
         "8026": str(local.smtp),
+        "8088": str(local.codec),
     }
     return Native(found, instead, tmp_path_factory.mktemp("logs"))
 
@@ -90,7 +92,7 @@ def running(native: Native, namespace: None) -> Iterator[dict[str, Child]]:
     with ExitStack() as stack:
         run_once(native, "migrate")
         run_once(native, "seed")
-        for name in ("mail", "sandbox", "worker", "api"):
+        for name in ("mail", "sandbox", "worker", "api", "codec"):
             children[name] = native.start(name)
             stack.callback(children[name].stop)
             children[name].wait_ready(seconds=READY_SECONDS)
@@ -139,6 +141,16 @@ class TestNativeStart:
             return "-confirmation-" in found.text
 
         await eventually(mailed, message="no mail of the confirmation")
+
+    def test_the_codec_server_asks_the_api_who_may_read(
+        self, running: dict[str, Child], local: Ports
+    ) -> None:
+        here = f"http://127.0.0.1:{local.codec}"
+        with a_buyer(local) as buyer, httpx2.Client(base_url=here, timeout=40) as codec:
+            form = {"email": buyer.user["email"], "password": PASSWORD}
+            refused = codec.post("/login", data=form, headers={"Origin": here})
+            assert refused.status_code == 403
+            assert "Your role does not read workflows." in refused.text
 
     def test_a_repeated_migration_and_seeding_do_no_harm(
         self, running: dict[str, Child], native: Native
