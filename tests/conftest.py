@@ -51,7 +51,9 @@ def pytest_sessionfinish() -> None:
 
 
 def _need_servers(session: pytest.Session) -> bool:
-    """Whether a path was asked for whose tests share the servers."""
+    """Whether a path was asked for whose tests share the servers, or whose stacks do."""
+    if servers.STACKS in os.environ:
+        return True
     config, here = session.config, Path(__file__).parent
     asked = [config.invocation_params.dir / arg.partition("::")[0] for arg in config.args]
     alone = [here / folder for folder in WITHOUT_SERVERS]

@@ -17,13 +17,13 @@ import pytest
 
 from seathold.stack import ports, postgres, valkey
 from seathold.stack.process import Child, StackError
-from tests.fixtures.servers import DATABASE, PASSWORD, REDIS
+from tests.fixtures.servers import DATABASE, PASSWORD, REDIS, STACKS
 
 POSTGRES = Path("/usr/lib/postgresql/15")
 REDIS_SERVER = Path("/usr/bin/redis-server")
 PACKAGES = {"postgresql-15": POSTGRES / "bin" / "postgres", "redis-server": REDIS_SERVER}
 # They bring embedded servers of their own, on which `make test` has run them.
-LEFT_OUT = ("tests/stack", "tests/kill", "tests/cells", "tests/fuzz")
+LEFT_OUT = ("tests/stack", "tests/cells", "tests/fuzz")
 
 
 def main(options: list[str]) -> int:
@@ -85,6 +85,7 @@ def start_servers(stack: ExitStack) -> None:
     _until_ready(stack, redis)
     os.environ[DATABASE] = postgres.database_url(database_port, PASSWORD)
     os.environ[REDIS] = valkey.url(redis_port)
+    os.environ[STACKS] = "1"
 
 
 def _until_ready(stack: ExitStack, child: Child) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import httpx2
 import psycopg
 import pytest
 
-from infra.settings import Settings
 from seathold.demo import Buyer
 from tests.compose.test_native_start import order
 from tests.fixtures import servers
@@ -17,16 +15,8 @@ from tests.stack.command import running
 
 
 @pytest.mark.timeout(240)
-def test_a_stack_sells_on_servers_that_are_named_to_it(settings: Settings, tmp_path: Path) -> None:
-    name = f"given_{os.environ.get('PYTEST_XDIST_WORKER', 'master')}"
-    database = servers.make_database(os.environ[servers.DATABASE], name)
-    here, _, number = settings.redis_url.get_secret_value().rpartition("/")
-    given = {
-        "SEATHOLD_DATABASE_URL": servers.as_app(database),
-        "SEATHOLD_MIGRATE_DATABASE_URL": servers.as_owner(database),
-        # Apart from what these tests flush.
-        "SEATHOLD_REDIS_URL": f"{here}/{int(number) + servers.MOST_WORKERS + 1}",
-    }
+def test_a_stack_sells_on_servers_that_are_named_to_it(tmp_path: Path) -> None:
+    given = servers.for_stack(1)
     with running(tmp_path / "run", "--ports", "auto", env=given) as dev:
         assert dev.info["processes"].keys().isdisjoint({"postgres", "redis"})
         with (
@@ -38,6 +28,6 @@ def test_a_stack_sells_on_servers_that_are_named_to_it(settings: Settings, tmp_p
             booking = buyer.hold(*order(buyer))
             buyer.pay(buyer.checkout(booking), "captured")
             assert buyer.confirm(booking).json()["state"] == "confirmed"
-    with psycopg.connect(servers.as_owner(database)) as connection:
+    with psycopg.connect(given["SEATHOLD_MIGRATE_DATABASE_URL"]) as connection:
         found = connection.execute("SELECT state FROM bookings WHERE id = %s", (booking["id"],))
         assert found.fetchone() == ("confirmed",)

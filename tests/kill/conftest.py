@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,21 +11,26 @@ import httpx2
 import pytest
 
 from seathold.demo import Buyer
+from tests.fixtures import servers
 from tests.kill.town import SETTINGS, Json, Town
 from tests.stack.command import running, wait_for
 
 
 @pytest.fixture(scope="session")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    with running_town(tmp_path_factory.mktemp("kill") / "run") as town:
+    with running_town(tmp_path_factory.mktemp("kill") / "run", turn=2) as town:
         yield town
 
 
 @contextmanager
-def running_town(run_dir: Path, **settings: str) -> Iterator[Town]:
-    """A stack under ``run_dir`` with ``settings`` beside the usual ones; it leaves nothing."""
+def running_town(run_dir: Path, *, turn: int, **settings: str) -> Iterator[Town]:
+    """A stack under ``run_dir`` with ``settings`` beside the usual ones; it leaves nothing.
+
+    On Debian's servers, where those are tested, with the ``turn`` of ``servers.for_stack``.
+    """
+    given = servers.for_stack(turn) if servers.STACKS in os.environ else {}
     with (
-        running(run_dir, "--ports", "auto", env={**SETTINGS, **settings}) as dev,
+        running(run_dir, "--ports", "auto", env={**SETTINGS, **given, **settings}) as dev,
         httpx2.Client(base_url=dev.info["api_url"], timeout=40) as http,
         httpx2.Client(base_url=dev.info["sandbox_url"], timeout=40) as sandbox,
     ):

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(240)
 @pytest.fixture(scope="module")
 def promising(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     run_dir = tmp_path_factory.mktemp("promises") / "run"
-    with running_town(run_dir, SEATHOLD_PAYMENT_MODE="authorise") as town:
+    with running_town(run_dir, turn=3, SEATHOLD_PAYMENT_MODE="authorise") as town:
         yield town
 
 
