@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from uuid import UUID
 
+from domain.booking import Booking
 from domain.errors import Conflict, NotFound, Unavailable
 from domain.payment import ProviderPayment, ProviderPaymentStatus, Verdict
 from services import case, payment
 from services.gateway import PaymentGateway
 from services.payment_rows import Receipt
-from services.ports import UnitOfWork
+from services.ports import Transaction, UnitOfWork
 
 Gateways = Mapping[str, PaymentGateway]
 # About two minutes of asking a provider that does not answer: then a person is told.
@@ -51,7 +52,7 @@ async def capture(
             told = await gateway.read_payment(receipt.reference)
     except Unavailable:
         if tries == TRIES_BEFORE_CASE:
-            await _report_stuck(begin, booking_id, receipt)
+            await _report(begin, receipt, case.capture_uncertain)
         raise
     return await _record(begin, receipt, told, request_id)
 
@@ -65,6 +66,8 @@ async def void(
         ``voided``, ``nothing_due`` for one that is to stay, or ``captured``: somebody took it
         first, and a refund of it was decided.
 
+    A payment that the provider does not tell of opens a case: gone is not voided.
+
     Raises:
         Unavailable: the provider did not say, or would not do it now; ask again.
     """
@@ -76,9 +79,14 @@ async def void(
         return receipt.status
     gateway = gateways[receipt.provider]
     try:
-        told = await gateway.void(receipt.reference, key=f"void:{receipt.id}")
-    except (Conflict, NotFound):
-        told = await gateway.read_payment(receipt.reference)
+        try:
+            told = await gateway.void(receipt.reference, key=f"void:{receipt.id}")
+        except (Conflict, NotFound):
+            told = await gateway.read_payment(receipt.reference)
+    except (Conflict, NotFound) as error:
+        # The promise may stand in an account that our key does not open, so this ends nothing.
+        await _report(begin, receipt, case.void_uncertain)
+        raise Unavailable("The provider does not tell of a payment of ours.") from error
     if told.status is ProviderPaymentStatus.FAILED:
         # The bank took its promise back: gone is gone.
         told = replace(told, status=ProviderPaymentStatus.VOIDED)
@@ -100,8 +108,12 @@ async def _record(
     return told.captured > 0
 
 
-async def _report_stuck(begin: UnitOfWork, booking_id: UUID, receipt: Receipt) -> None:
+async def _report(
+    begin: UnitOfWork,
+    receipt: Receipt,
+    open_case: Callable[[Transaction, Booking, Receipt], None],
+) -> None:
     async with begin() as tx:
-        booking = await tx.bookings.lock(booking_id)
-        if booking is not None:
-            case.capture_uncertain(tx, booking, receipt)
+        booking = await tx.bookings.lock(receipt.booking_id)
+        assert booking is not None, "its payment has a row"
+        open_case(tx, booking, receipt)

@@ -13,6 +13,7 @@ from domain.dispute import Dispute, Return
 from domain.errors import Conflict, Invalid, NotFound
 from domain.money import Money, format_money
 from domain.payment import ProviderPayment
+from domain.refund import RefundPart
 from services.payment_rows import Receipt
 from services.ports import Refund, Transaction
 from services.work import InboxRow
@@ -124,6 +125,36 @@ def capture_uncertain(tx: Transaction, booking: Booking, receipt: Receipt) -> No
         f" {format_money(receipt.promised)}. It is asked again until it does; the seats are kept.",
         booking_id=booking.id,
         provider_payment_id=receipt.id,
+    )
+
+
+def void_uncertain(tx: Transaction, booking: Booking, receipt: Receipt) -> None:
+    """The provider does not know money that it had promised, and that is to be let go."""
+    tx.cases.open(
+        CaseKind.PAYMENT_UNCERTAIN,
+        dedupe=f"void_uncertain:{receipt.id}",
+        summary=f"{receipt.provider} does not tell of payment {receipt.reference}, of which"
+        f" {format_money(receipt.promised)} were authorised. It buys no seat and is to be let go."
+        " Look there, in every account and mode, whether it stands or was taken. It is asked again"
+        " until it says so.",
+        booking_id=booking.id,
+        provider_payment_id=receipt.id,
+    )
+
+
+def refund_unknown(tx: Transaction, booking_id: UUID, part: RefundPart) -> None:
+    """The provider does not know a refund that it had accepted; its booking is locked.
+
+    The same case as that of a refund which takes too long.
+    """
+    tx.cases.open(
+        CaseKind.REFUND_OVERDUE,
+        dedupe=f"refund_overdue:{part.id}",
+        summary=f"{part.provider} accepted refund {part.reference} and does not tell of it now."
+        " Look there, in every account and mode, whether it went out. It is asked on.",
+        booking_id=booking_id,
+        provider_payment_id=part.provider_payment_id,
+        refund_id=part.id,
     )
 
 

@@ -157,9 +157,9 @@ async def _ask_refund(gateway: PaymentGateway, refund: Refund) -> ProviderRefund
     try:
         # A repeat of a key answers as the first time, for ever: ask how the refund stands now.
         return await gateway.read_refund(answer.reference)
-    except NotFound as error:
+    except (Conflict, NotFound) as error:
         raise Unavailable(
-            "The provider does not know the refund that it has just named."
+            "The provider does not tell of the refund that it has just named."
         ) from error
 
 

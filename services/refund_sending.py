@@ -8,7 +8,7 @@ from uuid import UUID
 from domain.errors import BalanceTooLow, Conflict, NotFound, Unavailable
 from domain.money import Money
 from domain.refund import RETRY, RefundPart, payment_disputed
-from services import refund
+from services import case, refund
 from services.gateway import PaymentGateway
 from services.ports import Transaction, UnitOfWork
 from services.refund_retry import try_again
@@ -73,7 +73,8 @@ async def settle(
 ) -> str:
     """Read the accepted parts at the provider and record how they ended; the refund's outcome.
 
-    ``retry``: a part failed and has to be asked for again.
+    ``retry``: a part failed and has to be asked for again. One that the provider does not know any
+    more has not failed: it opens a case, and is read again.
 
     Raises:
         Unavailable: a part is not settled yet, or the provider did not answer; ask again.
@@ -83,7 +84,15 @@ async def settle(
     for part in parts:
         if not part.is_pending or part.reference is None:
             continue
-        answer = await gateways[part.provider].read_refund(part.reference)
+        try:
+            answer = await gateways[part.provider].read_refund(part.reference)
+        except (Conflict, NotFound):
+            # No word that it failed: it may be on its way from an account that our key does not
+            # open. So it stays as it is, and a person is told.
+            async with begin() as tx:
+                await tx.bookings.lock(booking_id)
+                case.refund_unknown(tx, booking_id, part)
+            continue
         if answer.status == "pending":
             continue
         async with begin() as tx:
