@@ -150,12 +150,16 @@ class BatchDone:
 
 @dataclass(frozen=True)
 class Left:
-    """What of the show is not over: holds, refunds under way, and whether some are to start."""
+    """What of the show is not over: holds, refunds under way, and whether some are to start.
+
+    ``untold``: some of the holds have not begun to end, for their process may not have heard.
+    """
 
     open: int
     refundable: bool
     pending: int
     short: bool
+    untold: bool = False
 
     @property
     def is_nothing(self) -> bool:

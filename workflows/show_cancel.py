@@ -98,6 +98,10 @@ class ShowCancelWorkflow(ShowCancelContract):
         left: Left = await self._run(ShowCancelSteps.read_left, self._step())
         if left.is_nothing:
             self._stage = Stage.FINISHED
+        elif left.untold:
+            # No refund waits for a hold that cannot be told; once it is, there may be one more.
+            self._stage, self._after = Stage.HOLDS, None
+            await self._rest()
         elif left.short:
             await self._wait_for_balance()
         elif left.refundable:

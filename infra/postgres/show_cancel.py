@@ -90,6 +90,8 @@ SELECT (
     SELECT count(*) FROM bookings
     WHERE show_id = :show_id AND state IN ('held', 'expiring', 'cancelling')
 ) AS open, EXISTS (
+    SELECT FROM bookings WHERE show_id = :show_id AND state IN ('held', 'expiring')
+) AS untold, EXISTS (
     SELECT FROM bookings WHERE show_id = :show_id AND state = 'confirmed' AND NOT EXISTS (
         SELECT FROM refunds WHERE booking_id = bookings.id
           AND reason = 'show_cancelled' AND status = 'failed'
@@ -202,7 +204,7 @@ class PostgresShows:
 
     async def left(self, show_id: UUID) -> Left:
         row: Any = await self._session.one(LEFT, show_id=show_id)
-        return Left(row.open, row.refundable, row.pending, row.short)
+        return Left(row.open, row.refundable, row.pending, row.short, row.untold)
 
     async def leftovers(self, show_id: UUID) -> Sequence[UUID]:
         return [row.id for row in await self._session.all(LEFTOVERS, show_id=show_id)]

@@ -13,7 +13,8 @@ from contracts.booking import BOOKING_QUEUE
 from contracts.show_cancel import ShowCancelContract, show_cancel_workflow_id
 from domain.money import Money
 from domain.show_cancel import ShowCancelInput
-from domain.steps import BookingInput, SeatChoice
+from domain.steps import BookingInput, CancelRequest, SeatChoice, StepOutcome
+from infra.temporal import TemporalBookingProcess
 from services import show_cancel
 from services.refund import RefundWish
 from services.refund_desk import RefundDesk
@@ -170,6 +171,20 @@ class Box:
             return bool(await self.one(statement) == wanted)
 
         await eventually(is_so, seconds=seconds, message=statement)
+
+
+class HardOfHearing(TemporalBookingProcess):
+    """Cannot tell the bookings in ``deaf`` that they are cancelled."""
+
+    def __init__(self, saga: Saga, error: Exception) -> None:
+        super().__init__(saga.client)
+        self.deaf: set[str] = set()
+        self._error = error
+
+    async def cancel(self, booking_id: str, request: CancelRequest) -> StepOutcome:
+        if booking_id in self.deaf:
+            raise self._error
+        return await super().cancel(booking_id, request)
 
 
 BALANCES = """

@@ -18,25 +18,23 @@ from uuid import UUID
 import pytest
 from temporalio import workflow
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import WorkflowHandle, WorkflowHistory
+from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
 
 from contracts.booking import BOOKING_QUEUE, BookingContract
 from contracts.reconcile import ReconcileContract, ReconcileInput
 from contracts.refund import refund_workflow_id
-from contracts.show_cancel import ShowCancelContract
 from domain.errors import Conflict
 from domain.offer import OfferState
-from domain.show_cancel import OperatorRequest
 from domain.steps import BookingInput, BookingResult, CancelRequest, ExtendRequest
 from infra.payloads import PLAIN
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
 from tests.helpers.late import Late, rival_takes, write
 from tests.helpers.saga import SANDBOXED, Saga
-from tests.helpers.show_cancel import Box
 from tests.sandbox.process import NO_FAULTS, Sandbox
 from tests.workflows.promise_paths import PROMISE_PATHS
+from tests.workflows.show_paths import SHOW_PATHS
 from tests.workflows.test_booking_paths import pay, tell
 from tests.workflows.test_refunds import ask, result, sold
 from workflows import policies
@@ -256,49 +254,6 @@ async def reconciled(saga: Saga, hall: Hall, provider: Sandbox) -> str:
     return workflow_id
 
 
-async def show_cancelled(saga: Saga, hall: Hall, provider: Sandbox) -> str:
-    """A hold and two sold bookings; an operator pauses and resumes."""
-    box = Box(saga, hall, provider)
-    async with saga.worker():
-        await box.hold()
-        for _ in range(2):
-            await box.confirm()
-        handle = await box.cancel(rate=1.0)
-        told = OperatorRequest("operator:ada", "have a look")
-        await handle.execute_update(ShowCancelContract.pause, told)
-        await handle.execute_update(ShowCancelContract.resume, told)
-        await handle.result()
-    return handle.id
-
-
-async def waits_for_balance(saga: Saga, hall: Hall, provider: Sandbox) -> WorkflowHandle[Any, Any]:
-    """A cancelled show whose refund waits until it is told that there is money again."""
-    box = Box(saga, hall, provider)
-    provider.configure(refund_outcome="insufficient_balance")
-    await box.confirm()
-    handle = await box.cancel()
-    await box.until("SELECT paused FROM show_cancellations WHERE show_id = :show", "balance")
-    provider.configure(**NO_FAULTS)
-    told = OperatorRequest("operator:ada", "topped up")
-    await handle.execute_update(ShowCancelContract.resume, told)
-    await handle.result()
-    return handle
-
-
-async def show_cancel_short(saga: Saga, hall: Hall, provider: Sandbox) -> str:
-    async with saga.worker():
-        return (await waits_for_balance(saga, hall, provider)).id
-
-
-async def refund_short(saga: Saga, hall: Hall, provider: Sandbox) -> str:
-    async with saga.worker():
-        await waits_for_balance(saga, hall, provider)
-        [(booking_id,)] = await saga.rows(
-            "SELECT id::text FROM bookings WHERE show_id = :show", show=hall.show_id
-        )
-        return refund_workflow_id(booking_id, 1)
-
-
 PATHS: list[Path_] = [
     confirmed,
     lapsed,
@@ -317,9 +272,7 @@ PATHS: list[Path_] = [
     refund_retried,
     reconciled,
     *PROMISE_PATHS,
-    show_cancelled,
-    show_cancel_short,
-    refund_short,
+    *SHOW_PATHS,
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -16,9 +17,10 @@ from domain.show_cancel import OperatorRequest
 from infra.notify.render import render
 from infra.postgres.outbox import PostgresOutboxQueue
 from services.notification import Notice
+from services.process import ProcessAway, ProcessUnknown
 from tests.factories import create_hall
 from tests.helpers.saga import Saga
-from tests.helpers.show_cancel import Box, refunds
+from tests.helpers.show_cancel import TOLD, Box, HardOfHearing, refunds
 from tests.sandbox.process import NO_FAULTS, Sandbox
 
 TOPPED_UP = OperatorRequest("operator:ada", "topped up")
@@ -27,6 +29,7 @@ PAUSED = "SELECT paused FROM show_cancellations WHERE show_id = :show"
 BALANCE_CASES = (
     "SELECT count(*) FROM cases WHERE dedupe = 'balance_too_low:' || CAST(:show AS text)"
 )
+STATES = "SELECT string_agg(state, ', ' ORDER BY state) FROM bookings WHERE show_id = :show"
 SHORT = refunds("count(*)", "short_at IS NOT NULL")
 AUDITED = (
     "SELECT string_agg(action || ' ' || actor || ': ' || reason, ', ' ORDER BY id)"
@@ -174,6 +177,28 @@ async def test_refunds_that_settle_later_are_waited_for(box: Box, broke: Sandbox
     broke.post(f"/test/refunds/{refund['id']}/settle", {"outcome": "succeeded"})
     report = (await handle.result()).report
     assert [one["count"] for one in report["refunded"]] == [1]
+
+
+@pytest.mark.parametrize("error", [ProcessUnknown("stuck"), ProcessAway("paused")], ids=repr)
+async def test_holds_that_cannot_be_told_keep_no_refund_waiting(box: Box, error: Exception) -> None:
+    """More of them than one step waits for, among one that can be told and two that are sold."""
+    process = HardOfHearing(box.saga, error)
+    box.saga = replace(box.saga, process_of=lambda _: process)
+    async with box.saga.worker():
+        for _ in range(5):
+            process.deaf.add((await box.hold()).booking_id)
+        await box.hold()
+        for _ in range(2):
+            await box.confirm()
+        handle = await box.cancel()
+        await box.until(refunds("count(*)", "refunds.status = 'succeeded'"), 2)
+        await box.until(STATES, "cancelled, held, held, held, held, held, refunded, refunded")
+        assert await box.one(STATUS) == "running"
+        process.deaf.clear()
+        report = (await handle.result()).report
+    assert await box.states() == {"cancelled": 6, "refunded": 2}
+    assert report["holds_ended"] == 6
+    assert await box.one(TOLD) == 8
 
 
 async def notices(box: Box, booking_id: str) -> dict[str, Notice]:
