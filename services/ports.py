@@ -90,6 +90,11 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
+    """A row of ``refunds`` that nobody asked for: a payment that goes back whole.
+
+    ``is_accepted``: the provider took it under its key, and has not said how it ended.
+    """
+
     id: UUID
     booking_id: UUID
     provider_payment_id: UUID
@@ -100,6 +105,7 @@ class Refund:
     status: str
     amount: Money
     tries: int = 0
+    is_accepted: bool = False
 
 
 class Bookings(Protocol):

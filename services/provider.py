@@ -145,12 +145,19 @@ async def send_refund(
 
 
 async def _ask_refund(gateway: PaymentGateway, refund: Refund) -> ProviderRefund:
-    """What becomes of the refund under its key; a clear no is a failure without a reference."""
+    """What becomes of the refund under its key; a clear no is a failure without a reference.
+
+    Raises:
+        Unavailable: the provider did not answer, or does not know what it had accepted; ask again.
+    """
     try:
         answer = await gateway.refund(
             refund.reference, key=refund.idempotency_key, amount=refund.amount
         )
-    except (Conflict, NotFound):
+    except (Conflict, NotFound) as error:
+        if refund.is_accepted:
+            # No word that it failed, so a new key might pay a second time.
+            raise Unavailable("The provider does not tell of a refund it had accepted.") from error
         return ProviderRefund("", "failed")
     if answer.status == "succeeded":
         return answer

@@ -336,4 +336,5 @@ def _refund(row: Any) -> Refund:
         status=row.status,
         amount=Money(row.amount, row.currency),
         tries=row.tries,
+        is_accepted=row.status == "pending" and row.reference is not None,
     )

@@ -16,7 +16,7 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 
 from contracts.late_payment import late_payment_workflow_id
 from contracts.refund import refund_workflow_id
-from domain.errors import Conflict, NotFound, SeatholdError
+from domain.errors import Conflict, NotFound, SeatholdError, Unavailable
 from domain.money import Money
 from domain.payment import ProviderPayment, ProviderRefund
 from domain.payment_policy import PaymentMode
@@ -25,6 +25,7 @@ from infra.gateways.sandbox import SandboxGateway
 from infra.postgres.database import Database
 from infra.redis.seat_claims import RedisSeatPreclaims
 from loops.reaper import ReaperLoop
+from services import provider as providers
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
 from tests.helpers.promises import receipt_id
@@ -55,6 +56,7 @@ class Forgetful(SandboxGateway):
         self.lost: set[str] = set()
         self.error: SeatholdError = ERRORS[0]
         self.asked: Counter[str] = Counter()
+        self.refunds_the_lost = True
 
     def _look_up(self, reference: str, call: str) -> None:
         if reference in self.lost:
@@ -70,6 +72,8 @@ class Forgetful(SandboxGateway):
         return await super().void(reference, key=key)
 
     async def refund(self, reference: str, *, key: str, amount: Money) -> ProviderRefund:
+        if not self.refunds_the_lost:
+            self._look_up(reference, "refund")
         made = await super().refund(reference, key=key, amount=amount)
         if reference in self.lost:
             self.lost.add(made.reference)
@@ -188,4 +192,31 @@ async def test_late_money_whose_refund_the_provider_does_not_know_is_on_its_way_
         gateway.lost.clear()
         await settle_at_the_bank(saga, input, provider, "succeeded")
         assert (await handle.result())["outcome"] == "succeeded"
+    assert provider.payment(reference)["refunded"] == 2399
+
+
+@both
+async def test_a_refund_that_was_accepted_gets_no_new_key_from_a_provider_that_knows_nothing(
+    saga: Saga, hall: Hall, gateway: Forgetful, provider: Sandbox, error: SeatholdError
+) -> None:
+    input, gateway.error, gateway.refunds_the_lost = hall.input(), error, False
+    provider.configure(refund_outcome="pending")
+    async with saga.worker():
+        session_id = await late(saga, input)
+    reference = pay(provider, session_id, force=True, amount=2399)
+    await tell(saga, session_id)
+    receipt = await receipt_id(saga, reference)
+
+    async def send() -> str:
+        return await providers.send_refund(saga.begin, saga.gateways, receipt, request_id=None)
+
+    with pytest.raises(Unavailable, match="has not settled"):
+        await send()
+    gateway.lost.add(reference)
+    with pytest.raises(Unavailable, match="does not tell"):
+        await send()
+    assert await saga.rows(STATUS, id=UUID(input.booking_id)) == [("pending", 0)]
+    gateway.lost.clear()
+    await settle_at_the_bank(saga, input, provider, "succeeded")
+    assert await send() == "succeeded"
     assert provider.payment(reference)["refunded"] == 2399
