@@ -75,14 +75,16 @@ class SeatPreclaims(Protocol):
         ...
 
     async def load(
-        self, show_id: UUID, read_claims: Callable[[], Awaitable[Sequence[ActiveClaim]]]
+        self,
+        show_id: UUID,
+        read_claims: Callable[[Sequence[str] | None], Awaitable[Sequence[ActiveClaim]]],
     ) -> None:
         """Copy the show's claims, unless that was done a moment ago; callers at once share a read.
 
         From then on, for a while, what has no mark counts as free; then it is to be loaded again.
 
-        ``read_claims`` reads what is committed, and may be called again when seats are freed
-        meanwhile. What it raises is raised to every caller that waits.
+        ``read_claims`` reads what is committed, of these labels or of all, and may be called again
+        when seats are freed meanwhile. What it raises is raised to every caller that waits.
         """
         ...
 

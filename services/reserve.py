@@ -122,7 +122,7 @@ class Reserver:
         return None
 
     async def _load(self, show_id: UUID) -> None:
-        await self._preclaims.load(show_id, lambda: self._active(show_id, None))
+        await self._preclaims.load(show_id, lambda labels: self._active(show_id, labels))
 
     async def _active(self, show_id: UUID, labels: Sequence[str] | None) -> list[ActiveClaim]:
         async with self._begin.alone() as tx:

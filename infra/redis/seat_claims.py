@@ -46,7 +46,7 @@ CLAIM, LOAD, MARK, RELEASE, WRITE_BACK = (
     for name in ("claim", "load", "mark", "release", "write_back")
 )
 
-ReadClaims = Callable[[], Awaitable[Sequence[ActiveClaim]]]
+ReadClaims = Callable[[Sequence[str] | None], Awaitable[Sequence[ActiveClaim]]]
 
 
 class RedisSeatPreclaims(SeatPreclaims):
@@ -136,12 +136,15 @@ class RedisSeatPreclaims(SeatPreclaims):
 
     async def _load_show(self, show_id: UUID, read_claims: ReadClaims) -> None:
         """Other processes may load the same show at the same time: the marks are the same."""
+        again: tuple[str, list[str]] | None = None
         for _ in range(LOAD_TRIES):
-            epoch = await self._begin_load(show_id)
+            # Where seats are freed during every whole read, a short one comes to an end.
+            epoch, labels = again or (await self._begin_load(show_id), None)
             if epoch is None:
                 return
-            live = [claim for claim in await read_claims() if _lives(claim)]
-            if await self._write_marks(show_id, epoch, live):
+            live = [claim for claim in await read_claims(labels) if _lives(claim)]
+            again = await self._write_marks(show_id, epoch, live)
+            if again is not None and not again[1]:
                 return
         raise PreclaimsAway("seats of the show are freed faster than they can be read")
 
@@ -156,21 +159,29 @@ class RedisSeatPreclaims(SeatPreclaims):
                 _, (loaded, epoch) = await pipe.execute()
         return None if loaded is not None else epoch.decode()
 
-    async def _write_marks(self, show_id: UUID, epoch: str, claims: Sequence[ActiveClaim]) -> bool:
-        """Whether all were written; a release that comes after a part of them deletes its own."""
+    async def _write_marks(
+        self, show_id: UUID, epoch: str, claims: Sequence[ActiveClaim]
+    ) -> tuple[str, list[str]] | None:
+        """The epoch by now and the labels to read again under it; None: all was lost meanwhile.
+
+        A release that comes after a part of them deletes its own.
+        """
+        newer, unsettled = epoch, list[str]()
         last = max(len(claims) - 1, 0) // MARKS_PER_SCRIPT
         for part in range(last + 1):
             some = claims[part * MARKS_PER_SCRIPT : (part + 1) * MARKS_PER_SCRIPT]
             keys = _seat_keys(show_id, [claim.label for claim in some])
             marks = chain.from_iterable(_mark_of(claim) for claim in some)
+            loaded_ms = LOADED_SECONDS * 1000 if part == last and not unsettled else 0
             with self._reaching():
-                loaded_ms = LOADED_SECONDS * 1000 if part == last else 0
-                written = await self._load(
+                answer = await self._load(
                     [*_state_keys(show_id), *keys], (epoch, loaded_ms, *marks)
                 )
-            if not written:
-                return False
-        return True
+            if not answer:
+                return None
+            newer = answer[0].decode()
+            unsettled += [some[place - 1].label for place in answer[1:]]
+        return newer, unsettled
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -40,7 +41,7 @@ class Hall:
                 await self.redis.pexpire(key, max(0, left - int(seconds * 1000)))
 
 
-async def nothing() -> list[ActiveClaim]:
+async def nothing(_: Sequence[str] | None = None) -> list[ActiveClaim]:
     return []
 
 
