@@ -66,12 +66,14 @@ class RequestOutcome:
 
     ``seats`` are those that were written down, ``user_id`` whose request it is; none for a
     request that was not there before.
+    ``key_is_over``: so old that its Idempotency-Key is not honoured any more.
     """
 
     outcome: str | None
     refusal: Mapping[str, Any] | None = None
     seats: Sequence[SeatChoice] = ()
     user_id: UUID | None = None
+    key_is_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

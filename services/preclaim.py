@@ -114,7 +114,9 @@ class SeatPreclaims(Protocol):
         ...
 
     async def write_back(self, show_id: UUID, won: Won, taken: Sequence[ActiveClaim]) -> None:
-        """PostgreSQL refused ``won``: give up its leases and mark ``taken`` for who has them.
+        """Give up the leases of ``won`` and mark ``taken`` for who has them.
+
+        For when PostgreSQL refused it, or knew the booking and what became of it.
 
         ``taken`` must be read after ``won`` was returned. It is not written when any seat of the
         show was freed since, for it may be stale then.

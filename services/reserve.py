@@ -17,6 +17,13 @@ from services.process import BookingProcess, ProcessAway, ProcessOver, ProcessUn
 INVALID = frozenset({"unknown_seat", "too_many_seats", "duplicate_seat"})
 
 
+class KeyOver(Unavailable):
+    """The id is of a request whose Idempotency-Key is over: take the key's next number."""
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was used more than a day ago; try again.")
+
+
 class Reserver:
     """The winner's path from a pre-claim to a held booking.
 
@@ -39,11 +46,14 @@ class Reserver:
         Raises:
             Conflict: ``seats_unavailable`` (with ``seats``), ``limit_reached``, ``sales_closed``.
             Invalid: ``unknown_seat``.
-            Unavailable: nothing was held; try again.
+            Unavailable: nothing was held; try again. KeyOver: under another id.
         """
         won = await self._preclaim(input)
         async with self._begin.alone() as tx:
             known = await tx.bookings.add_request(input, key_hash=key_hash, body_hash=body_hash)
+        if known.key_is_over:
+            await self._correct(input, won)
+            raise KeyOver
         if known.seats and known.seats != input.seats:
             # Under one key two requests chose at the same time: the seats written down count.
             await self._give_back(input, None, None, but=known.seats)
@@ -133,10 +143,13 @@ class Reserver:
     ) -> BookingState:
         """A repeat meets the outcome of the first try."""
         try:
-            return _settled(known)
+            standing = _settled(known)
         except SeatholdError as refused:
             await self._give_back(input, won, refused.code)
             raise
+        if standing is BookingState.HELD:
+            await self._correct(input, won)
+        return standing
 
     async def _withdraw(
         self, input: BookingInput, won: Won | None, refusal: Mapping[str, Any]
@@ -155,14 +168,23 @@ class Reserver:
         but: Sequence[SeatChoice] = (),
     ) -> None:
         """Correct Redis after a refusal: by what PostgreSQL says, or by letting go."""
-        show_id = UUID(input.show_id)
+        if won is not None and code == "seats_unavailable":
+            await self._correct(input, won)
+            return
         kept = {seat.label for seat in but}
         labels = [seat.label for seat in input.seats if seat.label not in kept]
         try:
-            if won is not None and code == "seats_unavailable":
-                await self._preclaims.write_back(show_id, won, await self._active(show_id, labels))
-            else:
-                await self._preclaims.release(show_id, labels, UUID(input.booking_id))
+            await self._preclaims.release(UUID(input.show_id), labels, UUID(input.booking_id))
+        except PreclaimsAway:
+            return
+
+    async def _correct(self, input: BookingInput, won: Won | None) -> None:
+        """Put what PostgreSQL says in place of a pre-claim: the seats may be another's, or free."""
+        if won is None:
+            return
+        show_id = UUID(input.show_id)
+        try:
+            await self._preclaims.write_back(show_id, won, await self._active(show_id, won.labels))
         except PreclaimsAway:
             return
 

@@ -32,6 +32,7 @@ from domain.steps import BookingInput, SeatChoice
 from infra.postgres.show import ShowForSale
 from readmodel import bookings as readmodel
 from services.payment_rows import Attempt
+from services.reserve import KeyOver
 
 router = APIRouter(prefix="/api/booking", tags=["bookings"])
 RESERVE = "POST /api/booking/reserve"
@@ -71,7 +72,8 @@ async def reserve(
 async def _reserve_again(call: Call, body: ReserveBody, raw: bytes) -> Response:
     """A repeat meets its own booking before anything else: its seats are taken, by itself.
 
-    What was refused because a server was away is no answer: the next id of the key is tried.
+    What was refused because a server was away is no answer: the next id of the key is tried. What
+    was asked for so long ago that the key is over is no booking of this request.
     """
     assert call.key is not None
     body_hash, reserver = canonical_hash(raw), call.state.reserver
@@ -87,6 +89,8 @@ async def _reserve_again(call: Call, body: ReserveBody, raw: bytes) -> Response:
             # Before it got so far as to be written down, another pick was tried.
             continue
         first = number + 1
+        if earlier.key_is_over:
+            continue
         input = _input(call, booking_id, body.show_id, list(earlier.seats))
         bind_contextvars(booking_id=str(booking_id))
         try:
@@ -124,6 +128,9 @@ async def _reserve(call: Call, body: ReserveBody, raw: bytes, *, first: int = 0)
                 key_hash=hashlib.sha256(key.encode()).digest() if key else None,
                 body_hash=body_hash,
             )
+        except KeyOver:
+            # The key's marker is swept, so that it looked new; its ids are not.
+            return await _reserve_again(call, body, raw)
         except Conflict as refused:
             if not _may_pick_again(body, refused) or number + 1 == first + BEST_AVAILABLE_TRIES:
                 raise

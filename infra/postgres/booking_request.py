@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from domain.steps import BookingInput, SeatChoice
 from infra.postgres.database import Session
+from infra.postgres.idempotency import KEPT_SECONDS
 from services.ports import RequestOutcome
 
 # The disk is not waited for: a request that a crash takes along was never held, for a hold that
@@ -26,12 +27,15 @@ WITH unhurried AS MATERIALIZED (
     FROM unhurried
     ON CONFLICT (id) DO NOTHING
 )
-SELECT user_id, outcome, refusal, seats, ticket_types FROM booking_requests WHERE id = :id
+SELECT user_id, outcome, refusal, seats, ticket_types,
+       created_at < clock_timestamp() - make_interval(secs => :kept) AS key_is_over
+FROM booking_requests WHERE id = :id
 """)
 
 REQUESTS = text("""
-SELECT id, user_id, outcome, refusal, seats, ticket_types FROM booking_requests
-WHERE id = ANY(CAST(:ids AS uuid[]))
+SELECT id, user_id, outcome, refusal, seats, ticket_types,
+       created_at < clock_timestamp() - make_interval(secs => :kept) AS key_is_over
+FROM booking_requests WHERE id = ANY(CAST(:ids AS uuid[]))
 """)
 
 REJECT_REQUEST = text("""
@@ -57,6 +61,7 @@ class PostgresBookingRequests:
             body_hash=body_hash,
             seats=[seat.label for seat in input.seats],
             types=[seat.ticket_type for seat in input.seats],
+            kept=KEPT_SECONDS,
         )
         return _outcome(row) if row else RequestOutcome(None)
 
@@ -65,7 +70,7 @@ class PostgresBookingRequests:
         return found.get(booking_id, RequestOutcome(None))
 
     async def requests(self, booking_ids: Sequence[UUID]) -> dict[UUID, RequestOutcome]:
-        rows = await self._session.all(REQUESTS, ids=list(booking_ids))
+        rows = await self._session.all(REQUESTS, ids=list(booking_ids), kept=KEPT_SECONDS)
         return {row.id: _outcome(row) for row in rows}
 
     def reject_request(self, booking_id: UUID, refusal: Mapping[str, Any]) -> None:
@@ -74,4 +79,4 @@ class PostgresBookingRequests:
 
 def _outcome(row: Any) -> RequestOutcome:
     seats = [SeatChoice(*seat) for seat in zip(row.seats, row.ticket_types, strict=True)]
-    return RequestOutcome(row.outcome, row.refusal, seats, row.user_id)
+    return RequestOutcome(row.outcome, row.refusal, seats, row.user_id, row.key_is_over)
