@@ -23,6 +23,7 @@ from api.schemas.bookings import (
     ConfirmBody,
     ReserveBody,
 )
+from api.schemas.common import NoFields
 from domain import ids
 from domain.booking import BookingState
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
@@ -227,6 +228,7 @@ async def extend(
     booking_id: PathId,
     request: Request,
     call: Command,
+    body: NoFields | None = None,
 ) -> Response:
     """Lengthen the hold to ``min(now + TTL, max_expires_at)``."""
 

@@ -15,6 +15,7 @@ from api.commands.idempotency import canonical_hash, idempotent
 from api.deps.guesses import GuessingUser, opened_from_here
 from api.deps.state import AppState, State
 from api.deps.write import CurrentUser, IdempotencyKey, RequestId
+from api.schemas.common import NoFields
 from api.schemas.users import (
     CodeBody,
     EndSessionsBody,
@@ -75,7 +76,11 @@ async def change_password(
 
 @router.post("/verify-email", status_code=202, response_class=Response)
 async def send_verification(
-    request: Request, user: CurrentUser, state: State, key: IdempotencyKey
+    request: Request,
+    user: CurrentUser,
+    state: State,
+    key: IdempotencyKey,
+    body: NoFields | None = None,
 ) -> Response:
     """Have a code mailed to your address, unless it is verified; at most one a minute."""
 

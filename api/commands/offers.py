@@ -11,19 +11,24 @@ from api.commands.idempotency import idempotent
 from api.deps.read import PathId
 from api.deps.write import Call, Command
 from api.schemas.bookings import BookingOut
+from api.schemas.common import NoFields
 from domain.offer import OfferState
 
 router = APIRouter(prefix="/api/booking", tags=["bookings"])
 
 
 @router.post("/{booking_id}/offer/accept", response_model=BookingOut)
-async def accept(booking_id: PathId, request: Request, call: Command) -> Response:
+async def accept(
+    booking_id: PathId, request: Request, call: Command, body: NoFields | None = None
+) -> Response:
     """Take the offered seats: the booking is confirmed with them. A repeat is 200."""
     return await _answer(call, booking_id, request, OfferState.ACCEPTED, "accept")
 
 
 @router.post("/{booking_id}/offer/decline", response_model=BookingOut)
-async def decline(booking_id: PathId, request: Request, call: Command) -> Response:
+async def decline(
+    booking_id: PathId, request: Request, call: Command, body: NoFields | None = None
+) -> Response:
     """Leave the offered seats: all the money goes back at once. A repeat is 200."""
     return await _answer(call, booking_id, request, OfferState.DECLINED, "decline")
 

@@ -12,6 +12,7 @@ from api.commands.idempotency import idempotent
 from api.deps.if_match import IfMatch, versions
 from api.deps.read import PathId
 from api.deps.write import Call, Command
+from api.schemas.common import NoFields
 from api.schemas.partners import (
     DeliveryOut,
     EndpointBody,
@@ -67,7 +68,9 @@ async def remove(endpoint_id: PathId, call: Command) -> Response:
 
 
 @router.post("/endpoints/{endpoint_id}/test", status_code=202, response_model=DeliveryOut)
-async def send_test(endpoint_id: PathId, request: Request, call: Command) -> Response:
+async def send_test(
+    endpoint_id: PathId, request: Request, call: Command, body: NoFields | None = None
+) -> Response:
     """Send an `endpoint.test` event there; read the delivery to see how it went."""
 
     async def run() -> Response:
@@ -93,7 +96,9 @@ async def replay_since(
 
 
 @router.post("/deliveries/{delivery_id}/replay", status_code=202, response_model=DeliveryOut)
-async def replay(delivery_id: PathId, request: Request, call: Command) -> Response:
+async def replay(
+    delivery_id: PathId, request: Request, call: Command, body: NoFields | None = None
+) -> Response:
     """Send one delivery again, with the same `webhook-id` and body."""
 
     async def run() -> Response:

@@ -51,6 +51,10 @@ class ApiModel(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class NoFields(ApiModel):
+    """All is said by the address: send no body, or an empty object."""
+
+
 class FieldProblem(BaseModel):
     """``in`` is where the field was: body, query, path or header."""
 

@@ -74,6 +74,17 @@ def test_each_normal_outcome_of_a_booking_is_an_answer_of_its_own(
     assert "refusal" in document["components"]["schemas"]["BookingOut"]["properties"]
 
 
+def test_every_command_says_what_its_body_may_be(document: dict[str, Any]) -> None:
+    """Else whatever is sent to it is let through unread: ``NoFields`` where that is nothing."""
+    unread = [
+        path
+        for method, path, operation in operations(document)
+        if method == "post" and "requestBody" not in operation
+        if "501" not in operation["responses"]
+    ]
+    assert unread == ["/api/webhooks/{provider}"]
+
+
 def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     checked = 0

@@ -39,6 +39,20 @@ async def test_two_extensions_and_no_third(ada: Buyer, hall: Hall) -> None:
     assert_problem(await ada.post(path), 409, "extension_limit")
 
 
+@pytest.mark.parametrize("body", [b'{"seconds": 9999}', b"{bad", b"[]", b"7"])
+async def test_an_extension_that_asks_for_something_is_refused_and_not_spent(
+    ada: Buyer, hall: Hall, body: bytes
+) -> None:
+    booking = await ada.held(hall)
+    path = f"/api/booking/{booking['id']}/extend"
+    typed = {**ada.headers, "Content-Type": "application/json"}
+    assert_problem(await ada.client.post(path, content=body, headers=typed), 422, "invalid")
+    for left, nothing in ((1, b""), (0, b"{}")):
+        extended = await ada.client.post(path, content=nothing, headers=typed)
+        assert extended.status_code == 200, extended.text
+        assert extended.json()["hold"]["extensions_left"] == left
+
+
 async def test_no_extension_of_an_open_pay_page_or_a_dead_hold(
     ada: Buyer, hall: Hall, engine: AsyncEngine
 ) -> None:
