@@ -21,6 +21,8 @@ SELECT users.*, EXISTS (SELECT 1 FROM second_factors AS factor
 FROM users WHERE id = :id AND erased_at IS NULL
 """)
 
+KNOWN = text("SELECT id FROM users WHERE id = :id")
+
 SESSIONS = text("""
 SELECT id, client, created_at, refreshed_at, least(idle_expires_at, expires_at) AS expires_at,
        second_factor_at IS NOT NULL AS second_factor
@@ -33,6 +35,11 @@ ORDER BY refreshed_at DESC, id LIMIT :limit
 async def read(session: Session, user_id: UUID) -> dict[str, Any] | None:
     row = await session.one(BY_ID, id=user_id)
     return None if row is None else shape(as_user(row))
+
+
+async def is_known(session: Session, user_id: UUID) -> bool:
+    """Whether there is such an account, or was one: who erased theirs leaves bookings."""
+    return await session.one(KNOWN, id=user_id) is not None
 
 
 async def sessions(session: Session, user_id: UUID, *, current: UUID) -> dict[str, Any]:

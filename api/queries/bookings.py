@@ -16,6 +16,7 @@ from domain.errors import Conflict, NotFound
 from domain.limits import PAGE_DEFAULT
 from infra.tokens import Principal
 from readmodel import bookings as readmodel
+from readmodel import users
 
 router = APIRouter(prefix="/api/booking", tags=["bookings"])
 # Valid until a dispute of the payment is lost, void after.
@@ -77,11 +78,14 @@ async def of_user(
     cursor: page.Cursor = None,
 ) -> Response:
     """The user's bookings, newest first."""
-    if user_id != user.user_id and not user.sees_all:
+    is_own = user_id == user.user_id
+    if not is_own and not user.sees_all:
         raise NotFound("There is no such user.")
     items, place = await readmodel.of_user(
         connection, user_id, state=state, before=page.moment(cursor), limit=limit
     )
+    if not (is_own or items or cursor or await users.is_known(connection, user_id)):
+        raise NotFound("There is no such user.")
     return page.answer(items, page.after(place))
 
 

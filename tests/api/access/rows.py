@@ -30,8 +30,7 @@ class Row:
     Args:
         who: ``public``; ``account``: any; ``own``: whom the thing belongs to, and ``roles`` for
             anybody's; ``staff``: only ``roles``; ``partner``: these too, each for their own.
-        status: to who may, for a thing that there is. ``missing``: for one that there is not;
-            ``missing_to_all``: to roles that see everybody's, where they are told otherwise.
+        status: to who may, for a thing that there is. ``missing``: for one that there is not.
         scope: what an API key needs; none: no key may.
         body: sent as JSON, with ``ID`` replaced. ``thing``: what ``ID`` is, when it is in no path.
         spends: ends sessions or accounts, so that each call needs a caller of its own.
@@ -41,7 +40,6 @@ class Row:
     roles: tuple[str, ...] = ()
     status: int = 200
     missing: int = 404
-    missing_to_all: int | None = None
     scope: str | None = None
     body: Body = None
     thing: str | None = None
@@ -127,7 +125,7 @@ ROWS: Mapping[str, Row] = {
     "POST /api/booking/{booking_id}/offer/decline": own(status=409, scope=WRITE),
     "GET /api/booking/{booking_id}": own(*SERVES, "auditor", scope=READ),
     "GET /api/booking/{booking_id}/timeline": own(*SERVES, "auditor", scope=READ),
-    "GET /api/booking/user/{user_id}": own(*SERVES, "auditor", scope=READ, missing_to_all=200),
+    "GET /api/booking/user/{user_id}": own(*SERVES, "auditor", scope=READ),
     "GET /api/booking/{booking_id}/refund-quote": own(*SERVES, "auditor", status=409, scope=READ),
     "GET /api/booking/{booking_id}/tickets": own(*SERVES, status=409, scope=READ),
     "GET /api/booking/{booking_id}/tickets.pdf": own(

@@ -123,8 +123,7 @@ def expected(row: Row, caller: Person | None, which: str) -> int:
     elif row.who in (rows.STAFF, rows.PARTNER) and not has_role(row, caller):
         return 403
     if which == MISSING:
-        told = row.missing_to_all if sees_all(row, caller) else None
-        return row.missing if told is None else told
+        return row.missing
     if row.who in (rows.OWN, rows.PARTNER) and which == FOREIGN and not sees_all(row, caller):
         return row.missing
     return row.status

@@ -9,9 +9,11 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from domain.user import Role
 from services import operator
 from tests.api.booking.conftest import Buyer
 from tests.factories import Hall
+from tests.helpers.accounts import bearer, open_staff
 from tests.helpers.problems import assert_problem
 from tests.sandbox.process import Sandbox
 from tests.stack.person import in_tables
@@ -200,6 +202,17 @@ async def test_own_bookings_newest_first_page_by_page(ada: Buyer, hall: Hall) ->
         assert [(one["in"], one["field"]) for one in found["errors"]] == [("query", "cursor")]
     assert_problem(await ada.get(path, limit=101), 422, "invalid")
     assert_problem(await ada.get(path, state="dreaming"), 422, "invalid")
+
+
+async def test_the_staff_can_tell_no_bookings_from_no_such_user(
+    ada: Buyer, engine: AsyncEngine
+) -> None:
+    eve = bearer(await open_staff(ada.client, engine, Role.BOX_OFFICE))
+    for headers in (ada.headers, eve):
+        answer = await ada.client.get(f"/api/booking/user/{ada.user['id']}", headers=headers)
+        assert (answer.status_code, answer.json()) == (200, {"items": [], "next": None})
+        missing = await ada.client.get(f"/api/booking/user/{uuid4()}", headers=headers)
+        assert_problem(missing, 404, "not_found")
 
 
 async def test_a_bearer_is_needed(ada: Buyer, hall: Hall) -> None:
