@@ -133,6 +133,10 @@ class Refused(SendError):
     """It was certainly not taken, and no later try will change that."""
 
 
+class KeyKnown(Refused):
+    """It was not taken, for another text was taken under its key before."""
+
+
 class Ambiguous(SendError):
     """It was handed over, and whether it was taken is not known."""
 
@@ -184,7 +188,10 @@ class Mailer(Protocol):
 
 class SmsSender(Protocol):
     async def send(self, to: str, text: str, *, reference: str) -> None:
-        """Hand over the SMS, or raise ``SendError``; a repeat of a reference is sent once."""
+        """Hand over the SMS, or raise ``SendError``; a repeat of a reference is sent once.
+
+        With another text or number than before it is ``KeyKnown``.
+        """
         ...
 
 
@@ -245,7 +252,12 @@ def lost(delivery: Delivery, *, handed_over: bool) -> Outcome:
 
 
 def after(error: SendError, delivery: Delivery) -> Outcome:
-    """What follows from a try that failed: another one later, or the end with its reason."""
+    """What follows from a try that failed: another one later, or the end with its reason.
+
+    A key that is known after doubt settles the doubt: the text has changed, and the first is sent.
+    """
+    if isinstance(error, KeyKnown) and delivery.ambiguous_attempts:
+        return Outcome("sent", f"taken at a try whose outcome was unknown: {error}")
     ambiguous = isinstance(error, Ambiguous)
     unknown = delivery.ambiguous_attempts + ambiguous
     if isinstance(error, Refused):

@@ -8,11 +8,13 @@ import httpx2
 import orjson
 
 from infra.settings import Settings
-from services.notification import Ambiguous, NotSent, Refused
+from services.notification import Ambiguous, KeyKnown, NotSent, Refused
 
 TOTAL_SECONDS = 10.0
 # Wrong of us, not of the message: our account, our pace, or a moment's trouble.
 WORTH_ANOTHER_TRY = frozenset({401, 402, 403, 408, 409, 425, 429})
+# How a provider says that a key was used for another message; without it 409 is "still at work".
+KEY_REUSED = b"idempotency_key_reused"
 
 
 class HttpSmsSender:
@@ -31,6 +33,7 @@ class HttpSmsSender:
 
         Raises:
             NotSent: no connection, or an answer that says not now. Refused: a 4xx answer.
+            KeyKnown: the reference was sent before, with another text or number.
             Ambiguous: no answer, or one that does not tell.
         """
         request = httpx2.Request(
@@ -45,20 +48,22 @@ class HttpSmsSender:
                 answer = await self._transport.handle_async_request(request)
                 try:
                     # To its end, or its connection could serve no other message.
-                    await answer.aread()
+                    told = await answer.aread()
                 finally:
                     await answer.aclose()
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
             raise NotSent(f"no way to the SMS provider: {type(error).__name__}") from error
         except (httpx2.HTTPError, TimeoutError) as error:
             raise Ambiguous(f"no answer from the SMS provider: {type(error).__name__}") from error
-        _judge(answer.status_code)
+        _judge(answer.status_code, told)
 
 
-def _judge(status: int) -> None:
+def _judge(status: int, body: bytes) -> None:
     told = f"the SMS provider answered {status}"
     if status in (200, 201, 202):
         return
+    if status in (409, 422) and KEY_REUSED in body:
+        raise KeyKnown(f"{told}, {KEY_REUSED.decode()}")
     if status in WORTH_ANOTHER_TRY or 300 <= status < 400:
         raise NotSent(told)
     if 400 <= status < 500:

@@ -24,6 +24,14 @@ from tests.sandbox.process import free_port
 
 NOTHING_DUE = text("UPDATE notification_outbox SET state = 'failed', reason = 'another test'")
 
+CHANGES = {
+    "title": text("""
+    UPDATE movies SET title = 'Alphaville' WHERE id = (
+        SELECT movie_id FROM shows JOIN bookings ON show_id = shows.id WHERE bookings.id = :id)
+    """),
+    "phone": text("UPDATE users SET phone = '+4930123456' WHERE id = :user"),
+}
+
 
 @pytest.fixture(scope="module")
 def shared_sink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sink]:
@@ -175,6 +183,26 @@ async def test_an_sms_whose_answer_is_lost_is_repeated_and_arrives_once(post: Po
     await post.passes(1)
     assert await post.state("sms") == ("sent", 2, 1)
     assert len(post.sink.messages(post.phone or "")) == 1
+
+
+@pytest.mark.parametrize("changed", ["title", "phone"])
+async def test_an_sms_that_would_read_otherwise_by_now_arrived_all_the_same(
+    post: Post, engine: AsyncEngine, changed: str
+) -> None:
+    """Its provider knows the key and refuses the other text: so the lost answer was a yes."""
+    await post.queue("sms")
+    post.sink.configure(sms="hang", sms_times=1, hang_ms=3_000)
+    await post.loop.one_pass()
+    assert await post.state("sms") == ("pending", 1, 1)
+    async with engine.begin() as connection:
+        await connection.execute(CHANGES[changed], {"id": post.booking_id, "user": post.user_id})
+    await post.passes(2)
+    assert await post.state("sms") == ("sent", 2, 1)
+    row = await post.row("sms")
+    assert row.reason.startswith("taken at a try whose outcome was unknown: ")
+    assert row.sent_at is not None
+    [message] = post.sink.messages(post.phone or "")
+    assert "Metropolis" in message["text"]
 
 
 async def test_two_loops_at_once_send_each_notification_once(

@@ -9,6 +9,7 @@ from services.notification import (
     MAX_ATTEMPTS,
     Ambiguous,
     Delivery,
+    KeyKnown,
     NotSent,
     Refused,
     SendError,
@@ -29,6 +30,15 @@ def test_the_pauses_grow_to_their_limit(attempt: int, seconds: float) -> None:
 def test_a_refusal_is_the_end_and_says_why(channel: str) -> None:
     outcome = after(Refused("550 5.1.1"), Delivery(1, channel, 1, 0))
     assert (outcome.state, outcome.reason) == ("failed", "refused: 550 5.1.1")
+
+
+def test_a_key_that_is_known_settles_a_doubt_and_nothing_else() -> None:
+    known = KeyKnown("422")
+    sent = after(known, Delivery(1, "sms", 2, 1))
+    assert (sent.state, sent.ambiguous, sent.wait_seconds) == ("sent", False, None)
+    assert sent.reason == "taken at a try whose outcome was unknown: 422"
+    assert after(known, Delivery(1, "sms", 1, 0)).state == "failed"
+    assert after(Refused("422"), Delivery(1, "sms", 2, 1)).state == "failed"
 
 
 def test_a_mail_is_tried_once_more_after_doubt_and_never_again() -> None:

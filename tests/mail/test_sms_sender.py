@@ -12,7 +12,7 @@ import pytest
 
 from infra.notify.sms import HttpSmsSender
 from infra.settings import Settings
-from services.notification import Ambiguous, NotSent, Refused, SendError
+from services.notification import Ambiguous, KeyKnown, NotSent, Refused, SendError
 from tests.mail.process import Sink
 from tests.sandbox.process import free_port
 
@@ -45,6 +45,19 @@ async def test_a_repeat_is_sent_once(sink: Sink) -> None:
             await sms.send(to, "Hello", reference=reference)
         await sms.send(to, "Hello", reference=reference)
     assert len(sink.messages(to)) == 1
+
+
+async def test_another_text_under_a_key_is_told_from_other_refusals(sink: Sink) -> None:
+    to, reference = fresh_number(), uuid4().hex
+    async with sender(sink.settings(Settings(_env_file=None))) as sms:
+        await sms.send(to, "Hello", reference=reference)
+        with pytest.raises(KeyKnown, match="answered 422, idempotency_key_reused"):
+            await sms.send(to, "Good bye", reference=reference)
+        sink.configure(sms="422")
+        with pytest.raises(Refused) as refused:
+            await sms.send(to, "Good bye", reference=reference)
+        assert not isinstance(refused.value, KeyKnown)
+    assert [message["text"] for message in sink.messages(to)] == ["Hello"]
 
 
 @pytest.mark.parametrize(("fault", "error"), [("500", Ambiguous), ("422", Refused)])
