@@ -182,6 +182,14 @@ def _checked(show: ShowForSale, choices: list[SeatChoice], most: int) -> list[Se
             code="unknown_seat",
             seats=unknown,
         )
+    unsold = [
+        choice.label
+        for choice in choices
+        if (show.by_label[choice.label].price_class, choice.ticket_type) not in show.priced
+    ]
+    if unsold:
+        detail = f"This show sells no seat {unsold[0]}."
+        raise Invalid(detail, code="unknown_seat", seats=unsold)
     return choices
 
 

@@ -16,7 +16,8 @@ from infra.postgres.database import Database
 
 SHOW = text("""
 SELECT id, seat_map_id, status = 'on_sale'
-       AND clock_timestamp() BETWEEN sales_open_at AND sales_close_at AS on_sale
+       AND clock_timestamp() BETWEEN sales_open_at AND sales_close_at AS on_sale,
+       ARRAY(SELECT ARRAY[price_class, ticket_type] FROM prices WHERE show_id = shows.id) AS priced
 FROM shows WHERE id = :id
 """)
 SEATS = text("""
@@ -33,10 +34,14 @@ MAX_SEAT_MAPS = 200
 
 @dataclass(frozen=True, slots=True)
 class ShowForSale:
-    """``seats`` in reading order; ``by_label`` the same by their labels."""
+    """``seats`` in reading order; ``by_label`` the same by their labels.
+
+    ``priced`` are the pairs of price class and ticket type that it sells.
+    """
 
     id: UUID
     on_sale: bool
+    priced: frozenset[tuple[str, str]]
     seats: tuple[Seat, ...]
     by_label: dict[str, Seat]
 
@@ -75,7 +80,8 @@ class ShowCache:
                     found = await session.all(SEATS, id=row.seat_map_id)
                     seats = tuple(Seat(**seat._asdict()) for seat in found)
                     self._maps[row.seat_map_id] = seats, {seat.label: seat for seat in seats}
-                show = ShowForSale(row.id, row.on_sale, *self._maps[row.seat_map_id])
+                priced = frozenset((price_class, kind) for price_class, kind in row.priced)
+                show = ShowForSale(row.id, row.on_sale, priced, *self._maps[row.seat_map_id])
         fresh = ON_SALE_SECONDS if show is not None and show.on_sale else OFF_SALE_SECONDS
         self._shows[show_id] = time.monotonic() + fresh, show
         self._shows.move_to_end(show_id)

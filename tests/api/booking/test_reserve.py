@@ -82,6 +82,17 @@ async def test_seats_that_make_no_sense(
     assert_problem(await ada.post("/api/booking/reserve", body), status, code)
 
 
+async def test_a_ticket_type_that_is_not_sold_costs_no_workflow(
+    ada: Buyer, hall: Hall, engine: AsyncEngine
+) -> None:
+    child = {"label": "A2", "ticket_type": "child"}
+    refused = assert_problem(await ada.reserve(hall, "A1", child), 422, "unknown_seat")
+    assert (refused["detail"], refused["seats"]) == ("This show sells no seat A2.", ["A2"])
+    asked = text("SELECT count(*) FROM booking_requests WHERE show_id = :id")
+    async with engine.connect() as connection:
+        assert await connection.scalar(asked, {"id": hall.show_id}) == 0
+
+
 @pytest.mark.parametrize(
     "body",
     [
