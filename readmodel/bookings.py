@@ -65,7 +65,7 @@ ORDER BY bookings.created_at DESC, bookings.id DESC LIMIT :limit
 )
 
 # A request that has no booking yet, or never got one.
-REQUEST = text("""
+SELECT_REQUEST = """
 SELECT asked.id, asked.user_id, asked.show_id, asked.created_at, asked.outcome, asked.refusal,
        clock_timestamp() AS now, shows.currency, shows.starts_at, movies.title AS movie,
        theatres.name AS theatre, theatres.timezone, auditoriums.name AS auditorium,
@@ -81,8 +81,19 @@ JOIN shows ON shows.id = asked.show_id
 JOIN movies ON movies.id = shows.movie_id
 JOIN auditoriums ON auditoriums.id = shows.auditorium_id
 JOIN theatres ON theatres.id = auditoriums.theatre_id
-WHERE asked.id = :id
-""")
+"""
+
+REQUEST = text(SELECT_REQUEST + "WHERE asked.id = :id")
+
+PENDING_OF_USER = text(
+    SELECT_REQUEST
+    + """
+WHERE asked.user_id = :user_id AND asked.outcome IS NULL
+  AND (CAST(:before_at AS timestamptz) IS NULL
+       OR (asked.created_at, asked.id) < (:before_at, CAST(:before_id AS uuid)))
+ORDER BY asked.created_at DESC, asked.id DESC LIMIT :limit
+"""
+)
 
 # A sentence that is not projected yet is made when it is read: the timeline is never behind.
 EVENTS = text("""
@@ -123,17 +134,25 @@ async def of_user(
     before: Place | None,
     limit: int,
 ) -> tuple[list[Json], Place | None]:
-    """One page, newest first, and the place to go on ``before``, if there is more."""
+    """One page, newest first, and the place to go on ``before``, if there is more.
+
+    Requests that wait for their outcome are ``pending`` among the bookings.
+    """
     before_at, before_id = before or (None, None)
-    rows = await session.all(
-        OF_USER,
-        user_id=user_id,
-        state=state,
-        before_at=before_at,
-        before_id=before_id,
-        limit=limit + 1,
+    asked = {
+        "user_id": user_id,
+        "before_at": before_at,
+        "before_id": before_id,
+        "limit": limit + 1,
+    }
+    # The requests first: one that is held meanwhile is read twice, and counts as its booking.
+    waiting = await session.all(PENDING_OF_USER, **asked) if state in (None, "pending") else []
+    found = {row.id: (row, _request) for row in waiting}
+    found |= {row.id: (row, _booking) for row in await session.all(OF_USER, state=state, **asked)}
+    rows = sorted(
+        (row for row, _ in found.values()), key=lambda row: (row.created_at, row.id), reverse=True
     )
-    return page_of(rows, limit, _booking)
+    return page_of(rows, limit, lambda row: found[row.id][1](row))
 
 
 async def timeline(session: Session, booking_id: UUID) -> list[Json]:

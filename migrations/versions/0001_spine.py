@@ -594,6 +594,13 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("outcome IS NULL"),
     )
+    op.create_index(
+        "booking_requests_user_unsettled_idx",
+        "booking_requests",
+        ["user_id"],
+        unique=False,
+        postgresql_where=sa.text("outcome IS NULL"),
+    )
     op.create_table(
         "bookings",
         sa.Column("id", sa.UUID(), nullable=False),
@@ -1619,6 +1626,11 @@ def downgrade() -> None:
         postgresql_where=sa.text("state IN ('held', 'expiring', 'cancelling')"),
     )
     op.drop_table("bookings")
+    op.drop_index(
+        "booking_requests_user_unsettled_idx",
+        table_name="booking_requests",
+        postgresql_where=sa.text("outcome IS NULL"),
+    )
     op.drop_index(
         "booking_requests_unsettled_idx",
         table_name="booking_requests",

@@ -27,6 +27,11 @@ booking_requests = Table(
         "created_at",
         postgresql_where=text("outcome IS NULL"),
     ),
+    Index(
+        "booking_requests_user_unsettled_idx",
+        "user_id",
+        postgresql_where=text("outcome IS NULL"),
+    ),
 )
 
 bookings = Table(

@@ -136,6 +136,8 @@ async def test_what_was_pending_goes_on_with_its_own_seats(
     key = uuid4().hex
     pending = await best(ada, hall, key)
     assert pending.status_code == 202, pending.text
+    [listed] = await of(ada)
+    assert (listed["id"], listed["state"]) == (pending.json()["id"], "pending")
     again = asyncio.create_task(best(ada, hall, key))
     async with saga.worker():
         answer = await again

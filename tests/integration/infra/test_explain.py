@@ -320,6 +320,7 @@ def test_no_big_table_is_read_whole(connection: psycopg.Connection, name: str, m
         (bookings.OF_USER, {"state"}),
         (bookings.OF_USER, {"before_at", "before_id"}),
         (bookings.OF_USER, {"state", "before_at", "before_id"}),
+        (bookings.PENDING_OF_USER, {"before_at", "before_id"}),
         (seat.ACTIVE, {"labels"}),
         (audit.LIST, {"since", "until"}),
         (audit.LIST_OF_ACTOR, {"action", "since", "until"}),
