@@ -93,7 +93,7 @@ class ConfirmRequest:
 
 @dataclass(frozen=True)
 class ExtendRequest:
-    """``actor`` is a user id or ``operator:<name>``; operators give a reason."""
+    """``actor`` is the buyer's user id, or names an operator, who gives a reason."""
 
     actor: str
     reason: str = ""
@@ -102,7 +102,7 @@ class ExtendRequest:
 
 @dataclass(frozen=True)
 class CancelRequest:
-    """As ``ExtendRequest``; only an operator may force a release."""
+    """As ``ExtendRequest``; whoever forces a release does it as an operator."""
 
     actor: str
     reason: str = ""

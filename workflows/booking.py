@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from dataclasses import replace
 from datetime import timedelta
 
 from temporalio import workflow
@@ -179,8 +180,11 @@ class BookingWorkflow(BookingContract):
             self._apply(outcome)
         return outcome
 
-    async def _close_for(self, why: CloseReason, wish: CancelRequest) -> StepOutcome:
-        return await self._close(why, wish.actor, wish.reason, wish.request_id)
+    async def _close_for(
+        self, why: CloseReason, wish: CancelRequest, buyer: str | None = None
+    ) -> StepOutcome:
+        actor = _audited(wish.actor, buyer)
+        return await self._close(why, actor, wish.reason, wish.request_id)
 
     async def _close_session(self) -> None:
         """Ask the provider to close the page; only then, or after the grace, free the seats."""
@@ -231,13 +235,13 @@ class BookingWorkflow(BookingContract):
         self._payments.append(message)
 
     @workflow.update(
-        description="Lengthen the hold. "
-        'Actor: "operator:<name>" with a reason, or the buyer\'s user id.',
+        description="Lengthen the hold: your name as the actor, and the reason.",
     )
     async def extend(self, request: ExtendRequest) -> StepOutcome:
         await workflow.wait_condition(lambda: self._hold is not None)
         update = workflow.current_update_info()
         assert update is not None
+        request = replace(request, actor=_audited(request.actor, self._input.user_id))
         step = ExtendStep(self._input.booking_id, self._input.hold_seconds, request, update.id)
         async with self._turn:
             outcome: StepOutcome = await surely(BookingActivities.extend_hold, step)
@@ -246,26 +250,26 @@ class BookingWorkflow(BookingContract):
 
     @extend.validator
     def _may_extend(self, request: ExtendRequest) -> None:
-        self._require_actor(request.actor, request.reason)
+        _require_actor(request.actor, request.reason, buyer=self._input.user_id)
         # Of a hold that has run out the step itself says so, by its own code.
         self._require(*_EXTENDABLE)
 
     @workflow.update(
         description="Cancel for the buyer: closes the pay page before it frees the seats. "
-        'Actor: "operator:<name>" with a reason, or the buyer\'s user id.',
+        "Your name as the actor, and the reason.",
     )
     async def cancel(self, request: CancelRequest) -> StepOutcome:
         await workflow.wait_condition(lambda: self._hold is not None)
-        return await self._close_for(CloseReason.CANCELLED, request)
+        return await self._close_for(CloseReason.CANCELLED, request, self._input.user_id)
 
     @cancel.validator
     def _may_cancel(self, request: CancelRequest) -> None:
-        self._require_actor(request.actor, request.reason)
+        _require_actor(request.actor, request.reason, buyer=self._input.user_id)
         self._require(BookingState.PENDING, *_OPEN)
 
     @workflow.update(
         description="End the hold now as if its time had run out. "
-        'Actor: "operator:<name>", with a reason.',
+        "Your name as the actor, and the reason.",
     )
     async def force_release(self, request: CancelRequest) -> StepOutcome:
         await workflow.wait_condition(lambda: self._hold is not None)
@@ -273,7 +277,7 @@ class BookingWorkflow(BookingContract):
 
     @force_release.validator
     def _may_release(self, request: CancelRequest) -> None:
-        _require_operator(request.actor, request.reason, 'The actor must be "operator:<name>".')
+        _require_actor(request.actor, request.reason)
         # Beyond these it would change nothing, and nobody would be on record.
         self._require(BookingState.PENDING, BookingState.HELD)
         if self._capturing is not None:
@@ -284,12 +288,6 @@ class BookingWorkflow(BookingContract):
     @workflow.query(description="Where the booking stands, in plain words.")
     def where(self) -> BookingView:
         return BookingView(self._input.booking_id, self._state, STORIES.get(self._state, ""))
-
-    def _require_actor(self, actor: str, reason: str) -> None:
-        """The buyer, or an operator who says why."""
-        if actor != self._input.user_id:
-            form = 'The actor must be "operator:<name>", or the user id of the booking\'s buyer.'
-            _require_operator(actor, reason, form)
 
     def _require(self, *states: BookingState) -> None:
         if self._state not in states:
@@ -308,9 +306,15 @@ _EXTENDABLE = (
 )
 
 
-def _require_operator(actor: str, reason: str, form: str) -> None:
-    """Whoever is named in another way would leave no audit entry."""
-    if not actor.startswith(_OPERATOR) or not actor.removeprefix(_OPERATOR).strip():
-        raise ApplicationError(form, type="invalid")
-    if not reason.strip():
+def _audited(actor: str, buyer: str | None) -> str:
+    """As the audit log has it: whoever is not the buyer acts as an operator."""
+    is_told = actor == buyer or actor.startswith(_OPERATOR)
+    return actor if is_told else f"{_OPERATOR}{actor}"
+
+
+def _require_actor(actor: str, reason: str, *, buyer: str | None = None) -> None:
+    """Who acts must be named; whoever is not the buyer says why, too."""
+    if not actor.removeprefix(_OPERATOR).strip():
+        raise ApplicationError("Name the actor.", type="invalid")
+    if actor != buyer and not reason.strip():
         raise ApplicationError("Say why: a reason is needed.", type="invalid")
