@@ -62,7 +62,8 @@ ORDER BY city, name LIMIT :limit
 
 SELECT_SHOW = """
 SELECT shows.id, shows.movie_id, shows.starts_at, shows.ends_at, shows.format, shows.language,
-       shows.status, shows.currency, shows.sales_open_at, shows.sales_close_at,
+       shows.status, shows.currency, shows.sales_open_at,
+       least(shows.sales_close_at, shows.starts_at) AS sales_close_at,
        statement_timestamp() AS now, seat_maps.version, seat_maps.capacity,
        theatres.id AS theatre_id, theatres.name AS theatre, theatres.city, theatres.address,
        theatres.timezone, auditoriums.id AS auditorium_id, auditoriums.name AS auditorium,

@@ -59,7 +59,7 @@ SELECT
     (SELECT outcome FROM request) AS outcome,
     (SELECT refusal FROM request) AS refusal,
     shows.status,
-    clock_timestamp() BETWEEN sales_open_at AND sales_close_at AS sales_open,
+    clock_timestamp() BETWEEN sales_open_at AND least(sales_close_at, starts_at) AS sales_open,
     currency,
     (
         SELECT coalesce(sum(seat_count), 0) FROM bookings

@@ -17,8 +17,8 @@ from services.offer import LateContext
 
 CONTEXT = text("""
 SELECT shows.status = 'on_sale' AS on_sale,
-    clock_timestamp() BETWEEN sales_open_at AND sales_close_at AS sales_open,
-    sales_close_at, offers_seats,
+    clock_timestamp() BETWEEN sales_open_at AND least(sales_close_at, starts_at) AS sales_open,
+    least(sales_close_at, starts_at) AS sales_close_at, offers_seats,
     (
         SELECT coalesce(sum(seat_count), 0) FROM bookings
         WHERE user_id = :user_id AND show_id = :show_id AND id <> :booking_id

@@ -16,7 +16,7 @@ from infra.postgres.database import Database
 
 SHOW = text("""
 SELECT id, seat_map_id, status = 'on_sale'
-       AND clock_timestamp() BETWEEN sales_open_at AND sales_close_at AS on_sale,
+       AND clock_timestamp() BETWEEN sales_open_at AND least(sales_close_at, starts_at) AS on_sale,
        ARRAY(SELECT ARRAY[price_class, ticket_type] FROM prices WHERE show_id = shows.id) AS priced
 FROM shows WHERE id = :id
 """)

@@ -182,3 +182,13 @@ async def test_a_show_says_whether_it_is_on_sale(
         id=hall.show_id,
     )
     assert (await client.get(f"/api/show/{hall.show_id}")).json()["status"] == status
+
+
+async def test_a_sale_that_outlasts_the_start_is_over_with_it(
+    client: httpx2.AsyncClient, engine: AsyncEngine
+) -> None:
+    hall = await create_hall(engine)
+    path = f"/api/show/{hall.show_id}"
+    await run(engine, "UPDATE shows SET starts_at = now() WHERE id = :id", id=hall.show_id)
+    show = (await client.get(path)).json()
+    assert (show["status"], show["sales"]["closes_at"]) == ("closed", show["starts_at"])

@@ -7,6 +7,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.api.enums.v1 import EventType as History
 from temporalio.client import WorkflowHandle
 
@@ -338,6 +340,20 @@ async def test_cancelling_the_workflow_itself_closes_in_order(
         await handle.cancel()
         assert (await handle.result())["state"] == "expired"
     assert provider.look({"id": session_id})["status"] == "expired"
+    assert await saga.claims(input) == {}
+
+
+async def test_no_seat_of_a_show_that_has_begun_is_held(
+    saga: Saga, hall: Hall, engine: AsyncEngine
+) -> None:
+    """It began after the API looked, and whatever the end of its sale says."""
+    async with engine.begin() as connection:
+        begun = text("UPDATE shows SET starts_at = now() WHERE id = :id")
+        await connection.execute(begun, {"id": hall.show_id})
+    input = hall.input()
+    async with saga.worker():
+        with pytest.raises(Conflict, match="not on sale"):
+            await saga.reserve(input)
     assert await saga.claims(input) == {}
 
 

@@ -152,6 +152,10 @@ async def sale_over(saga: Saga, engine: AsyncEngine, hall: Hall) -> None:
     await write(engine, "UPDATE shows SET sales_close_at = now() WHERE id = :id", hall.show_id)
 
 
+async def show_begun(saga: Saga, engine: AsyncEngine, hall: Hall) -> None:
+    await write(engine, "UPDATE shows SET starts_at = now() WHERE id = :id", hall.show_id)
+
+
 async def show_cancelled(saga: Saga, engine: AsyncEngine, hall: Hall) -> None:
     await write(engine, "UPDATE shows SET status = 'cancelled' WHERE id = :id", hall.show_id)
 
@@ -162,7 +166,8 @@ async def limit_reached(saga: Saga, engine: AsyncEngine, hall: Hall) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil", [window_of_nothing, window_over, sale_over, show_cancelled, limit_reached]
+    "spoil",
+    [window_of_nothing, window_over, sale_over, show_begun, show_cancelled, limit_reached],
 )
 async def test_seats_that_are_free_are_not_enough(
     saga: Saga, hall: Hall, provider: Sandbox, engine: AsyncEngine, spoil: Spoil

@@ -124,6 +124,8 @@ async def test_an_unknown_show_is_not_found(ada: Buyer) -> None:
         "status = 'scheduled'",
         "sales_close_at = now() - interval '1 minute'",
         "sales_open_at = now() + interval '1 hour'",
+        # Whatever the end of its sale says.
+        "starts_at = now() - interval '1 minute'",
     ],
 )
 async def test_a_show_that_is_not_on_sale(
