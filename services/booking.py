@@ -134,7 +134,11 @@ async def extend(tx: Transaction, step: ExtendStep) -> StepOutcome:
 
     Repeated for an extension that is written, it answers where the booking stands.
     """
-    booking = await _locked(tx, step.booking_id)
+    booking = await tx.bookings.lock(UUID(step.booking_id))
+    if booking is None:
+        # Asked for while the reserve was under way, and that was refused.
+        detail = "The booking is rejected."
+        return StepOutcome(BookingState.REJECTED, code="invalid_state", detail=detail)
     known = await extension_known(tx, booking, step.extension_id)
     if known is not None:
         return known

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from temporalio.api.enums.v1 import EventType
-from temporalio.client import WorkflowUpdateStage
+import asyncio
 
-from contracts.booking import BookingContract
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import WithStartWorkflowOperation, WorkflowUpdateStage
+from temporalio.common import WorkflowIDConflictPolicy
+
+from contracts.booking import BOOKING_QUEUE, BookingContract
 from domain.steps import ExtendRequest
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
@@ -59,3 +62,24 @@ async def test_a_wish_that_comes_while_the_hold_ends_has_its_own_answer(
         gate.opened.set()
         assert (await extension.result()).code == "hold_expired"
         assert (await handle.result())["state"] == "expired"
+
+
+async def test_an_extension_of_what_is_then_refused_has_its_answer_too(
+    saga: Saga, hall: Hall
+) -> None:
+    """The booking never comes to be, and its workflow ends all the same."""
+    input = hall.input()
+    start = WithStartWorkflowOperation(
+        BookingContract.run,
+        input,
+        id=saga.handle(input).id,
+        task_queue=BOOKING_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+    )
+    async with saga.worker(), asyncio.timeout(30):
+        # Nobody wrote its request down, so that the hold is refused.
+        outcome = await saga.client.execute_update_with_start_workflow(
+            BookingContract.extend, ExtendRequest(input.user_id), start_workflow_operation=start
+        )
+        assert (outcome.state, outcome.code) == ("rejected", "invalid_state")
+        assert (await saga.handle(input).result())["state"] == "rejected"
