@@ -155,6 +155,7 @@ async def _choose(state: AppState, show: ShowForSale, body: ReserveBody) -> list
     wanted = body.best_available
     _require_count(wanted.count, state.settings.max_seats_per_booking)
     taken = await state.reserver.taken(show.id, list(show.by_label))
+    taken |= {seat.label for seat in show.seats if not show.sells(seat)}
     block = first_adjacent_block(
         show.seats, taken, wanted.count, wanted.price_class, wanted.accessible
     )
@@ -185,7 +186,7 @@ def _checked(show: ShowForSale, choices: list[SeatChoice], most: int) -> list[Se
     unsold = [
         choice.label
         for choice in choices
-        if (show.by_label[choice.label].price_class, choice.ticket_type) not in show.priced
+        if not show.sells(show.by_label[choice.label], choice.ticket_type)
     ]
     if unsold:
         detail = f"This show sells no seat {unsold[0]}."

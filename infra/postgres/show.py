@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from domain.seatmap import Seat
+from domain.steps import SeatChoice
 from infra.postgres.database import Database
 
 SHOW = text("""
@@ -44,6 +45,9 @@ class ShowForSale:
     priced: frozenset[tuple[str, str]]
     seats: tuple[Seat, ...]
     by_label: dict[str, Seat]
+
+    def sells(self, seat: Seat, ticket_type: str = SeatChoice.ticket_type) -> bool:
+        return (seat.price_class, ticket_type) in self.priced
 
 
 class ShowCache:

@@ -54,6 +54,22 @@ async def test_best_available_is_the_first_block_of_neighbours(
     assert [seat["label"] for seat in answer.json()["seats"]] == ["A4", "A5", "A6"]
 
 
+async def test_best_available_passes_over_seats_that_are_not_sold(
+    ada: Buyer, hall: Hall, engine: AsyncEngine
+) -> None:
+    async with engine.begin() as connection:
+        statement = (
+            "UPDATE seats SET price_class = 'crew' FROM shows"
+            " WHERE seats.seat_map_id = shows.seat_map_id AND shows.id = :id AND label = 'A2'"
+        )
+        await connection.execute(text(statement), {"id": hall.show_id})
+    answer = await best(ada, hall, count=2)
+    assert answer.status_code == 201, answer.text
+    assert [seat["label"] for seat in answer.json()["seats"]] == ["A3", "A4"]
+    refused = assert_problem(await best(ada, hall, count=2, price_class="crew"), 409, "no_block")
+    assert refused["largest_block"] == 0
+
+
 async def test_no_block_says_how_large_one_can_be(ada: Buyer, hall: Hall) -> None:
     await ada.held(hall, "A5")
     refused = assert_problem(await best(ada, hall, count=6), 409, "no_block")
