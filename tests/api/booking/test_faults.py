@@ -167,6 +167,7 @@ async def test_while_postgresql_says_nothing_nobody_is_kept_waiting(
 ) -> None:
     """However many ask: each is told so, and when it speaks again so do we."""
     monkeypatch.setattr("infra.postgres.pipeline.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("infra.postgres.engine.POOL_SECONDS", 1.0)
     async with Relay.to(settings.database_url.get_secret_value()) as line:
         url = type(settings.database_url)(line.url)
         silent = Database(settings.model_copy(update={"database_url": url}))

@@ -32,10 +32,18 @@ async def asked_for(buyer: Buyer, hall: Hall) -> Json:
     return booking
 
 
+async def written_down(saga: Saga, buyer: Buyer, hall: Hall) -> Json:
+    """A booking whose reserve got no further than its request."""
+    input = hall.input("A1", user_id=buyer.user["id"])
+    async with saga.begin() as tx:
+        await tx.bookings.add_request(input, key_hash=None, body_hash=b"body")
+    return {"id": input.booking_id}
+
+
 async def test_while_it_is_pending_every_command_says_when_to_ask_again(
-    ada: Buyer, ben: Buyer, hall: Hall, owner: dict[str, str]
+    ada: Buyer, ben: Buyer, hall: Hall, owner: dict[str, str], saga: Saga
 ) -> None:
-    booking = await asked_for(ada, hall)
+    booking = await written_down(saga, ada, hall)
     path = f"/api/booking/{booking['id']}"
     staff = replace(ada, headers=owner)
     answers = [await ada.post(f"{path}/{verb}", body) for verb, body in COMMANDS.items()]
@@ -53,7 +61,7 @@ async def test_while_it_is_pending_every_command_says_when_to_ask_again(
 async def test_a_refused_one_is_refused_whatever_is_asked_of_it(
     ada: Buyer, ben: Buyer, hall: Hall, saga: Saga
 ) -> None:
-    booking = await asked_for(ada, hall)
+    booking = await written_down(saga, ada, hall)
     path = f"/api/booking/{booking['id']}"
     async with saga.begin() as tx:
         refusal = {"code": "unavailable", "detail": "The request is too old."}
