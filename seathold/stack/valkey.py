@@ -29,6 +29,8 @@ def launch(
             str(binary or _wheel_binary()),
             *("--bind", LOOPBACK, "--port", str(port), "--dir", str(folder)),
             *("--databases", str(databases), "--save", "60 1000", "--daemonize", "no"),
+            # By default it stays, told to end or not, while it cannot write its snapshot.
+            *("--shutdown-on-sigterm", "force"),
         ],
         log=log,
         ready=lambda: answers(port),

@@ -15,7 +15,7 @@ import psutil
 import psycopg
 import pytest
 
-from seathold.stack import ports, postgres, temporal
+from seathold.stack import ports, postgres, temporal, valkey
 from seathold.stack.lock import exclusive
 from seathold.stack.plan import Plan
 from seathold.stack.process import Child, StackError
@@ -131,6 +131,21 @@ def test_postgres_starts_below_a_closed_folder_and_needs_its_password(tmp_path: 
         child.stop()
         held.close()
     assert sorted(path.name for path in closed.iterdir()) == ["data"]
+
+
+def test_redis_ends_though_it_cannot_write_its_snapshot(tmp_path: Path) -> None:
+    """Told by the kernel alone, that its starter was killed, it would be there for ever."""
+    folder = tmp_path / "redis"
+    with ports.reserve(0, "auto", set()) as held:
+        port = ports.port_of(held)
+        server = valkey.launch(folder, port=port, log=tmp_path / "log")
+        try:
+            server.wait_ready(seconds=valkey.READY_SECONDS)
+            folder.rmdir()
+            server.ask_to_end()
+            wait_for(lambda: not server.is_running, seconds=10)
+        finally:
+            server.stop(seconds=0)
 
 
 def test_root_without_an_account_for_postgres_is_told_the_fix(
