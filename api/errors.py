@@ -25,7 +25,6 @@ from domain.errors import (
     NotFound,
     PaymentRequired,
     SeatholdError,
-    StillPending,
     Unauthenticated,
     Unavailable,
 )
@@ -118,13 +117,13 @@ def answer_to(error: Exception) -> Response:
 def refusal(error: SeatholdError) -> Response:
     """The answer to a refusal of ours."""
     status = STATUS_OF_CODE.get(error.code) or _status(type(error))
-    headers = None
+    headers = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, Limited):
-        headers = {"Retry-After": str(error.retry_after), **fields(error.standing)}
-    elif isinstance(error, Unavailable | StillPending):
-        headers = {"Retry-After": str(error.retry_after)}
-    elif status == 401:
-        headers = {"WWW-Authenticate": "Bearer"}
+        headers |= fields(error.standing)
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     data = dict(error.data)
     errors = data.pop("errors", ())
     return problem(status, error.code, error.detail, errors=errors, data=data, headers=headers)

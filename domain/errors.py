@@ -23,14 +23,18 @@ class SeatholdError(Exception):
 
     Args:
         detail: one sentence that says what is wrong and how to mend it.
+        retry_after: where the same wish may be granted later, the seconds to wait.
         code: the stable snake_case name; the class has a default.
         **data: extra members of the problem document, JSON-ready.
     """
 
     default_code: ClassVar[str] = "error"
 
-    def __init__(self, detail: str, *, code: str | None = None, **data: Any) -> None:
+    def __init__(
+        self, detail: str, *, code: str | None = None, retry_after: int | None = None, **data: Any
+    ) -> None:
         super().__init__(detail)
+        self.retry_after = retry_after
         self.detail = detail
         self.code = code or self.default_code
         self.data = data
@@ -57,11 +61,10 @@ class Conflict(SeatholdError):
 
 
 class StillPending(Conflict):
-    """The booking's reserve has no outcome yet. ``retry_after`` is in seconds."""
+    """The booking's reserve has no outcome yet."""
 
-    def __init__(self, *, retry_after: int = 2) -> None:
-        super().__init__("The reserve has no outcome yet; ask again in a moment.")
-        self.retry_after = retry_after
+    def __init__(self) -> None:
+        super().__init__("The reserve has no outcome yet; ask again in a moment.", retry_after=2)
 
 
 class Gone(SeatholdError):
@@ -73,13 +76,12 @@ class PaymentRequired(SeatholdError):
 
 
 class Unavailable(SeatholdError):
-    """A dependency is away. ``retry_after`` is in seconds."""
+    """A dependency is away."""
 
     default_code = "unavailable"
 
     def __init__(self, detail: str, *, retry_after: int = 2, **data: Any) -> None:
-        super().__init__(detail, **data)
-        self.retry_after = retry_after
+        super().__init__(detail, retry_after=retry_after, **data)
 
 
 class BalanceTooLow(Unavailable):

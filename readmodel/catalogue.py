@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from domain.limits import EXTENSIONS_PER_HOLD
 from infra.postgres.database import Session
+from infra.postgres.show import SALE_ENDS
 from readmodel.bookings import Json, microseconds, money, stamp
 
 # Without these marks no two words are one ("Face/Off", "Catch-22"); titles and questions are
@@ -60,10 +61,10 @@ WHERE (CAST(:city AS text) IS NULL OR city = :city)
 ORDER BY city, name LIMIT :limit
 """)
 
-SELECT_SHOW = """
+SELECT_SHOW = f"""
 SELECT shows.id, shows.movie_id, shows.starts_at, shows.ends_at, shows.format, shows.language,
        shows.status, shows.currency, shows.sales_open_at,
-       least(shows.sales_close_at, shows.starts_at) AS sales_close_at,
+       {SALE_ENDS} AS sales_close_at,
        statement_timestamp() AS now, seat_maps.version, seat_maps.capacity,
        theatres.id AS theatre_id, theatres.name AS theatre, theatres.city, theatres.address,
        theatres.timezone, auditoriums.id AS auditorium_id, auditoriums.name AS auditorium,
@@ -78,7 +79,7 @@ FROM shows
 JOIN seat_maps ON seat_maps.id = shows.seat_map_id
 JOIN auditoriums ON auditoriums.id = shows.auditorium_id
 JOIN theatres ON theatres.id = auditoriums.theatre_id
-"""
+"""  # noqa: S608  # nosec B608
 SHOW = text(SELECT_SHOW + "WHERE shows.id = :id")
 # One statement, so that a crowd that finds no copy costs one: the film, with its shows if any.
 FILM_AND = """

@@ -16,6 +16,7 @@ from domain.steps import BookingInput
 from infra.postgres.booking_request import PostgresBookingRequests
 from infra.postgres.database import Asked
 from infra.postgres.event_store import EXTENSION, as_columns
+from infra.postgres.show import SALE_IS_OPEN
 from services.ports import HoldContext
 
 # Shared by all holds of the show: cancelling it waits for them, and they for it, so that no hold
@@ -28,7 +29,7 @@ SELECT pg_advisory_xact_lock(hashtextextended(:user_id, 0)),
 # One row for each asked seat that the show sells, each with the whole context beside it; one row
 # without a seat when it sells none of them. The request's row is locked: a refusal written
 # meanwhile is seen, one written later waits.
-HOLD_CONTEXT = text("""
+HOLD_CONTEXT = text(f"""
 WITH request AS MATERIALIZED (
     SELECT created_at, outcome, refusal FROM booking_requests WHERE id = :booking_id FOR UPDATE
 ), asked AS (
@@ -59,7 +60,7 @@ SELECT
     (SELECT outcome FROM request) AS outcome,
     (SELECT refusal FROM request) AS refusal,
     shows.status,
-    clock_timestamp() BETWEEN sales_open_at AND least(sales_close_at, starts_at) AS sales_open,
+    {SALE_IS_OPEN} AS sales_open,
     currency,
     (
         SELECT coalesce(sum(seat_count), 0) FROM bookings
@@ -84,7 +85,7 @@ SELECT
     priced.label, price_class, ticket_type, amount
 FROM shows CROSS JOIN given_up LEFT JOIN priced ON true WHERE shows.id = :show_id
 ORDER BY priced.position
-""")
+""")  # noqa: S608  # nosec B608
 
 ADD = text("""
 WITH added AS (

@@ -13,12 +13,13 @@ from domain.booking import Booking, SeatPrice
 from domain.offer import Offer, OfferState
 from domain.seatmap import Seat
 from infra.postgres.database import Session
+from infra.postgres.show import SALE_ENDS, SALE_IS_OPEN
 from services.offer import LateContext
 
-CONTEXT = text("""
+CONTEXT = text(f"""
 SELECT shows.status = 'on_sale' AS on_sale,
-    clock_timestamp() BETWEEN sales_open_at AND least(sales_close_at, starts_at) AS sales_open,
-    least(sales_close_at, starts_at) AS sales_close_at, offers_seats,
+    {SALE_IS_OPEN} AS sales_open,
+    {SALE_ENDS} AS sales_close_at, offers_seats,
     (
         SELECT coalesce(sum(seat_count), 0) FROM bookings
         WHERE user_id = :user_id AND show_id = :show_id AND id <> :booking_id
@@ -35,7 +36,7 @@ SELECT shows.status = 'on_sale' AS on_sale,
         WHERE booking_id = :booking_id AND state = 'open'
     ) AS offered_for
 FROM shows WHERE shows.id = :show_id
-""")
+""")  # noqa: S608  # nosec B608
 
 LOST_SEATS = text("""
 SELECT label, price_class, ticket_type, amount FROM booking_seats

@@ -19,6 +19,16 @@ from tests.helpers.saga import Saga
 from tests.sandbox.process import Sandbox
 
 
+async def page_of_ended_hold(saga: Saga, input: BookingInput) -> str:
+    """Reserve, check out, and have an operator end it; the page's session, which is closed."""
+    await saga.reserve(input)
+    session_id = await saga.checkout(input)
+    released = {"actor": "operator:test", "reason": "late"}
+    await saga.handle(input).execute_update("force_release", released)
+    await saga.handle(input).result()
+    return session_id
+
+
 @dataclass
 class Late:
     """An expired booking whose pay page still takes money, as providers do by accident."""

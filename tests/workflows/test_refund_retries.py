@@ -14,6 +14,7 @@ from domain.steps import BookingInput
 from tests.factories import Hall
 from tests.helpers.books import is_settled
 from tests.helpers.eventually import eventually
+from tests.helpers.late import page_of_ended_hold
 from tests.helpers.saga import Fault, Saga
 from tests.sandbox.process import Sandbox
 from tests.workflows.test_booking_paths import pay, tell
@@ -36,12 +37,7 @@ def wait_at(monkeypatch: pytest.MonkeyPatch, place: int) -> None:
 async def late(saga: Saga, hall: Hall, provider: Sandbox) -> tuple[BookingInput, str, str]:
     """Money that came for a booking that was over: the provider's id of it, and ours."""
     input = hall.input(hold_seconds=1, hold_max_seconds=2)
-    await saga.reserve(input)
-    session_id = await saga.checkout(input)
-    await saga.handle(input).execute_update(
-        "force_release", {"actor": "operator:test", "reason": "late"}
-    )
-    await saga.handle(input).result()
+    session_id = await page_of_ended_hold(saga, input)
     reference = pay(provider, session_id, force=True, amount=2399)
     await tell(saga, session_id)
     [[receipt_id]] = await saga.rows(

@@ -12,6 +12,7 @@ from domain.steps import BookingInput
 from services import provider as providers
 from services import refund_sending
 from tests.factories import Hall
+from tests.helpers.late import page_of_ended_hold
 from tests.helpers.saga import Saga
 from tests.sandbox.process import NO_FAULTS, Sandbox
 from tests.workflows.test_booking_paths import pay, tell
@@ -27,21 +28,12 @@ def faulty(provider: Sandbox) -> Iterator[Sandbox]:
     provider.configure(**NO_FAULTS)
 
 
-async def page_of_ended_hold(saga: Saga, hall: Hall, label: str) -> str:
-    input = hall.input(label, max_live_holds_per_user=20)
-    await saga.reserve(input)
-    session_id = await saga.checkout(input)
-    released = {"actor": "operator:test", "reason": "late"}
-    await saga.handle(input).execute_update("force_release", released)
-    await saga.handle(input).result()
-    return session_id
-
-
 async def test_money_that_goes_back_whole_is_started_before_what_waits_for_bank_or_balance(
     saga: Saga, hall: Hall, faulty: Sandbox
 ) -> None:
     async with saga.worker():
-        pages = [await page_of_ended_hold(saga, hall, label) for label in ("A1", "A2", "A3")]
+        wishes = [hall.input(label, max_live_holds_per_user=20) for label in ("A1", "A2", "A3")]
+        pages = [await page_of_ended_hold(saga, wish) for wish in wishes]
     receipts: list[UUID] = []
     for page, waits_for in zip(pages, ("pending", "insufficient_balance", None), strict=True):
         reference = pay(faulty, page, force=True, amount=1199)

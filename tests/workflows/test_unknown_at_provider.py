@@ -28,6 +28,7 @@ from loops.reaper import ReaperLoop
 from services import provider as providers
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
+from tests.helpers.late import page_of_ended_hold
 from tests.helpers.promises import receipt_id
 from tests.helpers.saga import Saga
 from tests.sandbox.process import NO_FAULTS, Sandbox
@@ -104,16 +105,6 @@ def promising(saga: Saga) -> Saga:
     return replace(saga, mode=PaymentMode.AUTHORISE)
 
 
-async def late(saga: Saga, input: BookingInput) -> str:
-    """A booking that was let go while its pay page was open; the page's session."""
-    await saga.reserve(input)
-    session_id = await saga.checkout(input)
-    released = {"actor": "operator:test", "reason": "late"}
-    await saga.handle(input).execute_update("force_release", released)
-    await saga.handle(input).result()
-    return session_id
-
-
 async def asked_on(
     saga: Saga,
     input: BookingInput,
@@ -142,7 +133,7 @@ async def test_a_promise_that_the_provider_does_not_know_is_neither_voided_nor_g
 ) -> None:
     saga, input, gateway.error = promising, hall.input(), error
     async with saga.worker():
-        session_id = await late(saga, input)
+        session_id = await page_of_ended_hold(saga, input)
         reference = pay(provider, session_id, "authorised", force=True)
         gateway.lost.add(reference)
         await tell(saga, session_id)
@@ -181,7 +172,7 @@ async def test_late_money_whose_refund_the_provider_does_not_know_is_on_its_way_
     input, gateway.error = hall.input(), error
     provider.configure(refund_outcome="pending")
     async with saga.worker():
-        session_id = await late(saga, input)
+        session_id = await page_of_ended_hold(saga, input)
         reference = pay(provider, session_id, force=True, amount=2399)
         gateway.lost.add(reference)
         await tell(saga, session_id)
@@ -202,7 +193,7 @@ async def test_a_refund_that_was_accepted_gets_no_new_key_from_a_provider_that_k
     input, gateway.error, gateway.refunds_the_lost = hall.input(), error, False
     provider.configure(refund_outcome="pending")
     async with saga.worker():
-        session_id = await late(saga, input)
+        session_id = await page_of_ended_hold(saga, input)
     reference = pay(provider, session_id, force=True, amount=2399)
     await tell(saga, session_id)
     receipt = await receipt_id(saga, reference)

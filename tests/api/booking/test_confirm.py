@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from domain.payment import ProviderSession
 from infra.gateways.sandbox import SandboxGateway
 from infra.settings import Settings
-from tests.api.booking.conftest import Buyer
+from tests.api.booking.conftest import Buyer, Json
 from tests.factories import Hall
 from tests.helpers.accounts import replaced_parts
 from tests.helpers.eventually import eventually
@@ -39,13 +39,25 @@ async def counting(provider: Sandbox) -> AsyncIterator[Counting]:
     await gateway.aclose()
 
 
+async def on_a_page(buyer: Buyer, hall: Hall) -> tuple[Json, Json]:
+    """A held booking, and its open pay page."""
+    booking = await buyer.held(hall)
+    payment = (await buyer.checkout(booking)).json()["payment"]
+    return booking, {"id": payment["session_id"]}
+
+
+async def declined(buyer: Buyer, hall: Hall, provider: Sandbox) -> tuple[Json, Json]:
+    """A held booking whose card was declined, and the page where it was."""
+    booking, page = await on_a_page(buyer, hall)
+    provider.pay(page, "failed", webhooks=QUIET)
+    assert_problem(await buyer.confirm(booking), 402, "payment_failed")
+    return booking, page
+
+
 async def test_another_card_on_the_page_of_a_failed_payment_confirms(
     ada: Buyer, hall: Hall, provider: Sandbox
 ) -> None:
-    booking = await ada.held(hall)
-    page = {"id": (await ada.checkout(booking)).json()["payment"]["session_id"]}
-    provider.pay(page, "failed", webhooks=QUIET)
-    assert_problem(await ada.confirm(booking), 402, "payment_failed")
+    booking, page = await declined(ada, hall, provider)
     provider.pay(page, "captured", webhooks=QUIET)
     confirmed = await ada.confirm(booking)
     assert (confirmed.status_code, confirmed.json()["state"]) == (200, "confirmed")
@@ -54,10 +66,7 @@ async def test_another_card_on_the_page_of_a_failed_payment_confirms(
 async def test_money_on_its_way_after_a_failure_is_202(
     ada: Buyer, hall: Hall, provider: Sandbox
 ) -> None:
-    booking = await ada.held(hall)
-    page = {"id": (await ada.checkout(booking)).json()["payment"]["session_id"]}
-    provider.pay(page, "failed", webhooks=QUIET)
-    assert_problem(await ada.confirm(booking), 402, "payment_failed")
+    booking, page = await declined(ada, hall, provider)
     provider.pay(page, "processing", webhooks=QUIET)
     answer = await ada.confirm(booking, wait=2)
     assert (answer.status_code, answer.json()["state"]) == (202, "held")
@@ -66,8 +75,7 @@ async def test_money_on_its_way_after_a_failure_is_202(
 async def test_money_of_the_wrong_sum_is_a_failed_payment(
     ada: Buyer, hall: Hall, provider: Sandbox
 ) -> None:
-    booking = await ada.held(hall)
-    page = {"id": (await ada.checkout(booking)).json()["payment"]["session_id"]}
+    booking, page = await on_a_page(ada, hall)
     provider.pay(page, "captured", amount=1, webhooks=QUIET)
     # What the first answer was made of is read back, and what the second finds is on record.
     for _ in range(2):
@@ -94,8 +102,7 @@ async def test_a_hold_that_ran_out_is_gone(ada: Buyer, hall: Hall, app: FastAPI)
 async def test_the_provider_is_read_once_a_second_however_many_ask(
     ada: Buyer, hall: Hall, provider: Sandbox, app: FastAPI, saga: Saga, counting: Counting
 ) -> None:
-    booking = await ada.held(hall)
-    page = {"id": (await ada.checkout(booking)).json()["payment"]["session_id"]}
+    booking, page = await on_a_page(ada, hall)
     provider.pay(page, "processing", webhooks=QUIET)
     desk = replace(saga, gateways={counting.name: counting}).desk
     clock = asyncio.get_running_loop().time
