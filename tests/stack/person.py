@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -72,7 +73,9 @@ class Stores:
     def _files(self) -> Iterator[tuple[str, bytes]]:
         for folder in ("logs", "temporal"):
             for path in sorted((self.dev.run_dir / folder).iterdir()):
-                yield f"{folder}/{path.name}", path.read_bytes()
+                # SQLite ends its journal with each transaction, so it may be gone by now.
+                with suppress(FileNotFoundError):
+                    yield f"{folder}/{path.name}", path.read_bytes()
         yield "sandbox.sqlite", (self.dev.run_dir / "sandbox.sqlite").read_bytes()
 
     def _redis(self) -> Iterator[tuple[str, bytes]]:

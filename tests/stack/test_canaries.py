@@ -246,6 +246,8 @@ def test_each_search_finds_what_is_put_there(
 ) -> None:
     planted = f"planted+{buyers[0].person.mark}"
     (dev.run_dir / "logs" / "planted.log").write_text(planted)
+    # As a file that ends after it was listed; any other place is searched all the same.
+    (dev.run_dir / "logs" / "gone.log").symlink_to("ended")
     with redis.Redis.from_url(dev.info["redis_url"]) as client:
         client.set("planted", planted)
         client.hset("planted-hash", "field", planted)
