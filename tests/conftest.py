@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import structlog
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
@@ -29,6 +30,17 @@ _servers = servers.Servers()
 for name in [name for name in os.environ if name.startswith("SEATHOLD_")]:
     if not name.startswith(("SEATHOLD_TEST_", "SEATHOLD_TEMPORAL_CLI")):
         del os.environ[name]
+
+# A traceback in colours, with the locals of each frame, holds up the loop that the servers' answers
+# wait for by up to a second.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(
+            colors=False, exception_formatter=structlog.dev.plain_traceback
+        ),
+    ]
+)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
