@@ -25,7 +25,7 @@ async def page_of_ended_hold(saga: Saga, input: BookingInput) -> str:
     session_id = await saga.checkout(input)
     released = {"actor": "operator:test", "reason": "late"}
     await saga.handle(input).execute_update("force_release", released)
-    await saga.handle(input).result()
+    assert (await saga.handle(input).result())["state"] == "expired"
     return session_id
 
 
@@ -41,11 +41,8 @@ class Late:
 
     @classmethod
     async def expired(cls, saga: Saga, hall: Hall, provider: Sandbox, *labels: str) -> Late:
-        input = hall.input(*labels, hold_seconds=1, hold_max_seconds=2)
-        await saga.reserve(input)
-        session_id = await saga.checkout(input)
-        assert (await saga.handle(input).result())["state"] == "expired"
-        return cls(saga, provider, input, session_id)
+        input = hall.input(*labels)
+        return cls(saga, provider, input, await page_of_ended_hold(saga, input))
 
     async def pay(self, **act: Any) -> str:
         """Pay, and tell as a webhook does; the payment's id with us."""

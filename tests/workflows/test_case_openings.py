@@ -23,6 +23,7 @@ from services import late_payment, payment
 from services import provider as providers
 from services.work import LateLimits
 from tests.factories import Hall
+from tests.helpers.late import page_of_ended_hold
 from tests.helpers.saga import Saga
 from tests.sandbox.process import NO_FAULTS, Sandbox, running_sandbox
 
@@ -79,11 +80,9 @@ async def settle(saga: Saga, receipt_id: UUID, *statuses: str) -> None:
 
 async def ended(saga: Saga, hall: Hall) -> tuple[BookingInput, str]:
     """A booking whose pay page was closed unpaid, and the page."""
-    input = hall.input(hold_seconds=1, hold_max_seconds=2)
+    input = hall.input()
     async with saga.worker():
-        await saga.reserve(input)
-        session_id = await saga.checkout(input)
-        assert (await saga.handle(input).result())["state"] == "expired"
+        session_id = await page_of_ended_hold(saga, input)
     assert await cases_of(saga, input) == [], "an ordinary end is no case"
     return input, session_id
 

@@ -15,6 +15,7 @@ from domain.steps import BookingInput
 from services import provider as providers
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
+from tests.helpers.late import page_of_ended_hold
 from tests.helpers.saga import LATE, Saga
 from tests.sandbox.process import NO_FAULTS, Sandbox
 from tests.workflows.test_booking_paths import pay, tell
@@ -201,11 +202,9 @@ async def test_a_dispute_of_money_that_bought_no_seat(
 ) -> None:
     """Nothing is sent back while the bank has it; winning brings no seat back."""
     saga = replace(saga, late=replace(LATE, window_seconds=0))
-    input = hall.input(hold_seconds=1, hold_max_seconds=2)
+    input = hall.input()
     async with saga.worker():
-        await saga.reserve(input)
-        page = await saga.checkout(input)
-        await saga.handle(input).result()
+        page = await page_of_ended_hold(saga, input)
         async with saga.engine.begin() as connection:
             await connection.exec_driver_sql(
                 "UPDATE bookings SET state = %(state)s WHERE id = %(id)s",

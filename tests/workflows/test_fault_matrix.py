@@ -17,6 +17,7 @@ from services import booking
 from services.desk import Caller
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
+from tests.helpers.late import page_of_ended_hold
 from tests.helpers.saga import OTHER_WAYS, Fault, Saga
 from tests.sandbox.process import NO_FAULTS, Sandbox
 from tests.workflows.test_booking_paths import pay, tell
@@ -167,11 +168,9 @@ async def test_every_step_run_twice_changes_things_once(
 async def test_a_refund_is_sent_once_whatever_fails(
     saga: Saga, hall: Hall, provider: Sandbox, when: str
 ) -> None:
-    input, fault = hall.input(hold_seconds=1, hold_max_seconds=2), Fault("send_refund", when, 2)
+    input, fault = hall.input(), Fault("send_refund", when, 2)
     async with saga.worker(fault):
-        await saga.reserve(input)
-        session_id = await saga.checkout(input)
-        await saga.handle(input).result()
+        session_id = await page_of_ended_hold(saga, input)
         await saga.reserve(hall.input())  # whose seats are gone, gets the money back
         payment_id = pay(provider, session_id, force=True)
         await tell(saga, session_id)
@@ -191,11 +190,9 @@ async def test_a_refund_whose_answer_was_lost_is_found_by_its_key(
     saga: Saga, hall: Hall, provider: Sandbox
 ) -> None:
     """The money went back and nobody told us: asked again, the provider knows the same refund."""
-    input = hall.input(hold_seconds=1, hold_max_seconds=2)
+    input = hall.input()
     async with saga.worker():
-        await saga.reserve(input)
-        session_id = await saga.checkout(input)
-        await saga.handle(input).result()
+        session_id = await page_of_ended_hold(saga, input)
         await saga.reserve(hall.input())  # whose seats are gone, gets the money back
     payment_id = pay(provider, session_id, force=True)
     await tell(saga, session_id)

@@ -36,7 +36,7 @@ def wait_at(monkeypatch: pytest.MonkeyPatch, place: int) -> None:
 
 async def late(saga: Saga, hall: Hall, provider: Sandbox) -> tuple[BookingInput, str, str]:
     """Money that came for a booking that was over: the provider's id of it, and ours."""
-    input = hall.input(hold_seconds=1, hold_max_seconds=2)
+    input = hall.input()
     session_id = await page_of_ended_hold(saga, input)
     reference = pay(provider, session_id, force=True, amount=2399)
     await tell(saga, session_id)

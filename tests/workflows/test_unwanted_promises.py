@@ -15,6 +15,7 @@ from services import capture
 from services.desk import Caller
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
+from tests.helpers.late import page_of_ended_hold
 from tests.helpers.promises import (
     WilfulGateway,
     authorised,
@@ -46,9 +47,7 @@ class Gate:
 
 async def late(saga: Saga, provider: Sandbox, input: BookingInput, **act: Any) -> str:
     """An authorisation that comes when the hold is over; the payment's id."""
-    await saga.reserve(input)
-    session_id = await saga.checkout(input)
-    await saga.handle(input).result()
+    session_id = await page_of_ended_hold(saga, input)
     reference = pay(provider, session_id, "authorised", force=True, **act)
     await tell(saga, session_id)
     return reference
@@ -57,7 +56,7 @@ async def late(saga: Saga, provider: Sandbox, input: BookingInput, **act: Any) -
 async def test_a_late_authorisation_is_let_go(
     promising: Saga, hall: Hall, provider: Sandbox
 ) -> None:
-    input = hall.input(hold_seconds=1, hold_max_seconds=2)
+    input = hall.input()
     async with promising.worker():
         reference = await late(promising, provider, input)
         assert await let_go(promising, reference) == "voided"
@@ -82,11 +81,9 @@ async def test_a_late_authorisation_is_let_go(
 async def test_a_void_that_comes_too_late_becomes_a_refund(
     promising: Saga, hall: Hall, provider: Sandbox
 ) -> None:
-    input = hall.input(hold_seconds=1, hold_max_seconds=2)
+    input = hall.input()
     async with promising.worker():
-        await promising.reserve(input)
-        session_id = await promising.checkout(input)
-        await promising.handle(input).result()
+        session_id = await page_of_ended_hold(promising, input)
     reference = pay(provider, session_id, "authorised", force=True)
     await tell(promising, session_id)
     assert provider.post(f"/v1/payments/{reference}/capture").status_code == 200
@@ -247,7 +244,7 @@ async def test_with_all_of_temporals_data_lost_the_money_is_still_taken(
 async def test_the_reaper_finds_promises_that_nobody_acts_on_and_no_others(
     promising: Saga, hall: Hall, provider: Sandbox, gateway: WilfulGateway
 ) -> None:
-    taken, lost = hall.input("A1"), hall.input("A2", hold_seconds=1, hold_max_seconds=2)
+    taken, lost = hall.input("A1"), hall.input("A2")
     gate = Gate(taken=False)
     gateway.turns = [gate]
     async with promising.worker():
