@@ -79,7 +79,8 @@ class FaultyGateway(SandboxGateway):
     async def look(self, path: str) -> dict[str, Any]:
         """What the provider says to one who asks while nothing fails."""
         async with self._turn:
-            return dict(self._provider.get(path).json())
+            answer = await asyncio.to_thread(self._provider.get, path)
+            return dict(answer.json())
 
     async def _call(self, shape: Any, method: str, path: str, **wish: Any) -> Any:
         noun, _, rest = path.partition("?")[0].removeprefix("/v1/").partition("/")
@@ -88,16 +89,16 @@ class FaultyGateway(SandboxGateway):
             if call in self.unheard:
                 raise Unavailable("Nobody waits for the answer.")
             if call in self.meanwhile:
-                self.meanwhile.pop(call)()
+                await asyncio.to_thread(self.meanwhile.pop(call))
             faults = {"refund_outcome": self.refund_outcome}
             if call == self.target and self.failed < TIMES:
                 self.failed += 1
                 faults |= self._fault
-            self._provider.configure(**faults)
+            await asyncio.to_thread(self._provider.configure, **faults)
             try:
                 return await super()._call(shape, method, path, **wish)
             finally:
-                self._provider.configure(**NO_FAULTS)
+                await asyncio.to_thread(self._provider.configure, **NO_FAULTS)
 
 
 @asynccontextmanager

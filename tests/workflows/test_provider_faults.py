@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from inspect import iscoroutinefunction
@@ -31,7 +31,7 @@ from tests.helpers.eventually import eventually
 from tests.helpers.faulty_gateway import CALLS, FAULTS, FaultyGateway, opened
 from tests.helpers.promises import receipt_id
 from tests.helpers.saga import Saga
-from tests.sandbox.process import Sandbox
+from tests.sandbox.process import Sandbox, running_sandbox
 from tests.workflows.test_booking_paths import pay
 from tests.workflows.test_refunds import ask, refunds, result
 
@@ -218,12 +218,13 @@ class Street:
         [refund] = await self._some_refunds(payment_id)
         if refund["status"] == "pending":
             path = f"/test/refunds/{refund['id']}/settle"
-            answer = self.provider.post(path, {"outcome": "succeeded"})
+            answer = await asyncio.to_thread(self.provider.post, path, {"outcome": "succeeded"})
             assert answer.status_code == 200, answer.text
 
     async def _refunds(self, payment_id: str) -> list[dict[str, Any]]:
-        refunds = self.provider.get("/test/ledger").json()["refunds"]
-        return [one for one in refunds if one["payment_id"] == payment_id]
+        # Thirteen ask at once; the steps of the sagas run on this loop, too, and have two seconds.
+        ledger = await asyncio.to_thread(self.provider.get, "/test/ledger")
+        return [one for one in ledger.json()["refunds"] if one["payment_id"] == payment_id]
 
     async def _some_refunds(self, payment_id: str) -> list[dict[str, Any]]:
         """What the provider's ledger has, when it has something."""
@@ -282,6 +283,13 @@ async def until_answered(ask: Callable[[], Awaitable[T]]) -> T:
 
     await eventually(answered, seconds=60)
     return answers[0]
+
+
+@pytest.fixture(scope="module")
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """One of its own: its ledger, which is asked for again and again, is short."""
+    with running_sandbox(tmp_path_factory.mktemp("faulty") / "sandbox.sqlite") as sandbox:
+        yield sandbox
 
 
 @pytest.fixture
