@@ -5,8 +5,8 @@ UV := $(shell command -v uv 2>/dev/null || echo .venv/bin/uv)
 RUN := $(UV) run --no-sync
 unexport VIRTUAL_ENV
 TESTS ?= tests
-# Two test processes on two cores; more only wait for one another.
-TEST_PROCESSES ?= 2
+# Tests wait more than they compute: three processes keep two cores busy.
+TEST_PROCESSES ?= 3
 SOURCES := activities api contracts domain infra loops readmodel seathold services workflows worker.py
 
 .DEFAULT_GOAL := help
