@@ -18,6 +18,7 @@ from infra.postgres.database import Database
 from services.reconcile_books import Checkpoint, Tally
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
+from tests.helpers.late import page_of_ended_hold
 from tests.helpers.saga import Saga
 from tests.sandbox.process import NO_FAULTS, Sandbox
 from tests.workflows.test_booking_paths import pay
@@ -64,11 +65,8 @@ async def test_all_webhooks_and_polls_lost_costs_nobody_a_seat_or_money(
 ) -> None:
     since = now()
     bookings = [await held(saga, hall, label) for label in hall.labels[:6]]
-    late, late_page = await held(saga, hall, hall.labels[6])
-    await saga.handle(late).execute_update(
-        "force_release", {"actor": "operator:test", "reason": "late"}
-    )
-    await saga.handle(late).result()
+    late = hall.input(hall.labels[6], max_live_holds_per_user=20)
+    late_page = await page_of_ended_hold(saga, late)
     paid = [pay(provider, page) for _, page in bookings]
     too_late = pay(provider, late_page, force=True, amount=1199)
     twice = pay(provider, bookings[0][1], force=True)
