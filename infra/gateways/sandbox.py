@@ -38,6 +38,7 @@ from infra.gateways.wire import (
     understand,
     unusable,
 )
+from infra.transport import bare_transport
 from services.gateway import Abilities
 
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
@@ -139,8 +140,7 @@ class SandboxGateway:
 
     def __init__(self, base_url: str, transport: httpx2.AsyncBaseTransport | None = None) -> None:
         self._base_url = base_url.rstrip("/")
-        # The bare transport: cookies, redirects and auth are not wanted and cost CPU each time.
-        self._transport = transport or httpx2.AsyncHTTPTransport(trust_env=False)
+        self._transport = transport or bare_transport()
 
     @property
     def name(self) -> str:

@@ -51,6 +51,7 @@ from infra.gateways.wire import (
     understand,
     unusable,
 )
+from infra.transport import bare_transport
 from services.gateway import Abilities
 
 API = "https://api.stripe.com"
@@ -109,7 +110,7 @@ class StripeGateway:
         # No measurements of ours for Stripe; and its log names buyers at DEBUG.
         stripe.enable_telemetry = False
         logging.getLogger("stripe").setLevel(logging.WARNING)
-        self._http = HttpClient(transport or httpx2.AsyncHTTPTransport(trust_env=False))
+        self._http = HttpClient(transport or bare_transport())
         client = stripe.StripeClient(
             api_key,
             stripe_version=API_VERSION,

@@ -8,6 +8,7 @@ import httpx2
 import orjson
 
 from infra.settings import Settings
+from infra.transport import bare_transport
 from services.notification import Ambiguous, KeyKnown, NotSent, Refused
 
 TOTAL_SECONDS = 10.0
@@ -22,8 +23,7 @@ class HttpSmsSender:
         self._url = httpx2.URL(settings.sms_url)
         self._total_seconds = total_seconds
         self._extensions = {"timeout": httpx2.Timeout(total_seconds).as_dict()}
-        # The bare transport: cookies, redirects and auth are not wanted and cost CPU each time.
-        self._transport = httpx2.AsyncHTTPTransport(trust_env=False)
+        self._transport = bare_transport()
 
     async def aclose(self) -> None:
         await self._transport.aclose()
