@@ -1,4 +1,4 @@
-"""The bare way to a provider over HTTP, for whoever sends a request of its own making."""
+"""The bare way to a server over HTTP, for whoever sends a request of its own making."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def bare_transport() -> httpx2.AsyncHTTPTransport:
 
 @cache
 def _trusted() -> ssl.SSLContext:
-    # Reading the machine's certificates takes longer than all the rest of a transport.
+    """A context that knows the machine's certificates: to read them takes longer than all else."""
     return httpx2.create_ssl_context(trust_env=False)

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 
+from infra.memory import settle_memory
 from infra.postgres.database import Database
 from infra.postgres.engine import create_engine
 from infra.redis.client import create_redis
@@ -55,6 +56,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             _servers.start()
     except StackError as error:
         pytest.exit(f"Error: {error}", returncode=1)
+
+
+def pytest_collection_finish() -> None:
+    """As our processes do once they have started: looking for cycles was a fifth of the CPU."""
+    settle_memory()
 
 
 @pytest.hookimpl(trylast=True)

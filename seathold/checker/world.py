@@ -99,8 +99,9 @@ def look(inputs: Inputs) -> Iterator[World]:
     live = _connect(inputs, autocommit=True)
     with live:
         began = live.execute("SELECT clock_timestamp() AS now").fetchall()[0]["now"]
-        ledger = _witness("the provider's ledger", inputs.sandbox_url, "/test/ledger")
-        mails = _witness("the mail sink", inputs.mail_url, "/api/messages")
+        with httpx2.Client(timeout=HTTP_SECONDS, trust_env=False) as http:
+            ledger = _witness(http, "the provider's ledger", inputs.sandbox_url, "/test/ledger")
+            mails = _witness(http, "the mail sink", inputs.mail_url, "/api/messages")
         with _connect(inputs, autocommit=False) as snapshot:
             snapshot.isolation_level = IsolationLevel.REPEATABLE_READ
             # The first statement takes the snapshot; every later block is a savepoint in it.
@@ -118,7 +119,7 @@ def _connect(inputs: Inputs, *, autocommit: bool) -> psycopg.Connection[Row]:
     )
 
 
-def _witness(name: str, base_url: str | None, path: str) -> Witness:
+def _witness(http: httpx2.Client, name: str, base_url: str | None, path: str) -> Witness:
     """Ask once, now; answers or raises whenever it is called."""
 
     def refuse() -> Any:
@@ -128,7 +129,7 @@ def _witness(name: str, base_url: str | None, path: str) -> Witness:
         why = NotRun(f"{name} was not named")
         return refuse
     try:
-        answer = httpx2.get(base_url.rstrip("/") + path, timeout=HTTP_SECONDS, trust_env=False)
+        answer = http.get(base_url.rstrip("/") + path)
         answer.raise_for_status()
         told = answer.json()
     except (httpx2.HTTPError, ValueError) as error:
