@@ -13,7 +13,7 @@ from sqlalchemy import TextClause, text
 from infra.postgres.database import Database
 from readmodel.projections import facts
 from readmodel.projections.projector import Projector
-from tests.helpers.eventually import eventually
+from tests.helpers.horizon import horizon_passed
 
 MADE = {
     "show_id": str(uuid4()),
@@ -73,13 +73,7 @@ async def scene(url: str, database: Database, *, numbers_cross: bool) -> tuple[s
     early.commit()
     await turns(database)
     late.commit()
-
-    async def are_told() -> bool:
-        await turns(database)
-        return early.booking_id in await projected(database)
-
-    # Whoever else has a transaction open in this server holds the horizon back.
-    await eventually(are_told, seconds=30)
+    await horizon_passed(database)
     await turns(database)
     return {late.booking_id, early.booking_id}, await projected(database)
 

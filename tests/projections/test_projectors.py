@@ -15,7 +15,7 @@ from readmodel.projections.facts import Batch, Place, read_batch
 from readmodel.projections.lag import status
 from readmodel.projections.projector import PROJECTIONS, Checkpoint, Projector
 from readmodel.projections.rebuild import AlreadyRebuilding, Rebuild
-from tests.helpers.eventually import eventually
+from tests.helpers.horizon import horizon_passed
 from tests.projections.town import book, catch_up, rows
 
 # Stands where it has the lock and has applied a batch, and waits to be killed.
@@ -66,7 +66,7 @@ async def test_a_killed_projector_is_taken_over_and_its_batch_is_done_once(
 ) -> None:
     show_id = uuid4()
     book(url, show_id, "A1", "A2")
-    await eventually(lambda: _is_below_the_horizon(own_database), seconds=30)
+    await horizon_passed(own_database)
     victim = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
@@ -82,11 +82,6 @@ async def test_a_killed_projector_is_taken_over_and_its_batch_is_done_once(
     await victim.wait()
     await catch_up(own_database)
     assert await held(own_database, show_id) == 2
-
-
-async def _is_below_the_horizon(database: Database) -> bool:
-    query = "SELECT 1 FROM events WHERE xid >= pg_snapshot_xmin(pg_current_snapshot()) LIMIT 1"
-    return not await rows(database, query)
 
 
 async def test_a_batch_that_comes_again_changes_nothing(url: str, own_database: Database) -> None:
@@ -127,7 +122,7 @@ class Poisoned:
 async def test_one_that_fails_does_not_hold_up_the_others(url: str, own_database: Database) -> None:
     show_id = uuid4()
     book(url, show_id, "A1")
-    await eventually(lambda: _is_below_the_horizon(own_database), seconds=30)
+    await horizon_passed(own_database)
     with pytest.raises(ValueError, match="cannot read this"):
         await Projector(own_database, [Poisoned(), *PROJECTIONS[1:]]).turn()
     async with own_database.statements() as session:
