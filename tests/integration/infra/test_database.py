@@ -32,15 +32,17 @@ SLEEP = text("SELECT pg_sleep(30)")
 
 @pytest.fixture(scope="module")
 def url() -> str:
-    return servers.make_database(os.environ[servers.DATABASE], database_name())
+    url = servers.make_database(os.environ[servers.DATABASE], database_name())
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE notes (id int PRIMARY KEY, words text)")
+    return url
 
 
 @pytest.fixture
 async def database(url: str, settings: Settings) -> AsyncIterator[Database]:
     """One connection, so that what one test step leaves on it the next would find."""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("DROP TABLE IF EXISTS notes")
-        connection.execute("CREATE TABLE notes (id int PRIMARY KEY, words text)")
+        connection.execute("TRUNCATE notes")
     redis_url = settings.redis_url.get_secret_value()
     database = Database(servers.settings_for(url, redis_url, db_pool_size=1))
     yield database
