@@ -27,7 +27,11 @@ async def receiver() -> AsyncIterator[Receiver]:
 async def partner(
     engine: AsyncEngine, database: Database, receiver: Receiver
 ) -> AsyncIterator[Partner]:
-    """One owner; his endpoints are gone afterwards, so that no other test tells them anything."""
+    """One owner; his endpoints are gone afterwards, so that no other test tells them anything.
+
+    Nor do they hear of what happened in tests before.
+    """
     partner = await new_partner(engine, database, receiver, DEV_PARTNER_KEYS, LOCAL)
+    await partner.catch_up()
     yield partner
     await partner.leave()

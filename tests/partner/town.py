@@ -22,6 +22,7 @@ from loops.partner_feed import PartnerFeedLoop
 from services.partner import Owner, PartnerDesk
 from tests.factories import create_user
 from tests.helpers.eventually import eventually
+from tests.helpers.horizon import horizon_passed
 from tests.partner.receiver import Receiver
 
 HAPPENED = text("""
@@ -73,6 +74,12 @@ class Partner:
             return all([await self.rows(BODY, like=f"%{one}%") for one in aggregates])
 
         await eventually(told, message="the feed never told of it")
+
+    async def catch_up(self) -> None:
+        """Until all that is in the store is told."""
+        await horizon_passed(self.database)
+        while await self.feed.one_pass():
+            pass
 
     async def deliver(self) -> None:
         """Begin what is due, and let it end."""
