@@ -47,11 +47,13 @@ class EndedSessions:
         *,
         access_seconds: int,
         clock: Callable[[], float] = time.monotonic,
+        max_known: int = MAX_KNOWN,
     ) -> None:
         self._database = database
         self._redis = redis
         self._window = access_seconds + MARGIN_SECONDS
         self._clock = clock
+        self._max_known = max_known
         self._known: dict[UUID, float] = {}
         self._newest: datetime | None = None
         self._as_of = float("-inf")
@@ -113,9 +115,9 @@ class EndedSessions:
                 seconds=self._window,
                 newest=self._newest,
                 overlap=OVERLAP_SECONDS,
-                limit=MAX_KNOWN,
+                limit=self._max_known,
             )
-        if len(rows) == MAX_KNOWN:
+        if len(rows) == self._max_known:
             self._overflowed_until = began + self._window
             log.warning("too_many_sessions_ended", known=len(rows))
         if rows:
@@ -127,7 +129,7 @@ class EndedSessions:
         now = self._clock()
         for session_id in session_ids:
             self._known.setdefault(session_id, now)
-        if len(self._known) > MAX_KNOWN:
+        if len(self._known) > self._max_known:
             self._overflowed_until = now + self._window
             self._known.clear()
         # In the order in which they came: the first ones are the oldest.

@@ -29,9 +29,10 @@ async def partner(
 ) -> AsyncIterator[Partner]:
     """One owner; his endpoints are gone afterwards, so that no other test tells them anything.
 
-    Nor do they hear of what happened in tests before.
+    Nor do they hear of what happened in tests before, and there is nobody else to be told.
     """
     partner = await new_partner(engine, database, receiver, DEV_PARTNER_KEYS, LOCAL)
+    await partner.change("DELETE FROM partner_endpoints")
     await partner.catch_up()
     yield partner
     await partner.leave()

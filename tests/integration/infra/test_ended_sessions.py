@@ -187,10 +187,8 @@ async def test_too_many_to_know_are_asked_for_one_by_one(
     engine: AsyncEngine,
     open_session: UUID,
     clock: Clock,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ended_sessions, "MAX_KNOWN", 2)
-    ended = EndedSessions(database, nowhere, access_seconds=600, clock=clock)
+    ended = EndedSessions(database, nowhere, access_seconds=600, clock=clock, max_known=2)
     await ended.announce([uuid4() for _ in range(5)])
     assert not await is_over(ended, open_session)
     await end(engine, open_session, ago=590)
