@@ -58,7 +58,7 @@ async def test_an_endpoint_hears_what_it_chose_and_nobody_else_does(partner: Par
     await partner.listen("bookings", "booking.confirmed", "booking.expired")
     show, booking = await partner.happens(), await partner.happens("BookingConfirmed")
     other = await partner.happens("SeatLocked")
-    await partner.project(show, booking)
+    await partner.catch_up()
     await partner.deliver()
     assert [str(show) in one.body.decode() for one in partner.receiver.at("shows")] == [True]
     assert [str(booking) in one.body.decode() for one in partner.receiver.at("bookings")] == [True]
@@ -101,8 +101,8 @@ async def test_a_redirect_is_not_followed(partner: Partner) -> None:
     await partner.listen("elsewhere")
     to = partner.receiver.url("elsewhere")
     endpoint, _ = await partner.listen("moved", "booking.expired", behaviour=f"redirect {to}")
-    booking = await partner.happens("BookingExpired")
-    await partner.project(booking)
+    await partner.happens("BookingExpired")
+    await partner.catch_up()
     await partner.deliver()
     assert len(partner.receiver.at("moved")) == 1
     assert partner.receiver.at("elsewhere") == []
@@ -119,8 +119,9 @@ async def test_of_a_huge_answer_little_is_read(partner: Partner) -> None:
 
 async def test_410_ends_it_and_a_person_is_told(partner: Partner) -> None:
     endpoint, _ = await partner.listen("gone", behaviour="410")
-    shows = [await partner.happens() for _ in range(3)]
-    await partner.project(*shows)
+    for _ in range(3):
+        await partner.happens()
+    await partner.catch_up()
     await partner.deliver()
     row = await partner.endpoint(endpoint)
     assert (row.state, row.disabled_reason) == ("disabled", "gone")
@@ -296,8 +297,9 @@ async def test_deleted_it_takes_its_deliveries_along(partner: Partner) -> None:
 
 async def test_two_loops_at_once_send_each_message_once(partner: Partner) -> None:
     endpoint, _ = await partner.listen("ok")
-    shows = [await partner.happens() for _ in range(30)]
-    await partner.project(*shows)
+    for _ in range(30):
+        await partner.happens()
+    await partner.catch_up()
     queue = PostgresDeliveryQueue(partner.database)
     loops = [PartnerDeliveryLoop(queue, partner.sender) for _ in range(3)]
 
@@ -316,7 +318,7 @@ async def test_endpoints_that_hang_keep_no_other_waiting(partner: Partner) -> No
         await partner.listen(f"stuck{number}", behaviour="hang")
     await partner.listen("quick")
     shows = [await partner.happens() for _ in range(20)]
-    await partner.project(*shows)
+    await partner.catch_up()
 
     async def all_heard() -> bool:
         await partner.loop.one_pass()
@@ -331,11 +333,11 @@ async def test_endpoints_that_hang_keep_no_other_waiting(partner: Partner) -> No
 async def test_in_one_line_a_hanging_endpoint_would_keep_all_waiting(partner: Partner) -> None:
     """The negative control: with one slot, nothing is heard while the first one hangs."""
     await partner.listen("stuck", behaviour="hang")
-    [show] = [await partner.happens()]
-    await partner.project(show)
+    await partner.happens()
+    await partner.catch_up()
     await partner.listen("quick")
-    later = await partner.happens()
-    await partner.project(later)
+    await partner.happens()
+    await partner.catch_up()
     queue = PostgresDeliveryQueue(partner.database)
     line = PartnerDeliveryLoop(queue, partner.sender, slots=1)
     await line.one_pass()

@@ -32,8 +32,8 @@ KILLED_LEASE_SECONDS = 600.0
 async def test_guarded_nothing_local_is_reached_and_unguarded_it_is(partner: Partner) -> None:
     """The guard at the last moment: a row that names this machine, however it came there."""
     endpoint, _ = await partner.listen("inside")
-    show = await partner.happens()
-    await partner.project(show)
+    await partner.happens()
+    await partner.catch_up()
     guarded = SignedSender(
         SealRing(DEV_PARTNER_KEYS), Outbound(OutboundPolicy(https_only=False, ports=None))
     )
@@ -84,8 +84,8 @@ async def test_a_worker_killed_in_the_middle_leaves_the_message_to_the_next(
     partner: Partner, settings: Settings
 ) -> None:
     endpoint, secret = await partner.listen("hung", behaviour="hang")
-    show = await partner.happens()
-    await partner.project(show)
+    await partner.happens()
+    await partner.catch_up()
     process = multiprocessing.get_context("spawn").Process(
         target=deliver_until_killed, args=(settings,), daemon=True
     )
@@ -117,8 +117,8 @@ async def test_a_worker_killed_in_the_middle_leaves_the_message_to_the_next(
 
 async def test_an_answer_that_comes_after_the_lease_changes_nothing(partner: Partner) -> None:
     endpoint, _ = await partner.listen("late", behaviour="500")
-    show = await partner.happens()
-    await partner.project(show)
+    await partner.happens()
+    await partner.catch_up()
     queue = PostgresDeliveryQueue(partner.database)
     wanted = {"busy": {}, "per_endpoint": 4, "lease_seconds": 60.0}
     [slow] = await queue.take(64, **wanted)  # type: ignore[arg-type]

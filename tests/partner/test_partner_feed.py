@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from sqlalchemy import text
 
@@ -46,7 +46,7 @@ async def test_an_event_with_a_lower_id_that_is_committed_late_is_not_skipped(
         assert str(early) not in shows, "it is above the horizon of the one that still runs"
         assert await naive_reader(partner, after=0, ids=(first, second)) == [second]
         await slow.commit()
-    await partner.project(early, late)
+    await partner.catch_up()
     items = await told(partner, since)
     shows = [one["data"]["show_id"] for one in items]
     assert {str(early), str(late)} <= set(shows)
@@ -67,7 +67,7 @@ async def naive_reader(partner: Partner, *, after: int, ids: tuple[int, int]) ->
 async def test_read_twice_the_store_tells_nothing_twice(partner: Partner) -> None:
     endpoint, _ = await partner.listen("ok")
     show = await partner.happens()
-    await partner.project(show)
+    await partner.catch_up()
     async with partner.engine.begin() as connection:
         await connection.execute(text("UPDATE partner_feed SET xid = '0', event_id = 0"))
     await partner.catch_up()
@@ -80,7 +80,7 @@ async def test_of_many_readers_at_once_each_event_is_told_once(partner: Partner)
     shows = [await partner.happens() for _ in range(20)]
     feed = PostgresPartnerFeed(partner.database)
     await asyncio.gather(*(feed.project() for _ in range(10)))
-    await partner.project(*shows)
+    await partner.catch_up()
     rows = await partner.deliveries(endpoint)
     assert [json.loads(row.body)["data"]["show_id"] for row in rows] == [str(one) for one in shows]
 
@@ -93,7 +93,7 @@ async def test_a_booking_is_told_with_its_show_and_nobodys_data(partner: Partner
     recorded = await till.learn(input, f"pay_{uuid4().hex}", Money(1200, "EUR"))
     assert recorded is not None
     await till.confirm(input, recorded)
-    await partner.project(UUID(input.booking_id))
+    await partner.catch_up()
     await partner.deliver()
     [one] = partner.receiver.at("ok")
     assert json.loads(one.body)["data"] == {
