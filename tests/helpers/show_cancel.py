@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -185,6 +186,22 @@ class HardOfHearing(TemporalBookingProcess):
         if booking_id in self.deaf:
             raise self._error
         return await super().cancel(booking_id, request)
+
+
+class DiesAtRefund(TemporalBookingProcess):
+    """Never starts the refund that it is the ``nth`` time asked for: its worker ends before."""
+
+    def __init__(self, saga: Saga, nth: int) -> None:
+        super().__init__(saga.client)
+        self.unstarted: asyncio.Future[tuple[UUID, int]] = asyncio.Future()
+        self._before = nth - 1
+
+    async def refund(self, booking_id: UUID, number: int, request_id: str | None) -> None:
+        if self._before == 0:
+            self.unstarted.set_result((booking_id, number))
+            await asyncio.Event().wait()
+        self._before -= 1
+        await super().refund(booking_id, number, request_id)
 
 
 BALANCES = """

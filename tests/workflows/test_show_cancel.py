@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError
 
+from contracts.refund import refund_workflow_id
 from contracts.show_cancel import show_cancel_workflow_id
 from domain.errors import Conflict, NotFound
 from domain.steps import CancelRequest
@@ -22,7 +24,15 @@ from services.show_ports import CancelShow
 from tests.factories import create_hall
 from tests.helpers.eventually import eventually
 from tests.helpers.saga import Fault, Saga
-from tests.helpers.show_cancel import RATE, TOLD, WHY, Box, open_accounts, refunds
+from tests.helpers.show_cancel import (
+    RATE,
+    TOLD,
+    WHY,
+    Box,
+    DiesAtRefund,
+    open_accounts,
+    refunds,
+)
 from tests.sandbox.process import Sandbox
 
 CHANGES = """
@@ -293,14 +303,20 @@ async def test_every_step_run_twice_changes_things_once(box: Box) -> None:
 
 
 async def test_a_worker_that_dies_in_the_middle_is_followed_by_another(box: Box) -> None:
-    """What the first had in hand is lost with it; the next one knows only what is on record."""
-    async with box.saga.worker():
+    """It dies between a refund and the start of its run; the reaper alone knows of that one."""
+    process = DiesAtRefund(box.saga, 2)
+    async with replace(box.saga, process_of=lambda _: process).worker():
         for _ in range(6):
             await box.confirm()
-        handle = await box.cancel(rate=1.0)
-        await box.until(refunds("count(*) > 1"), True)
-    assert await box.one(refunds("count(*) < 6"))
+        handle = await box.cancel()
+        booking_id, number = await process.unstarted
+    run = box.saga.client.get_workflow_handle(refund_workflow_id(str(booking_id), number))
+    with pytest.raises(RPCError):
+        await run.describe()
     async with box.saga.worker():
+        await box.until(refunds("count(*)", "refunds.status = 'succeeded'"), 5, seconds=90)
+        assert (booking_id, number) in await box.saga.work.asked_refunds(seconds=0, limit=10**6)
+        await box.saga.process.refund(booking_id, number, None)
         await handle.result()
     await ended_once(box, count=6)
 
