@@ -86,7 +86,7 @@ class Fault(Interceptor):
     when: str = "before"
     times: int = 10**6
     repeat: int = 1
-    ran: Counter[str] = field(default_factory=Counter)
+    ran: Counter[tuple[str, str]] = field(default_factory=Counter)
     failed: int = 0
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
@@ -98,6 +98,13 @@ class Fault(Interceptor):
         self.failed += 1
         return True
 
+    def times_run(self, name: str, of: str = "") -> int:
+        """How often the step ran in workflows with ``of`` in their id.
+
+        A worker also gets what other tests left behind: who counts exactly names its own.
+        """
+        return sum(times for (step, id), times in self.ran.items() if step == name and of in id)
+
     async def hold(self, name: str) -> None:
         """Wait before the effect; here, for nothing."""
 
@@ -106,7 +113,7 @@ class Fault(Interceptor):
 class Gate(Fault):
     """Fails the local tries of ``target``; its durable one waits here until it is let through.
 
-    Only of this workflow: a worker also gets what other tests left behind.
+    Only of this workflow, and of no other test's.
     """
 
     workflow_id: str = ""
@@ -131,7 +138,7 @@ class _FaultyInbound(ActivityInboundInterceptor):
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         name = input.fn.__name__
-        self._fault.ran[name] += 1
+        self._fault.ran[name, activity.info().workflow_id or ""] += 1
         if self._fault.fires(name, "before"):
             raise ApplicationError("injected before the effect")
         await self._fault.hold(name)

@@ -244,7 +244,7 @@ async def test_what_we_have_and_the_provider_does_not_is_a_case(
         )
         await connection.exec_driver_sql(
             "UPDATE refunds SET reference = 'ref_none', amount = amount - 1,"
-            " idempotency_key = 'another' WHERE booking_id = %(id)s",
+            " idempotency_key = 'another of ' || id WHERE booking_id = %(id)s",
             {"id": other.booking_id},
         )
     tally = await reconcile(saga, since)

@@ -178,7 +178,7 @@ async def test_a_refusal_after_the_seats_are_free_withdraws_nothing(
         await settle_at_the_bank(saga, input, faulty, "failed")
         faulty.post(f"/test/payments/{reference}/dispute", {"outcome": "opened"})
         assert await result(saga, input) == "failed"
-    assert fault.ran["withdraw_refund"] == 0
+    assert fault.times_run("withdraw_refund", input.booking_id) == 0
     assert await saga.state(input) == "refund_pending"
     assert await cases_of(saga, input) == ["refund_failed"]
 
@@ -205,10 +205,10 @@ async def test_an_answer_that_does_not_come_never_makes_a_new_key(
         second = pay(faulty, session_id, force=True, amount=2398)
         await saga.news.read_again(attempt)
         faulty.configure(error_rate=1.0, fail_after_effect=after_effect)
-        before = fault.ran["send_refund"]
+        before = fault.times_run("send_refund")
 
         async def asked_often() -> bool:
-            return fault.ran["send_refund"] >= before + 2
+            return fault.times_run("send_refund") >= before + 2
 
         await eventually(asked_often, seconds=30)
         faulty.configure(error_rate=0.0, fail_after_effect=False)

@@ -28,11 +28,15 @@ OPEN_A, CLOSED_A, OPEN_B = ("sandbox", "open"), ("sandbox", "closed"), ("second"
 
 
 class Noting(SandboxGateway):
-    """The sandbox under a name of its own; notes when a page is asked for and when closed."""
+    """The sandbox under a name of its own; notes when a page is asked for and when closed.
+
+    Only of pages that were opened here: a worker also gets what other tests left behind.
+    """
 
     def __init__(self, name: str, base_url: str, calls: list[tuple[str, str]]) -> None:
         super().__init__(base_url)
         self._name, self._calls = name, calls
+        self._opened: set[str] = set()
         self.refusal: SeatholdError | None = None
 
     @property
@@ -41,7 +45,9 @@ class Noting(SandboxGateway):
 
     async def open_session(self, **wish: Any) -> ProviderSession:
         self._calls.append((self._name, "open"))
-        return await super().open_session(**wish)
+        session = await super().open_session(**wish)
+        self._opened.add(session.session_id)
+        return session
 
     async def read_session(self, session_id: str) -> ProviderSession:
         if self.refusal is not None:
@@ -52,7 +58,8 @@ class Noting(SandboxGateway):
         if self.refusal is not None:
             raise self.refusal
         session = await super().expire_session(session_id, key=key)
-        self._calls.append((self._name, "closed"))
+        if session_id in self._opened:
+            self._calls.append((self._name, "closed"))
         return session
 
 
