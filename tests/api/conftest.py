@@ -30,9 +30,9 @@ async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def owner(app: FastAPI, engine: AsyncEngine) -> dict[str, str]:
-    """The bearer of an account of the staff that may do whatever staff may."""
+    """The bearer, good for ten minutes, of an account that may do whatever staff may."""
     async with client_of(app) as client:
         return bearer(await open_staff(client, engine))
 
