@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -97,6 +98,11 @@ SHARED_POLLS = 0.5
 # Open holds stay cached for their whole length; one that fell out replays when it is paid.
 CACHED_WORKFLOWS = 2000
 DRAIN = timedelta(seconds=25)
+# The SDK hangs up on Temporal as soon as a worker ends, and a task that is just being handed out
+# waits for its timeout: so with 13 of 96 workers that ended at work, and with none of 96 whose open
+# polls could bring it for a moment longer. The SDK has no other switch for that (sdk-rust, issue
+# 1080); where Temporal says that it ends the polls itself (from 1.31), the SDK waits for that.
+LAST_POLL = ("TEMPORAL_POLL_SHUTDOWN_INTERRUPT_WAIT_MS", "200")
 
 
 @dataclass(frozen=True)
@@ -294,4 +300,5 @@ def main(role: Role = "all", ready_file: Path | None = None) -> None:
     settings = Settings()
     configure_logging(settings, process="worker")
     settle_memory()
+    os.environ.setdefault(*LAST_POLL)
     uvloop.run(_until_signalled(settings, role, ready_file))

@@ -6,30 +6,41 @@ import asyncio
 import signal
 import subprocess
 import sys
+from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, Self
 
-from temporalio.api.enums.v1 import EventType
+import pytest
+from temporalio import workflow
+from temporalio.api.enums.v1 import EventType, PendingActivityState
 from temporalio.client import (
     Schedule,
     ScheduleActionStartWorkflow,
     ScheduleSpec,
     ScheduleState,
+    WorkflowHandle,
     WorkflowUpdateStage,
 )
+from temporalio.worker import Worker
 
 from contracts.booking import BOOKING_QUEUE, BookingContract
 from contracts.reconcile import SCHEDULE_ID, ReconcileContract, ReconcileInput
+from contracts.show_cancel import ShowCancelSteps
+from domain.show_cancel import ShowStep
 from domain.steps import CancelRequest
 from infra.settings import Settings
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
-from tests.helpers.saga import Saga
+from tests.helpers.saga import UNSANDBOXED, Saga
 from tests.sandbox.process import NO_FAULTS, Sandbox
 from tests.stack.command import CLEAN, ROOT
+from worker import LAST_POLL
+from workflows import policies
 
 LATE_MS = 3000
+ON_ITS_WAY = [(PendingActivityState.PENDING_ACTIVITY_STATE_STARTED, 1)]
 
 
 @asynccontextmanager
@@ -46,9 +57,45 @@ async def no_reconciliation(saga: Saga) -> AsyncIterator[None]:
         await handle.delete()
 
 
+class Relay:
+    """Between a worker and Temporal; what Temporal says can be held up on its way."""
+
+    def __init__(self) -> None:
+        self.flows = asyncio.Event()
+        self.flows.set()
+        self.address = ""
+        # How many bytes the worker has said.
+        self.said = 0
+
+    @asynccontextmanager
+    async def to(self, target: str) -> AsyncIterator[Self]:
+        host, _, port = target.partition(":")
+
+        async def join(reader: StreamReader, writer: StreamWriter) -> None:
+            temporal, to_temporal = await asyncio.open_connection(host, int(port))
+            await asyncio.gather(self._ask(reader, to_temporal), self._answer(temporal, writer))
+
+        server = await asyncio.start_server(join, "127.0.0.1", 0)
+        async with server:
+            self.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            yield self
+
+    async def _ask(self, reader: StreamReader, writer: StreamWriter) -> None:
+        while said := await reader.read(65536):
+            self.said += len(said)
+            writer.write(said)
+        writer.close()
+
+    async def _answer(self, reader: StreamReader, writer: StreamWriter) -> None:
+        while said := await reader.read(65536):
+            await self.flows.wait()
+            writer.write(said)
+        writer.close()
+
+
 @asynccontextmanager
 async def worker_process(
-    saga: Saga, settings: Settings, provider: Sandbox, log: Path
+    saga: Saga, settings: Settings, provider: Sandbox, log: Path, **changes: str
 ) -> AsyncIterator[subprocess.Popen[bytes]]:
     """``seathold worker`` on the tests' servers, as soon as it says that it is ready."""
     environment = {
@@ -58,6 +105,7 @@ async def worker_process(
         "SEATHOLD_SANDBOX_URL": provider.url,
         "TEMPORAL_ADDRESS": saga.client.service_client.config.target_host,
         "TEMPORAL_NAMESPACE": saga.client.namespace,
+        **changes,
     }
     process = await asyncio.to_thread(_start, environment, log)
     try:
@@ -130,3 +178,70 @@ async def test_a_worker_that_is_told_to_end_finishes_its_call_to_the_provider(
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED
     ]
     assert started.attempt == 1, "it was finished by the one that began it"
+
+
+@workflow.defn
+class OneStep:
+    @workflow.run
+    async def run(self, show_id: str) -> None:
+        step = ShowStep(show_id, None, 1, None)
+        await workflow.execute_activity_method(
+            ShowCancelSteps.read_left, step, **policies.SHOW_STEP
+        )
+
+
+async def attempts(handle: WorkflowHandle[Any, Any]) -> list[tuple[int, int]]:
+    """Of each step that is not over: its state, and which try it is."""
+    described = (await handle.describe()).raw_description.pending_activities
+    return [(step.state, step.attempt) for step in described]
+
+
+@pytest.mark.parametrize(("wait", "is_lost"), [("3000", False), ("0", True)])
+async def test_a_task_on_its_way_to_a_worker_that_ends_is_not_lost(
+    saga: Saga,
+    hall: Hall,
+    settings: Settings,
+    provider: Sandbox,
+    tmp_path: Path,
+    wait: str,
+    *,
+    is_lost: bool,
+) -> None:
+    """The negative control hangs up at once: nobody has the task before a minute is over."""
+    queue = f"one-step-{hall.show_id}"
+    async with (
+        no_reconciliation(saga),
+        Worker(saga.client, task_queue=queue, workflows=[OneStep], workflow_runner=UNSANDBOXED),
+        Relay().to(saga.client.service_client.config.target_host) as relay,
+        worker_process(
+            saga,
+            settings,
+            provider,
+            tmp_path / "worker.log",
+            TEMPORAL_ADDRESS=relay.address,
+            **{LAST_POLL[0]: wait},
+        ) as process,
+    ):
+        relay.flows.clear()
+        handle = await saga.client.start_workflow(
+            OneStep.run, str(hall.show_id), id=queue, task_queue=queue
+        )
+
+        async def is_handed_out() -> bool:
+            return await attempts(handle) == ON_ITS_WAY
+
+        await eventually(is_handed_out, seconds=30)
+        said = relay.said
+
+        async def is_ending() -> bool:
+            return relay.said > said
+
+        process.send_signal(signal.SIGTERM)
+        await eventually(is_ending, seconds=30)
+        relay.flows.set()
+        assert await asyncio.to_thread(process.wait, 60) == 0
+        if is_lost:
+            assert await attempts(handle) == ON_ITS_WAY
+            await handle.terminate()
+        else:
+            await handle.result()
