@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from domain.errors import Unavailable
-from domain.payment import PaymentPage, ProviderSession
-from infra.gateways.sandbox import SandboxGateway
+from domain.payment import PaymentPage
+from tests.helpers.own_pages import OwnPages
 from tests.sandbox.process import NO_FAULTS, Sandbox
 
 HANG_MS = 1500
@@ -42,7 +42,7 @@ CALLS = {
 }
 
 
-class FaultyGateway(SandboxGateway):
+class FaultyGateway(OwnPages):
     """The provider as one booking meets it: one call of it fails at first, in one way.
 
     Faults are of the whole provider, so all the gateways here call it in turn. ``meanwhile`` is
@@ -56,7 +56,6 @@ class FaultyGateway(SandboxGateway):
         super().__init__(provider.url)
         self.story, _, self.target = name.partition("-")
         self._provider, self._name, self._fault, self._turn = provider, name, fault, turn
-        self._pages: set[str] = set()
         self.failed = 0
         self.refund_outcome = "succeeded"
         self.meanwhile: dict[str, Callable[[], object]] = {}
@@ -66,14 +65,9 @@ class FaultyGateway(SandboxGateway):
     def name(self) -> str:
         return self._name
 
-    async def open_session(self, **wish: Any) -> ProviderSession:
-        session = await super().open_session(**wish)
-        self._pages.add(session.session_id)
-        return session
-
     async def list_payments(self, since: datetime, cursor: str | None = None) -> PaymentPage:
         page = await super().list_payments(since, cursor)
-        ours = tuple(one for one in page.payments if one.session_id in self._pages)
+        ours = tuple(one for one in page.payments if one.session_id in self.pages)
         return replace(page, payments=ours)
 
     async def look(self, path: str) -> dict[str, Any]:

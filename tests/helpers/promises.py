@@ -7,10 +7,11 @@ from typing import Any
 from uuid import UUID
 
 from domain.errors import Conflict, Unavailable
-from domain.payment import ProviderPayment, ProviderSession
+from domain.payment import ProviderPayment
 from domain.steps import BookingInput
 from infra.gateways.sandbox import SandboxGateway
 from tests.helpers.books import balances
+from tests.helpers.own_pages import OwnPages
 from tests.helpers.saga import Saga
 from tests.sandbox.process import Sandbox
 from tests.workflows.test_booking_paths import pay, tell
@@ -19,25 +20,19 @@ Take = Callable[[], Awaitable[ProviderPayment]]
 Turn = Callable[[Take], Awaitable[ProviderPayment]]
 
 
-class WilfulGateway(SandboxGateway):
+class WilfulGateway(OwnPages):
     """Each capture takes the next of ``turns``, which may take the money or not; then as usual.
 
-    Only of money on pages that were opened here: a worker also gets what other tests left behind.
+    Only of money on pages that were opened here.
     """
 
     def __init__(self, base_url: str) -> None:
         super().__init__(base_url)
         self.turns: list[Turn] = []
         self.asked = 0
-        self._opened: set[str] = set()
-
-    async def open_session(self, **wish: Any) -> ProviderSession:
-        session = await super().open_session(**wish)
-        self._opened.add(session.session_id)
-        return session
 
     async def capture(self, reference: str, *, key: str) -> ProviderPayment:
-        if (await self.read_payment(reference)).session_id not in self._opened:
+        if (await self.read_payment(reference)).session_id not in self.pages:
             return await super().capture(reference, key=key)
         self.asked += 1
 

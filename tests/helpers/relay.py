@@ -11,13 +11,17 @@ CHUNK = 65536
 
 
 class Relay:
-    """Passes bytes on in both directions for as long as it ``speaks``."""
+    """Passes bytes on in both directions for as long as it ``speaks``.
+
+    ``said`` are the bytes that came from whoever connected, passed on or not.
+    """
 
     def __init__(self, url: str) -> None:
         self._there = urlsplit(url)
         self.url = url
         self.speaks = asyncio.Event()
         self.speaks.set()
+        self.said = 0
 
     @classmethod
     @asynccontextmanager
@@ -40,11 +44,17 @@ class Relay:
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection(self._there.hostname, self._there.port)
-        await asyncio.gather(self._pass_on(reader, back), self._pass_on(there, writer))
+        await asyncio.gather(
+            self._pass_on(reader, back, is_caller=True),
+            self._pass_on(there, writer, is_caller=False),
+        )
 
-    async def _pass_on(self, source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+    async def _pass_on(
+        self, source: asyncio.StreamReader, to: asyncio.StreamWriter, *, is_caller: bool
+    ) -> None:
         with suppress(ConnectionError):
             while data := await source.read(CHUNK):
+                self.said += len(data) * is_caller
                 await self.speaks.wait()
                 to.write(data)
                 await to.drain()

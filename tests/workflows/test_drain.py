@@ -6,11 +6,10 @@ import asyncio
 import signal
 import subprocess
 import sys
-from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from temporalio import workflow
@@ -33,6 +32,7 @@ from domain.steps import CancelRequest
 from infra.settings import Settings
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
+from tests.helpers.relay import Relay
 from tests.helpers.saga import UNSANDBOXED, Saga
 from tests.sandbox.process import NO_FAULTS, Sandbox
 from tests.stack.command import CLEAN, ROOT
@@ -55,42 +55,6 @@ async def no_reconciliation(saga: Saga) -> AsyncIterator[None]:
         yield
     finally:
         await handle.delete()
-
-
-class Relay:
-    """Between a worker and Temporal; what Temporal says can be held up on its way."""
-
-    def __init__(self) -> None:
-        self.flows = asyncio.Event()
-        self.flows.set()
-        self.address = ""
-        # How many bytes the worker has said.
-        self.said = 0
-
-    @asynccontextmanager
-    async def to(self, target: str) -> AsyncIterator[Self]:
-        host, _, port = target.partition(":")
-
-        async def join(reader: StreamReader, writer: StreamWriter) -> None:
-            temporal, to_temporal = await asyncio.open_connection(host, int(port))
-            await asyncio.gather(self._ask(reader, to_temporal), self._answer(temporal, writer))
-
-        server = await asyncio.start_server(join, "127.0.0.1", 0)
-        async with server:
-            self.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            yield self
-
-    async def _ask(self, reader: StreamReader, writer: StreamWriter) -> None:
-        while said := await reader.read(65536):
-            self.said += len(said)
-            writer.write(said)
-        writer.close()
-
-    async def _answer(self, reader: StreamReader, writer: StreamWriter) -> None:
-        while said := await reader.read(65536):
-            await self.flows.wait()
-            writer.write(said)
-        writer.close()
 
 
 @asynccontextmanager
@@ -208,21 +172,21 @@ async def test_a_task_on_its_way_to_a_worker_that_ends_is_not_lost(
     is_lost: bool,
 ) -> None:
     """The negative control hangs up at once: nobody has the task before a minute is over."""
-    queue = f"one-step-{hall.show_id}"
+    queue, log = f"one-step-{hall.show_id}", tmp_path / "worker.log"
     async with (
         no_reconciliation(saga),
         Worker(saga.client, task_queue=queue, workflows=[OneStep], workflow_runner=UNSANDBOXED),
-        Relay().to(saga.client.service_client.config.target_host) as relay,
+        Relay.to(f"http://{saga.client.service_client.config.target_host}") as line,
         worker_process(
             saga,
             settings,
             provider,
-            tmp_path / "worker.log",
-            TEMPORAL_ADDRESS=relay.address,
+            log,
+            TEMPORAL_ADDRESS=line.url.rpartition("@")[2],
             **{LAST_POLL[0]: wait},
         ) as process,
     ):
-        relay.flows.clear()
+        line.speaks.clear()
         handle = await saga.client.start_workflow(
             OneStep.run, str(hall.show_id), id=queue, task_queue=queue
         )
@@ -231,14 +195,15 @@ async def test_a_task_on_its_way_to_a_worker_that_ends_is_not_lost(
             return await attempts(handle) == ON_ITS_WAY
 
         await eventually(is_handed_out, seconds=30)
-        said = relay.said
+        said = line.said
 
         async def is_ending() -> bool:
-            return relay.said > said
+            told = await asyncio.to_thread(log.read_text)
+            return "Beginning worker shutdown" in told and line.said > said
 
         process.send_signal(signal.SIGTERM)
         await eventually(is_ending, seconds=30)
-        relay.flows.set()
+        line.speaks.set()
         assert await asyncio.to_thread(process.wait, 60) == 0
         if is_lost:
             assert await attempts(handle) == ON_ITS_WAY

@@ -153,7 +153,7 @@ async def test_a_dry_run_changes_nothing(box: Box) -> None:
         "seconds": 2.0,
     }
     assert await box.saga.rows(CHANGES, show=box.hall.show_id) == before
-    with pytest.raises(RPCError):
+    with pytest.raises(RPCError, match="not found"):
         await run_of(box).describe()
 
 
@@ -311,7 +311,7 @@ async def test_a_worker_that_dies_in_the_middle_is_followed_by_another(box: Box)
         handle = await box.cancel()
         booking_id, number = await process.unstarted
     run = box.saga.client.get_workflow_handle(refund_workflow_id(str(booking_id), number))
-    with pytest.raises(RPCError):
+    with pytest.raises(RPCError, match="not found"):
         await run.describe()
     async with box.saga.worker():
         await box.until(refunds("count(*)", "refunds.status = 'succeeded'"), 5, seconds=90)

@@ -14,12 +14,12 @@ from temporalio.client import Client
 from domain.errors import Conflict, NotFound, SeatholdError, Unavailable
 from domain.payment import ProviderSession
 from domain.steps import BookingInput
-from infra.gateways.sandbox import SandboxGateway
 from infra.postgres.database import Database
 from infra.redis.seat_claims import RedisSeatPreclaims
 from services.desk import Caller
 from services.payment_rows import Attempt
 from tests.factories import Hall
+from tests.helpers.own_pages import OwnPages
 from tests.helpers.saga import Saga
 from tests.sandbox.process import NO_FAULTS, Sandbox
 from tests.workflows.test_booking_paths import pay
@@ -27,16 +27,15 @@ from tests.workflows.test_booking_paths import pay
 OPEN_A, CLOSED_A, OPEN_B = ("sandbox", "open"), ("sandbox", "closed"), ("second", "open")
 
 
-class Noting(SandboxGateway):
+class Noting(OwnPages):
     """The sandbox under a name of its own; notes when a page is asked for and when closed.
 
-    Only of pages that were opened here: a worker also gets what other tests left behind.
+    Of no other page than those that were opened here.
     """
 
     def __init__(self, name: str, base_url: str, calls: list[tuple[str, str]]) -> None:
         super().__init__(base_url)
         self._name, self._calls = name, calls
-        self._opened: set[str] = set()
         self.refusal: SeatholdError | None = None
 
     @property
@@ -45,9 +44,7 @@ class Noting(SandboxGateway):
 
     async def open_session(self, **wish: Any) -> ProviderSession:
         self._calls.append((self._name, "open"))
-        session = await super().open_session(**wish)
-        self._opened.add(session.session_id)
-        return session
+        return await super().open_session(**wish)
 
     async def read_session(self, session_id: str) -> ProviderSession:
         if self.refusal is not None:
@@ -58,7 +55,7 @@ class Noting(SandboxGateway):
         if self.refusal is not None:
             raise self.refusal
         session = await super().expire_session(session_id, key=key)
-        if session_id in self._opened:
+        if session_id in self.pages:
             self._calls.append((self._name, "closed"))
         return session
 
