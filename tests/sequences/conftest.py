@@ -28,8 +28,8 @@ URL = "http://sandbox.test"
 async def street(
     engine: AsyncEngine, database: Database, redis: Redis, temporal: Client, tmp_path: Path
 ) -> AsyncIterator[Street]:
-    path = tmp_path / "sandbox.sqlite"
-    app = create_app(path, "", SECRET, public_url=URL)
+    store = Store(tmp_path / "sandbox.sqlite")
+    app = create_app(store, "", SECRET, public_url=URL)
     gateway = SandboxGateway(URL, httpx2.ASGITransport(app))
     saga = Saga(
         engine,
@@ -41,7 +41,6 @@ async def street(
         late=replace(LATE, max_seats_per_user_show=EVERYTHING),
     )
     assert isinstance(saga.process, DirectProcess)
-    store = Store(path)
     yield Street(saga, saga.process, store)
     store.close()
     await gateway.aclose()

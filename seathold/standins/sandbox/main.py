@@ -54,7 +54,7 @@ def run(
     """
     shown_host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # nosec B104
     app = create_app(
-        db_path,
+        Store(db_path),
         webhook_url,
         webhook_secret,
         public_url=public_url or f"http://{shown_host}:{port}",
@@ -77,15 +77,14 @@ def run(
 
 
 def create_app(
-    db_path: Path,
+    store: Store,
     webhook_url: str,
     webhook_secret: str,
     *,
     public_url: str,
     backoff_seconds: Sequence[float] = BACKOFF_SECONDS,
 ) -> Starlette:
-    """The whole provider; its file is opened here and closed when the server stops."""
-    store = Store(db_path)
+    """The whole provider; ``store`` is closed when the server stops."""
     faults = Faults(webhook_url)
     courier = Courier(store, faults, webhook_secret, backoff_seconds)
     sandbox = v1.Sandbox(store, faults, courier, public_url.rstrip("/"))
