@@ -13,7 +13,7 @@ from uuid import UUID
 
 import typer
 
-from seathold import cli_accounts, cli_record
+from seathold import cli_accounts, cli_record, here
 
 # Imports wait inside the commands, so that `--help` and each process load only what they need.
 app = typer.Typer(
@@ -57,13 +57,15 @@ def _start(context: typer.Context) -> None:
     """In production nothing runs on a configuration that is for development."""
     from dotenv import dotenv_values
 
+    command = context.invoked_subcommand
     if {**dotenv_values(".env"), **os.environ}.get("SEATHOLD_ENV") != "production":
+        if command in here.COMMANDS:
+            here.join_stack()
         return
     from pydantic import ValidationError
 
     from infra.settings import Settings, refusals
 
-    command = context.invoked_subcommand
     try:
         Settings()
     except ValidationError as error:
@@ -380,4 +382,10 @@ def projections_rebuild(
 
 
 def main() -> None:
-    app()
+    try:
+        app()
+    except Exception as error:
+        if (reason := here.reason_of(error)) is None:
+            raise
+        typer.echo(f"Error: {reason}", err=True)
+        raise SystemExit(2) from error

@@ -73,12 +73,12 @@ class Inputs:
         given = {**dotenv_values(".env"), **os.environ} if environ is None else environ
         known = {key: told for key, name in ENVIRONMENT.items() if (told := given.get(name))}
         if run_dir is not None:
-            known |= _stack(run_dir)
+            known |= stack_in(run_dir)
         elif "database_url" not in known:
-            known |= _stack(DEFAULT_RUN_DIR)
+            known |= stack_in(DEFAULT_RUN_DIR)
         else:
             with suppress(NoDatabase):
-                running = _stack(DEFAULT_RUN_DIR)
+                running = stack_in(DEFAULT_RUN_DIR)
                 if running.get("database_url") == known["database_url"]:
                     known = running | known
         if "database_url" not in known:
@@ -88,7 +88,12 @@ class Inputs:
         return cls(**{key: read[key](told) for key, told in known.items()})
 
 
-def _stack(run_dir: Path) -> dict[str, str]:
+def stack_in(run_dir: Path) -> dict[str, str]:
+    """What the stack that runs there says of itself, as far as ``ENVIRONMENT`` names it.
+
+    Raises:
+        NoDatabase: none runs there.
+    """
     path = run_dir / "dev.json"
     try:
         told = json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,61 @@
+"""Where a command works when nobody names a database, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from dotenv import dotenv_values
+
+from seathold.checker.inputs import DEFAULT_RUN_DIR, ENVIRONMENT, NoDatabase, stack_in
+
+# They work on a database that is there.
+COMMANDS = frozenset(
+    {
+        "admin",
+        "audit",
+        "events",
+        "import",
+        "partners",
+        "projections",
+        "reconcile",
+        "seed",
+        "show",
+        "statement",
+    }
+)
+
+
+def join_stack() -> None:
+    """Work on the stack that runs in ``.run``, unless the environment or ``.env`` names a database.
+
+    What they name besides stays as it is.
+    """
+    given = {**dotenv_values(".env"), **os.environ}
+    if given.get(ENVIRONMENT["database_url"]):
+        return
+    with suppress(NoDatabase):
+        for key, told in stack_in(DEFAULT_RUN_DIR).items():
+            if not given.get(ENVIRONMENT[key]):
+                os.environ[ENVIRONMENT[key]] = told
+
+
+def reason_of(error: Exception) -> str | None:
+    """What to mend, where it is the settings or a server that is away; None for anything else."""
+    import psycopg
+    from pydantic import ValidationError
+    from temporalio.service import RPCError
+
+    from infra.settings import Settings, refusals
+    from services.process import ProcessAway
+
+    cause = getattr(error, "orig", None) or error
+    if isinstance(cause, ValidationError) and cause.title == Settings.__name__:
+        return "\n".join(refusals(cause))
+    if isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None:
+        first = str(cause).strip().partition("\n")[0]
+        return f"{first}. Start `seathold dev`, or name a database with SEATHOLD_DATABASE_URL."
+    # A connection that is made at once says so by a bare RuntimeError.
+    if isinstance(cause, ProcessAway | RPCError) or "Failed client connect" in str(cause):
+        return f"Temporal: {cause}. Start `seathold dev`, or name a server with TEMPORAL_ADDRESS."
+    return None

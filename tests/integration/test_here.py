@@ -1,0 +1,75 @@
+"""A command that is told no database works on the stack in ``.run``; what it cannot, it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.settings import Settings
+
+NOBODY = "postgresql://nobody@127.0.0.1:1/elsewhere"
+SECONDS = 60
+
+
+def seathold(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in ``folder``, and in an environment that names only what is given."""
+    bare = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SEATHOLD_", "TEMPORAL_"))
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "seathold", *words],
+        cwd=folder,
+        env=bare | environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+@pytest.fixture
+def running(settings: Settings, tmp_path: Path) -> Path:
+    """A folder where a stack runs, as far as its ``dev.json`` says."""
+    (tmp_path / ".run").mkdir()
+    told = {"database_url": settings.database_url.get_secret_value()}
+    (tmp_path / ".run" / "dev.json").write_text(json.dumps(told))
+    return tmp_path
+
+
+def test_the_stack_that_runs_here_is_found(running: Path) -> None:
+    done = seathold(running, "projections")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("where", ["environment", "dotenv"])
+def test_a_database_that_is_named_comes_first(running: Path, where: str) -> None:
+    named = {"SEATHOLD_DATABASE_URL": NOBODY}
+    if where == "dotenv":
+        (running / ".env").write_text(f"SEATHOLD_DATABASE_URL={NOBODY}\n")
+        named = {}
+    done = seathold(running, "projections", **named)
+    assert done.returncode == 2
+    assert "port 1 failed: Connection refused. Start `seathold dev`, or name a" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_temporal_that_is_away_is_said_in_one_sentence(running: Path) -> None:
+    elsewhere = {"TEMPORAL_ADDRESS": "127.0.0.1:1"}
+    done = seathold(running, "worker", SEATHOLD_DATABASE_URL=NOBODY, **elsewhere)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: Temporal: ")
+    assert done.stderr.endswith("or name a server with TEMPORAL_ADDRESS.\n")
+
+
+def test_a_setting_that_is_wrong_is_named(running: Path) -> None:
+    done = seathold(running, "seed", SEATHOLD_HOLD_SECONDS="abc")
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: SEATHOLD_HOLD_SECONDS: ")
+    assert "Traceback" not in done.stderr
