@@ -24,6 +24,7 @@ from domain.steps import (
 from services import booking, payment
 from services.ports import UnitOfWork
 from services.preclaim import PreclaimsAway, SeatPreclaims
+from services.reserve import seats_unavailable
 
 log = structlog.get_logger(__name__)
 SEATLESS = (BookingState.EXPIRED, BookingState.CANCELLED, BookingState.CHARGED_BACK)
@@ -108,9 +109,8 @@ class DatabaseBookingActivities(BookingActivities):
         await self._preclaims.release(show_id, labels, booking_id)
 
     async def _refuse_taken(self, input: BookingInput, labels: tuple[str, ...]) -> HoldOutcome:
-        outcome = booking.rejected(
-            "seats_unavailable", "Somebody else has these seats.", seats=list(labels)
-        )
+        refused = seats_unavailable(labels)
+        outcome = booking.rejected(refused.code, refused.detail, **refused.data)
         async with self._begin.alone() as tx:
             booking.reject(tx, input, outcome)
         return outcome

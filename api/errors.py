@@ -59,6 +59,8 @@ CODE_OF_STATUS = {
 UNREADABLE_BODY = 400
 RETRY_AFTER_SECONDS = 2
 MAX_FIELD_ERRORS = 20
+# Of the forms that a field may have, as the schemas call them: no names of fields.
+TAGS = frozenset({"(label)", "(seat)"})
 MAX_FIELD_CHARACTERS = 200
 
 AWAY_STATUSES = frozenset(
@@ -163,5 +165,6 @@ def _place(one: dict[str, Any]) -> tuple[str, str]:
     place, *names = one["loc"]
     if one["type"] == "json_invalid":
         names = []
-    field = ".".join(str(name) for name in names)[:MAX_FIELD_CHARACTERS]
+    told = (str(name) for name in names if name not in TAGS)
+    field = ".".join(told)[:MAX_FIELD_CHARACTERS]
     return str(place), field

@@ -9,7 +9,10 @@ MIN_CHECKOUT_SECONDS = 300
 REQUEST_TTL_SECONDS = 30
 PRECLAIM_LEASE_SECONDS = 30
 MAX_CONFIRM_WAIT_SECONDS = 30
-BEST_AVAILABLE_TRIES = 3
+# Those who choose at the same moment find the same block. Each time it is gone they choose among
+# four times as many, so that hundreds at once are apart before the tries are over.
+BEST_AVAILABLE_TRIES = 6
+BEST_AVAILABLE_SPREAD = 4
 # Ids that one Idempotency-Key may use up while nothing can be booked.
 TRIES_OF_A_KEY = 100
 PAGE_DEFAULT = 20

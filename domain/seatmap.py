@@ -35,14 +35,46 @@ def first_adjacent_block(
     price_class: str | None = None,
     accessible: bool = False,
 ) -> list[str] | None:
-    """The first ``count`` free seats next to one another in reading order, if there are any.
+    """The first of the ``adjacent_blocks``, if there are any."""
+    return next(adjacent_blocks(seats, taken, count, price_class, accessible), None)
+
+
+def adjacent_blocks(
+    seats: Sequence[Seat],
+    taken: AbstractSet[str],
+    count: int,
+    price_class: str | None = None,
+    accessible: bool = False,
+) -> Iterator[list[str]]:
+    """Blocks of ``count`` free seats next to one another, in reading order; none has another's.
 
     Accessible places are given only to those who ask for them.
     """
     for run in _runs(seats, taken, price_class, accessible):
-        if len(run) >= count:
-            return [seat.label for seat in run[:count]]
-    return None
+        for at in range(0, len(run) - count + 1, count):
+            yield [seat.label for seat in run[at : at + count]]
+
+
+def fewest_parts(
+    seats: Sequence[Seat],
+    taken: AbstractSet[str],
+    count: int,
+    price_class: str | None = None,
+    accessible: bool = False,
+) -> list[str] | None:
+    """``count`` free seats in few blocks, if there are so many: the largest ones first.
+
+    The last part is taken from the smallest block that has room for it.
+    """
+    runs = sorted(_runs(seats, taken, price_class, accessible), key=len)
+    if sum(map(len, runs)) < count:
+        return None
+    chosen: list[str] = []
+    while (rest := count - len(chosen)) > 0:
+        roomy = (at for at, run in enumerate(runs) if len(run) >= rest)
+        run = runs.pop(next(roomy, -1))
+        chosen += [seat.label for seat in run[:rest]]
+    return chosen
 
 
 def largest_block(

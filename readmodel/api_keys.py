@@ -9,7 +9,8 @@ from uuid import UUID
 from sqlalchemy import text
 
 from infra.postgres.database import Session
-from readmodel.bookings import Json, stamp
+from readmodel.bookings import Json
+from readmodel.instants import stamp
 from readmodel.pages import Place, page_of
 
 COLUMNS = """

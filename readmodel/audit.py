@@ -8,7 +8,8 @@ from sqlalchemy import text
 
 from domain.limits import PAGE_MAX
 from infra.postgres.database import Session
-from readmodel.bookings import Json, stamp
+from readmodel.bookings import Json
+from readmodel.instants import stamp
 
 COLUMNS = """
 SELECT entry.id, at, actor, role, action, target, reason, details, request_id,

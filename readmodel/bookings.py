@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,10 +12,11 @@ from sqlalchemy import text
 from domain.payment_status import shown
 from domain.upcasters import FromTheFuture, upcast
 from infra.postgres.database import Session
+from readmodel.instants import stamp
 from readmodel.pages import Place, page_of
+from readmodel.sentences import sentence
 
 Json = dict[str, Any]
-EPOCH = datetime.fromtimestamp(0, UTC)
 
 SELECT_BOOKING = """
 SELECT bookings.id, bookings.state, bookings.user_id, bookings.show_id, bookings.version,
@@ -121,11 +122,6 @@ async def read_with_moment(session: Session, booking_id: UUID) -> tuple[Json, da
     return (_request(row), row.now) if row is not None else None
 
 
-def microseconds(at: datetime) -> int:
-    """Since 1970."""
-    return (at - EPOCH) // timedelta(microseconds=1)
-
-
 async def of_user(
     session: Session,
     user_id: UUID,
@@ -166,11 +162,6 @@ async def timeline(session: Session, booking_id: UUID) -> list[Json]:
         }
         for row in found
     ]
-
-
-def stamp(at: datetime) -> str:
-    """RFC 3339 in UTC with ``Z`` and milliseconds."""
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
 
 
 def money(amount: int, currency: str) -> Json:
@@ -291,62 +282,6 @@ def _offer(row: Any) -> Json | None:
     }
 
 
-SENTENCES = {
-    "ReservationCreated": "The booking was made.",
-    "SeatLocked": "Seats {labels} were held.",
-    "HoldExtended": "The hold was extended to {hold_expires_at}.",
-    "PaymentStarted": "A pay page was opened with {provider}.",
-    "PaymentAuthorised": "The buyer's bank promised the money.",
-    "PaymentVoided": "The promised money was let go; nothing was taken.",
-    "VoidRequested": "The promised money is not wanted: {reason}.",
-    "BookingConfirming": "The seats are final; the promised money is being taken.",
-    "PaymentVerified": "The provider confirmed a payment.",
-    "PaymentFailed": "A payment failed.",
-    "CaptureRefused": "The authorised money could not be taken.",
-    "BookingCalledOff": "The show is cancelled.",
-    "BookingExpiring": "The hold is ending; the pay page is being closed.",
-    "BookingCancelling": "The booking was cancelled; the pay page is being closed.",
-    "BookingConfirmed": "The booking is confirmed; the seats are sold.",
-    "BookingExpired": "The hold ended without a payment.",
-    "BookingCancelled": "The booking was cancelled.",
-    "SeatReleased": "Seats {labels} went back on sale.",
-    "RefundRequested": "The money is going back: {reason}.",
-    "RefundSettled": "The money was sent back.",
-    "RefundReserved": "A refund was asked for.",
-    "RefundAccepted": "The provider is sending the money back.",
-    "RefundRetried": "The bank could not credit the refund; it is sent again.",
-    "RefundFailed": "The refund failed.",
-    "BookingRefunding": "The whole booking is being refunded.",
-    "BookingRestored": "The booking stands again.",
-    "BookingRefunded": "The booking was refunded; it holds no seat any more.",
-    "DisputeOpened": "The buyer's bank disputes a payment.",
-    "DisputeClosed": "The dispute ended: {outcome}.",
-    "BookingDisputed": "The tickets stay valid until the dispute ends; no refunds meanwhile.",
-    "BookingChargedBack": "The bank took the money back; the tickets are void.",
-    "LatePaymentAccepted": "The payment came late; the seats could still be had.",
-    "SeatsOffered": "The payment came late and its seats were gone; {labels} were offered.",
-    "OfferDeclined": "The offered seats were declined.",
-    "OfferLapsed": "Nobody answered the offer in time.",
-    "LatePaymentRefunded": "A payment that came too late was sent back whole.",
-    "NotificationQueued": "A message was queued: {template}.",
-}
-
-
-# Why a hold ended, by the reason that its event names. A cancellation says it in its note.
-WHY = {
-    "lapsed": "its time was up",
-    "released": "the staff released it",
-    "failed": "the payment failed",
-}
-ENDINGS = ("BookingExpiring", "BookingExpired", "BookingCancelling", "BookingCancelled")
-
-
-class _Told(dict[str, Any]):
-    def __missing__(self, name: str) -> str:
-        """What an event does not say must not keep the others from being told."""
-        return f"({name} is not on record)"
-
-
 def _sentence(row: Any) -> str:
     """A payload of a later release is not guessed at."""
     try:
@@ -354,25 +289,3 @@ def _sentence(row: Any) -> str:
     except FromTheFuture:
         return f"{row.event_type}."
     return sentence(row.event_type, payload)
-
-
-def sentence(event_type: str, payload: Mapping[str, Any]) -> str:
-    """What happened and, where the event says so, why."""
-    told = SENTENCES.get(event_type)
-    if told is None:
-        return f"{event_type}."
-    labels = payload.get("labels") or [seat["label"] for seat in payload.get("seats", [])]
-    words = told.format_map(_Told(payload, labels=", ".join(labels)))
-    if event_type == "HoldExtended" and payload.get("reason"):
-        return f"{words} {payload['reason']}"
-    return _with_why(words, payload) if event_type in ENDINGS else words
-
-
-def _with_why(words: str, told: Mapping[str, Any]) -> str:
-    if (why := WHY.get(told.get("why", ""))) is not None:
-        words = f"{words.removesuffix('.')}: {why}."
-    if told.get("note"):
-        words = f"{words} {told['note']}"
-    if told.get("payment_uncertain"):
-        words = f"{words} Whether money is on its way is not known yet."
-    return words

@@ -14,7 +14,8 @@ from sqlalchemy import text
 from domain.limits import EXTENSIONS_PER_HOLD
 from infra.postgres.database import Session
 from infra.postgres.show import SALE_ENDS
-from readmodel.bookings import Json, microseconds, money, stamp
+from readmodel.bookings import Json, money
+from readmodel.instants import microseconds, stamp
 
 # Without these marks no two words are one ("Face/Off", "Catch-22"); titles and questions are
 # taken apart by the same rule, so that what was typed as it is written is found.

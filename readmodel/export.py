@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from infra.postgres.database import Session
 from readmodel import bookings, users
-from readmodel.bookings import stamp
+from readmodel.instants import stamp
 
 # Nobody has that many; a limit all the same.
 MOST = 10_000

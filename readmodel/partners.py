@@ -11,7 +11,8 @@ from sqlalchemy import text
 
 from domain.partner import TOLD, webhook_id
 from infra.postgres.database import Session
-from readmodel.bookings import Json, stamp
+from readmodel.bookings import Json
+from readmodel.instants import stamp
 from readmodel.pages import Place, page_of
 
 ENDPOINT = """

@@ -9,7 +9,8 @@ from sqlalchemy import text
 
 from domain.history import History, histories
 from infra.postgres.database import Session
-from readmodel.bookings import Json, stamp
+from readmodel.bookings import Json
+from readmodel.instants import stamp
 from readmodel.projections import facts
 
 SHOW = text("""

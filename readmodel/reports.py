@@ -12,7 +12,8 @@ from sqlalchemy import text
 
 from domain.money import Money
 from infra.postgres.database import Session
-from readmodel.bookings import Json, money, stamp
+from readmodel.bookings import Json, money
+from readmodel.instants import stamp
 from readmodel.spreadsheet import Cell, as_csv, as_decimal
 
 # More lines than this are no report: the reader is told to ask for fewer days.

@@ -8,7 +8,8 @@ from sqlalchemy import text
 
 from infra.postgres.database import Session
 from infra.postgres.show_cancel import PostgresShows
-from readmodel.bookings import Json, stamp
+from readmodel.bookings import Json
+from readmodel.instants import stamp
 
 BY_SHOW = text("SELECT * FROM show_cancellations WHERE show_id = :show_id")
 

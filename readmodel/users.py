@@ -10,7 +10,7 @@ from sqlalchemy import text
 from domain.user import User
 from infra.postgres.database import Session
 from infra.postgres.session import as_user
-from readmodel.bookings import stamp
+from readmodel.instants import stamp
 
 MOST_SESSIONS = 100
 

@@ -9,7 +9,7 @@ from domain.money import Money, format_money
 from infra.postgres.database import Database
 from infra.settings import Settings
 from readmodel import statement
-from readmodel.bookings import stamp
+from readmodel.instants import stamp
 from readmodel.spreadsheet import Cell, as_csv, as_decimal
 from readmodel.statement import FIGURES, Line
 

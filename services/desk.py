@@ -159,6 +159,7 @@ class BookingDesk:
         clock = asyncio.get_running_loop().time
         deadline, look_at, told = clock() + wait_seconds, 0.0, False
         unpaid: PaymentRequired | None = None
+        is_final = False
         while True:
             booking = await self._with_outcome(caller, booking_id, deadline)
             if booking is None:
@@ -171,29 +172,28 @@ class BookingDesk:
                     await self._tell_free(booking_id, caller.request_id)
                     told = True
             elif clock() >= look_at:
-                unpaid = await self._look(booking, caller.request_id)
+                unpaid, is_final = await self._look(booking, caller.request_id)
                 look_at = clock() + LOOK_AGAIN_SECONDS
-            if clock() >= deadline:
-                if (await self._own(caller, booking_id)).state is BookingState.CONFIRMED:
-                    return True
-                if unpaid is not None:
-                    raise unpaid
-                return False
+            if is_final or clock() >= deadline:
+                return _answered(await self._own(caller, booking_id), unpaid)
             await asyncio.sleep(CONFIRM_POLL_SECONDS)
 
-    async def _look(self, booking: Booking, request_id: str | None) -> PaymentRequired | None:
+    async def _look(
+        self, booking: Booking, request_id: str | None
+    ) -> tuple[PaymentRequired | None, bool]:
         """Read the provider again, at most once a second for each booking.
 
-        Sooner, what is known must do: the answer for whoever waits no longer, of a page that may
-        take money still. None: money is here or on its way.
+        What is unpaid, and whether waiting could not change it. Read sooner, what is known must
+        do: the answer for whoever waits no longer, of a page that may take money still. None:
+        money is here or on its way.
         """
         if booking.confirming is not None:
             # Not always the latest attempt's: an earlier page may have been paid all the same.
-            return None
+            return None, False
         async with self._begin.alone() as tx:
             attempt = await tx.payments.latest_attempt(booking.id)
             if attempt is None:
-                raise PaymentRequired("Check out first; nothing has been paid.")
+                return PaymentRequired("Check out first; nothing has been paid."), True
             may_change = attempt.session_open and attempt.status in MAY_BE_PAID
             reads = may_change and await tx.payments.may_read(attempt.id)
         if reads:
@@ -201,16 +201,14 @@ class BookingDesk:
                 session = await self._news.read_again(attempt, request_id=request_id)
             except (Unavailable, Conflict, NotFound, ProcessAway, ProcessUnknown):
                 # A no of the provider's is about its page: the booking is there, and the buyer's.
-                return None
+                return None, False
             if session is not None and session.status is SessionStatus.PROCESSING:
                 # Its attempt may stay failed, for a status never falls.
-                return None
+                return None, False
             async with self._begin.alone() as tx:
                 attempt = await tx.payments.latest_attempt(booking.id) or attempt
         unpaid = _unpaid(attempt)
-        if unpaid is not None and (reads or not may_change):
-            raise unpaid
-        return unpaid
+        return unpaid, unpaid is not None and (reads or not may_change)
 
     async def _tell_free(self, booking_id: UUID, request_id: str | None) -> None:
         try:
@@ -248,6 +246,19 @@ def _require_confirmable(booking: Booking) -> None:
         raise Gone("The hold has run out; reserve again.")
     if booking.state not in (BookingState.HELD, BookingState.EXPIRING):
         raise Conflict(f"The booking is {booking.state}.")
+
+
+def _answered(booking: Booking, unpaid: PaymentRequired | None) -> bool:
+    """Whether it is confirmed, as it stands after the look: that may have been before its end."""
+    if booking.state is BookingState.CONFIRMED:
+        return True
+    _require_confirmable(booking)
+    if unpaid is None:
+        return False
+    if booking.state is BookingState.EXPIRING:
+        # No page can be opened any more.
+        raise Gone("The hold has run out; reserve again.")
+    raise unpaid
 
 
 def _unpaid(attempt: Attempt) -> PaymentRequired | None:

@@ -190,9 +190,9 @@ class Reserver:
 
 
 def seats_unavailable(labels: Sequence[str]) -> Conflict:
-    named = ", ".join(labels)
+    verb = "is" if len(labels) == 1 else "are"
     return Conflict(
-        f"Somebody else has {named}; choose other seats.",
+        f"{', '.join(labels)} {verb} taken; choose other seats.",
         code="seats_unavailable",
         seats=list(labels),
     )

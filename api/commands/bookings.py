@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from itertools import islice
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
@@ -27,11 +28,17 @@ from api.schemas.common import NoFields
 from domain import ids
 from domain.booking import BookingState
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
-from domain.limits import BEST_AVAILABLE_TRIES, MAX_CONFIRM_WAIT_SECONDS, TRIES_OF_A_KEY
-from domain.seatmap import first_adjacent_block, largest_block
+from domain.limits import (
+    BEST_AVAILABLE_SPREAD,
+    BEST_AVAILABLE_TRIES,
+    MAX_CONFIRM_WAIT_SECONDS,
+    TRIES_OF_A_KEY,
+)
+from domain.seatmap import adjacent_blocks, fewest_parts, largest_block
 from domain.steps import BookingInput, SeatChoice
 from infra.postgres.show import ShowForSale
 from readmodel import bookings as readmodel
+from readmodel.instants import microseconds
 from services.payment_rows import Attempt
 from services.reserve import KeyOver
 
@@ -118,8 +125,9 @@ async def _reserve(call: Call, body: ReserveBody, raw: bytes, *, first: int = 0)
         raise Conflict("This show is not on sale now.", code="sales_closed")
     body_hash = canonical_hash(raw)
     for number in range(first, first + BEST_AVAILABLE_TRIES):
-        choices = await _choose(state, show, body)
         booking_id = _booking_id(call.user.user_id, key, body_hash, number)
+        among = BEST_AVAILABLE_SPREAD ** (number - first)
+        choices = await _choose(state, show, body, booking_id.int, among)
         input = _input(call, booking_id, show.id, choices)
         # From here to the activity, each line of the log names both the request and the booking.
         bind_contextvars(booking_id=str(booking_id))
@@ -133,11 +141,11 @@ async def _reserve(call: Call, body: ReserveBody, raw: bytes, *, first: int = 0)
             # The key's marker is swept, so that it looked new; its ids are not.
             return await _reserve_again(call, body, raw)
         except Conflict as refused:
-            if not _may_pick_again(body, refused) or number + 1 == first + BEST_AVAILABLE_TRIES:
+            if not _may_pick_again(body, refused):
                 raise
             continue
         return await _reserved(call, booking_id, held)
-    raise AssertionError("the last try returns or raises")
+    raise Unavailable("Many are choosing at this moment; try again.")
 
 
 def _may_pick_again(body: ReserveBody, refused: Conflict) -> bool:
@@ -149,18 +157,24 @@ async def _reserved(call: Call, booking_id: UUID, held: BookingState) -> Respons
     return await as_it_stands(call.state, booking_id, status)
 
 
-async def _choose(state: AppState, show: ShowForSale, body: ReserveBody) -> list[SeatChoice]:
+async def _choose(
+    state: AppState, show: ShowForSale, body: ReserveBody, lot: int, among: int
+) -> list[SeatChoice]:
+    """The seats named, or those that ``lot`` falls on among the first blocks."""
     if body.best_available is None:
         return _checked(show, body.choices, state.settings.max_seats_per_booking)
     wanted = body.best_available
     _require_count(wanted.count, state.settings.max_seats_per_booking)
+    _require_class(wanted.price_class, show)
     taken = await state.reserver.taken(show.id, list(show.by_label))
     taken |= {seat.label for seat in show.seats if not show.sells(seat)}
-    block = first_adjacent_block(
-        show.seats, taken, wanted.count, wanted.price_class, wanted.accessible
-    )
+    kind = wanted.price_class, wanted.accessible
+    blocks = list(islice(adjacent_blocks(show.seats, taken, wanted.count, *kind), among))
+    block = blocks[lot % len(blocks)] if blocks else None
+    if block is None and wanted.allow_split:
+        block = fewest_parts(show.seats, taken, wanted.count, *kind)
     if block is None:
-        largest = largest_block(show.seats, taken, wanted.price_class, wanted.accessible)
+        largest = largest_block(show.seats, taken, *kind)
         raise Conflict(
             f"There are no {wanted.count} seats together; the largest block has {largest}.",
             code="no_block",
@@ -184,13 +198,17 @@ def _checked(show: ShowForSale, choices: list[SeatChoice], most: int) -> list[Se
             seats=unknown,
         )
     unsold = [
-        choice.label
+        choice
         for choice in choices
         if not show.sells(show.by_label[choice.label], choice.ticket_type)
     ]
     if unsold:
-        detail = f"This show sells no seat {unsold[0]}."
-        raise Invalid(detail, code="unknown_seat", seats=unsold)
+        label, ticket_type = unsold[0].label, unsold[0].ticket_type
+        raise Invalid(
+            f"This show sells no {ticket_type} ticket for seat {label}.",
+            code="unknown_seat",
+            seats=[choice.label for choice in unsold],
+        )
     return choices
 
 
@@ -201,6 +219,14 @@ def _require_count(count: int, most: int) -> None:
             code="too_many_seats",
             maximum=most,
         )
+
+
+def _require_class(price_class: str | None, show: ShowForSale) -> None:
+    known = dict.fromkeys(seat.price_class for seat in show.seats)
+    if price_class is not None and price_class not in known:
+        told = f"This show has no such price class; it has {', '.join(known)}."
+        field = {"in": "body", "field": "best_available.price_class", "message": told}
+        raise Invalid(told, errors=[field])
 
 
 def _booking_id(user_id: UUID, key: str | None, body_hash: bytes, attempt: int) -> UUID:
@@ -346,7 +372,7 @@ async def as_it_stands(state: AppState, booking_id: UUID, status: int) -> Respon
     if found is None:
         raise NotFound("There is no such booking.")
     booking, at = found
-    return _json(booking, status, {"Read-After": str(readmodel.microseconds(at))})
+    return _json(booking, status, {"Read-After": str(microseconds(at))})
 
 
 def _json(

@@ -26,7 +26,7 @@ from api.schemas.partners import (
 from domain.errors import NotFound
 from domain.partner import OVERLAP_SECONDS
 from readmodel import partners as readmodel
-from readmodel.bookings import stamp
+from readmodel.instants import stamp
 from services.partner import Owner, Wish
 
 router = APIRouter(prefix="/api/partner", tags=["partners"])

@@ -22,13 +22,13 @@ KEY = re.compile(r"[!-~]{1,255}")
 
 
 async def idempotency_key(request: Request) -> str | None:
-    key = request.headers.get("idempotency-key")
-    if key is not None and not KEY.fullmatch(key):
+    keys = request.headers.getlist("idempotency-key")
+    if len(keys) > 1 or not all(KEY.fullmatch(key) for key in keys):
         raise Invalid(
-            "An Idempotency-Key is 1 to 255 visible ASCII characters.",
+            "Send one Idempotency-Key of 1 to 255 visible ASCII characters.",
             code="invalid_idempotency_key",
         )
-    return key
+    return keys[0] if keys else None
 
 
 async def request_id() -> str | None:

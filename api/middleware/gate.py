@@ -18,6 +18,8 @@ from infra.settings import Settings
 
 # Asked by machines that know an address of ours and no name.
 NAMELESS = frozenset({"/healthz", "/readyz", "/metrics"})
+# In the scope of a HEAD, which routes meet as a GET.
+HEAD_ONLY = "seathold.head_only"
 
 
 class Gate:
@@ -39,7 +41,7 @@ class Gate:
             await refused(scope, receive, send)
         elif method == "HEAD":
             head = _Head(receive, send)
-            await self._app({**scope, "method": "GET"}, head.receive, head.send)
+            await self._app({**scope, "method": "GET", HEAD_ONLY: True}, head.receive, head.send)
         elif method == "OPTIONS":
             await self._options(scope)(scope, receive, send)
         else:
@@ -58,11 +60,10 @@ class Gate:
         return networks is None or within(current_request.get().client, networks)
 
     def _options(self, scope: Scope) -> Response:
-        known = self._access.methods(get_route_path(scope))
-        if not known:
+        allowed = self._access.allowed(get_route_path(scope))
+        if not allowed:
             return problem(404, *CODE_OF_STATUS[404])
-        head = ["HEAD"] if "GET" in known and "HEAD" not in known else []
-        return Response(status_code=204, headers={"Allow": ", ".join([*known, *head, "OPTIONS"])})
+        return Response(status_code=204, headers={"Allow": allowed})
 
 
 def hosts_of(settings: Settings) -> frozenset[str]:

@@ -82,8 +82,12 @@ class Access:
                 return one
         return None
 
-    def methods(self, path: str) -> list[str]:
-        return [method for method in METHODS if self.find(method, path)]
+    def allowed(self, path: str) -> str:
+        """What ``Allow`` says of a path; empty where there is nothing."""
+        known = [method for method in METHODS if self.find(method, path)]
+        if "GET" in known and "HEAD" not in known:
+            known.append("HEAD")
+        return ", ".join([*known, "OPTIONS"]) if known else ""
 
 
 def _line(key: str) -> str:
@@ -141,9 +145,9 @@ class Guard:
         await self._app(scope, receive, send)
 
     def _unknown(self, path: str) -> Response:
-        methods = self._access.methods(path)
-        status = 405 if methods else 404
-        headers = {"Allow": ", ".join(methods)} if methods else None
+        allowed = self._access.allowed(path)
+        status = 405 if allowed else 404
+        headers = {"Allow": allowed} if allowed else None
         return problem(status, *CODE_OF_STATUS[status], headers=headers)
 
 

@@ -13,6 +13,7 @@ from api.deps.read import PathId, ReadConnection
 from api.deps.shelf import FromShelf, ReadAfter
 from api.hot import sources
 from api.hot.document import Document
+from api.middleware.gate import HEAD_ONLY
 from api.problems import problem
 from api.queries import page
 from api.queries.etag import IfNoneMatch
@@ -26,6 +27,7 @@ from api.schemas.catalogue import (
     TheatreList,
 )
 from api.schemas.common import CURSOR_EXAMPLE
+from api.streams.availability import HEADERS
 from domain.errors import NotFound
 from domain.limits import PAGE_DEFAULT, PAGE_MAX
 from readmodel import catalogue as readmodel
@@ -35,6 +37,7 @@ STREAM = (
     "`snapshot` (as the availability), then `delta` `{version, seats}`, where a seat may also be"
     " `available`. `id:` is the version; `Last-Event-ID` resumes."
 )
+STREAM_HEADERS = {name.decode(): value.decode() for name, value in HEADERS}
 TOO_MANY = "Your address has enough streams open; end one, or poll the availability."
 TOO_MANY_SECONDS = 10
 
@@ -158,12 +161,14 @@ async def availability(
     response_class=Response,
     responses={200: {"description": STREAM, "content": {"text/event-stream": {}}}},
 )
-async def stream(show_id: PathId, shelf: FromShelf) -> Response:
+async def stream(request: Request, show_id: PathId, shelf: FromShelf) -> Response:
     """Availability as it changes: `snapshot`, then `delta` events, at most one a second.
 
     Here come only those that are not streamed to: see `api.streams`.
     """
     await shelf(sources.availability(show_id), NO_SHOW)
+    if HEAD_ONLY in request.scope:
+        return Response(headers=STREAM_HEADERS)
     headers = {"Retry-After": str(TOO_MANY_SECONDS)}
     return problem(429, "rate_limited", TOO_MANY, headers=headers)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from api.schemas.common import ApiModel, Id, Instant, NextPage, Version, example
 from api.schemas.money import MoneyOut
@@ -24,8 +24,22 @@ class SeatAsked(ApiModel):
     )
 
 
+def _form_of(asked: Any) -> str:
+    return "(seat)" if isinstance(asked, dict | SeatAsked) else "(label)"
+
+
+# By its form, so that what is wrong is told of that one; a tag in brackets is no field's name.
+Choice = Annotated[
+    Annotated[Label, Tag("(label)")] | Annotated[SeatAsked, Tag("(seat)")],
+    Discriminator(_form_of),
+]
+
+
 class BestAvailable(ApiModel):
-    """Seats next to one another, the first such block in reading order."""
+    """Seats next to one another, the first such block in reading order.
+
+    `allow_split`: where there is no such block, as few blocks as hold them all.
+    """
 
     count: Annotated[int, Field(ge=1, le=50, strict=True, examples=[2])]
     price_class: PriceClass | None = None
@@ -48,7 +62,7 @@ class ReserveBody(ApiModel):
     )
 
     show_id: Id
-    seats: Annotated[list[Label | SeatAsked], Field(min_length=1, max_length=200)] | None = None
+    seats: Annotated[list[Choice], Field(min_length=1, max_length=200)] | None = None
     best_available: BestAvailable | None = None
 
     @model_validator(mode="after")

@@ -77,7 +77,7 @@ class Problem(BaseModel):
                     "type": "urn:seathold:problem:seats_unavailable",
                     "title": "Seats unavailable",
                     "status": 409,
-                    "detail": "Somebody else has C12; choose other seats.",
+                    "detail": "C12 is taken; choose other seats.",
                     "instance": "/api/booking/reserve",
                     "code": "seats_unavailable",
                     "errors": [],

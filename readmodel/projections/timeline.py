@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import text
 
 from infra.postgres.database import Session
-from readmodel.bookings import SENTENCES, sentence
 from readmodel.projections.facts import Batch
+from readmodel.sentences import SENTENCES, sentence
 
 PUT = text("""
 INSERT INTO projected_timeline (generation, booking_id, sequence, text)

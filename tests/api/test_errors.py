@@ -48,7 +48,7 @@ async def test_an_unknown_address_is_not_found(client: Client) -> None:
 async def test_a_method_the_address_does_not_know_is_said_so(client: Client) -> None:
     answer = await client.put("/api/auth/login", content=b"{}", headers=JSON)
     assert_problem(answer, 405, "method_not_allowed")
-    assert answer.headers["allow"] == "POST"
+    assert answer.headers["allow"] == "POST, OPTIONS"
 
 
 @pytest.mark.parametrize("path", ["/api/booking/x", "/api/booking/user/x", "/api/booking/%00"])

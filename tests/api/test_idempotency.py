@@ -324,6 +324,16 @@ async def test_a_malformed_key_is_refused(
     assert_problem(refused, 400, "invalid_idempotency_key")
 
 
+async def test_of_two_keys_none_is_chosen(
+    client: httpx2.AsyncClient, register_user: RegisterUser
+) -> None:
+    _, headers = await register_user()
+    sent = [*headers.items(), ("Idempotency-Key", "one"), ("Idempotency-Key", "other")]
+    body = {"show_id": str(uuid4()), "seats": ["C12"]}
+    refused = await client.post("/api/booking/reserve", json=body, headers=sent)
+    assert_problem(refused, 400, "invalid_idempotency_key")
+
+
 async def test_any_visible_key_is_taken(
     client: httpx2.AsyncClient, register_user: RegisterUser
 ) -> None:

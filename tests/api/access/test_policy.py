@@ -101,7 +101,7 @@ async def test_another_method_is_refused_and_told_which_there_are(
     _, headers = await register_user()
     answer = await client.put("/api/me", headers=headers)
     assert_problem(answer, 405, "method_not_allowed")
-    assert answer.headers["allow"] == "GET, PATCH, DELETE"
+    assert answer.headers["allow"] == "GET, PATCH, DELETE, HEAD, OPTIONS"
 
 
 def test_the_policy_is_printed() -> None:

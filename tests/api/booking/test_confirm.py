@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.payment import ProviderSession
 from infra.gateways.sandbox import SandboxGateway
@@ -29,6 +32,18 @@ class Counting(SandboxGateway):
 
     async def read_session(self, session_id: str) -> ProviderSession:
         self.reads += 1
+        return await super().read_session(session_id)
+
+
+class Overtaken(SandboxGateway):
+    """While its page is read, the booking comes to its end."""
+
+    def __init__(self, url: str, meanwhile: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(url)
+        self._meanwhile = meanwhile
+
+    async def read_session(self, session_id: str) -> ProviderSession:
+        await self._meanwhile()
         return await super().read_session(session_id)
 
 
@@ -96,6 +111,41 @@ async def test_a_hold_that_ran_out_is_gone(ada: Buyer, hall: Hall, app: FastAPI)
         return bool(found.json()["state"] == "expired")
 
     await eventually(has_expired, seconds=60)
+    assert_problem(await ada.confirm(booking), 410, "hold_expired")
+
+
+async def test_who_cancelled_meanwhile_is_not_told_to_check_out_again(
+    ada: Buyer, hall: Hall, provider: Sandbox, app: FastAPI, saga: Saga
+) -> None:
+    booking, _ = await on_a_page(ada, hall)
+
+    async def cancel() -> None:
+        await ada.post(f"/api/booking/{booking['id']}/cancel")
+
+        async def is_over() -> bool:
+            found = await ada.get(f"/api/booking/{booking['id']}")
+            return bool(found.json()["state"] == "cancelled")
+
+        await eventually(is_over, seconds=60)
+
+    gateway = Overtaken(provider.url, cancel)
+    with replaced_parts(app, desk=replace(saga, gateways={gateway.name: gateway}).desk):
+        assert_problem(await ada.confirm(booking), 409, "invalid_state")
+    await gateway.aclose()
+
+
+async def test_an_unpaid_hold_whose_page_is_being_closed_is_gone(
+    ada: Buyer, hall: Hall, engine: AsyncEngine
+) -> None:
+    booking, _ = await on_a_page(ada, hall)
+    async with engine.begin() as connection:
+        await connection.execute(
+            text(
+                "UPDATE bookings SET state = 'expiring', close_reason = 'lapsed',"
+                " closing_since = clock_timestamp() WHERE id = :id"
+            ),
+            {"id": UUID(booking["id"])},
+        )
     assert_problem(await ada.confirm(booking), 410, "hold_expired")
 
 

@@ -37,6 +37,7 @@ async def test_a_rival_is_told_which_seats_are_gone(ada: Buyer, ben: Buyer, hall
     await ada.held(hall, "A1", "A2")
     refused = assert_problem(await ben.reserve(hall, "A2", "A3"), 409, "seats_unavailable")
     assert refused["seats"] == ["A2"]
+    assert refused["detail"] == "A2 is taken; choose other seats."
     await ben.held(hall, "A3")
 
 
@@ -78,6 +79,34 @@ async def test_no_block_says_how_large_one_can_be(ada: Buyer, hall: Hall) -> Non
     assert refused["largest_block"] == 0
 
 
+async def test_a_block_may_be_split_where_the_buyer_says_so(ada: Buyer, hall: Hall) -> None:
+    await ada.held(hall, "A5")
+    answer = await best(ada, hall, count=6, allow_split=True)
+    assert answer.status_code == 201, answer.text
+    labels = {seat["label"] for seat in answer.json()["seats"]}
+    assert labels == {"A1", "A6", "A7", "A8", "A9", "A10"}
+    refused = assert_problem(await best(ada, hall, count=6, allow_split=True), 409, "no_block")
+    assert refused["largest_block"] == 3
+
+
+async def test_a_price_class_that_the_show_has_not_is_named(ada: Buyer, hall: Hall) -> None:
+    answer = await best(ada, hall, count=2, price_class="velvet")
+    [error] = assert_problem(answer, 422, "invalid")["errors"]
+    assert (error["in"], error["field"]) == ("body", "best_available.price_class")
+    assert error["message"] == "This show has no such price class; it has standard."
+
+
+@pytest.mark.parametrize(
+    ("seat", "field"),
+    [(7, "seats.0"), ({"label": "A1", "colour": "red"}, "seats.0.colour"), ("", "seats.0")],
+)
+async def test_what_is_wrong_with_a_seat_is_told_by_its_own_name(
+    ada: Buyer, hall: Hall, seat: object, field: str
+) -> None:
+    refused = assert_problem(await ada.reserve(hall, seat), 422, "invalid")
+    assert [error["field"] for error in refused["errors"]] == [field]
+
+
 @pytest.mark.parametrize(
     ("seats", "status", "code"),
     [
@@ -103,7 +132,8 @@ async def test_a_ticket_type_that_is_not_sold_costs_no_workflow(
 ) -> None:
     child = {"label": "A2", "ticket_type": "child"}
     refused = assert_problem(await ada.reserve(hall, "A1", child), 422, "unknown_seat")
-    assert (refused["detail"], refused["seats"]) == ("This show sells no seat A2.", ["A2"])
+    assert refused["detail"] == "This show sells no child ticket for seat A2."
+    assert refused["seats"] == ["A2"]
     asked = text("SELECT count(*) FROM booking_requests WHERE show_id = :id")
     async with engine.connect() as connection:
         assert await connection.scalar(asked, {"id": hall.show_id}) == 0

@@ -9,12 +9,14 @@ from uuid import uuid4
 import httpx2
 import pytest
 from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.app import create_app
 from api.middleware.guard import Access
 from api.policy import POLICY
 from infra.rate_limits import RateLimits
 from infra.settings import Settings
+from tests.factories import create_hall
 from tests.helpers.accounts import replaced_parts
 from tests.helpers.edge import client_from
 from tests.helpers.problems import assert_problem
@@ -139,6 +141,15 @@ class TestMethods:
         answer = await client.request(method, "/api/me")
         assert_problem(answer, 405, "method_not_allowed")
         assert "GET" in answer.headers["allow"]
+
+    async def test_head_of_a_stream_ends_with_its_headers(
+        self, client: Client, engine: AsyncEngine
+    ) -> None:
+        hall = await create_hall(engine)
+        head = await client.head(f"/api/show/{hall.show_id}/availability/stream")
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-type"] == "text/event-stream"
+        assert (await client.head(f"/api/show/{uuid4()}/availability/stream")).status_code == 404
 
     async def test_head_answers_where_get_does(self, client: Client) -> None:
         for path in ("/api/movies", "/healthz", "/api/me"):

@@ -5,7 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.seatmap import Seat, first_adjacent_block, largest_block
+from domain.seatmap import (
+    Seat,
+    adjacent_blocks,
+    fewest_parts,
+    first_adjacent_block,
+    largest_block,
+)
 
 CLASSES = ("standard", "premium")
 
@@ -80,6 +86,44 @@ def test_the_first_block_is_found_wherever_there_is_one(
     largest = largest_block(seats, taken, price_class, accessible)
     assert largest == max(sizes, default=0)
     assert (found is None) == (largest < count)
+
+
+@given(halls(), counts)
+def test_no_two_blocks_share_a_seat(hall: tuple[list[Seat], set[str]], count: int) -> None:
+    seats, taken = hall
+    blocks = list(adjacent_blocks(seats, taken, count))
+    labels = [label for block in blocks for label in block]
+    assert len(labels) == len(set(labels)) == count * len(blocks)
+    assert all(first_adjacent_block(seats, taken | set(block), count) != block for block in blocks)
+
+
+@given(halls(), counts, classes, st.booleans())
+def test_a_party_is_split_only_when_it_must_and_seated_whenever_it_can(
+    hall: tuple[list[Seat], set[str]], count: int, price_class: str | None, accessible: bool
+) -> None:
+    seats, taken = hall
+    free = [
+        one.label
+        for one in seats
+        if one.label not in taken
+        and one.is_accessible == accessible
+        and price_class in (None, one.price_class)
+    ]
+    parts = fewest_parts(seats, taken, count, price_class, accessible)
+    assert (parts is None) == (len(free) < count)
+    if parts is not None:
+        assert len(set(parts)) == count
+        assert set(parts) <= set(free)
+        if largest_block(seats, taken, price_class, accessible) >= count:
+            by_label = {one.label: one.position for one in seats}
+            assert by_label[parts[-1]] - by_label[parts[0]] == count - 1
+
+
+def test_a_split_leaves_large_blocks_whole_for_others() -> None:
+    rows = ((1, 4), (6, 8), (10, 15))  # four, three and six next to one another
+    seats = [seat(place) for first, last in rows for place in range(first, last + 1)]
+    assert fewest_parts(seats, set(), 9) == [f"A{n}" for n in (10, 11, 12, 13, 14, 15, 6, 7, 8)]
+    assert fewest_parts(seats, set(), 3) == ["A6", "A7", "A8"]
 
 
 def test_an_aisle_parts_neighbours() -> None:
