@@ -17,8 +17,9 @@ A route without a line here does not start, nor a line without a route. To add a
    ``principal.sees_all`` (the guard sets it for the roles named);
 3. give the operation a row in ``tests/api/access/rows.py``: the matrix calls it as everybody.
 
-Least privilege: an auditor only reads, a scanner only checks tickets in, the box office serves
-buyers, a manager runs shows and decides about money, an owner gives and takes these powers.
+Least privilege: an auditor only reads, a scanner may do nothing until there is a check-in, the box
+office serves buyers, a manager runs shows and decides about money, an owner gives and takes these
+powers.
 """
 
 from __future__ import annotations

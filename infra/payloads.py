@@ -40,7 +40,7 @@ def sealed_by(keys: str) -> DataConverter:
     """The converter of every client and worker; ``keys`` as in ``parse_keys``.
 
     Failures are sealed too: their messages and traces would otherwise stand in the history in
-    plain text (reliability F3).
+    plain text (ADR 0020).
 
     Raises:
         ValueError: ``keys`` is no list of keys.
