@@ -132,13 +132,14 @@ class CloseStep:
 
 @dataclass(frozen=True)
 class FinishStep:
-    """Free the seats. ``session_closed`` false: only once the grace has run out.
+    """Free the seats; while a page may still take money, only once the grace has run out.
 
     ``settling_grace_seconds``, if longer, is the grace where a payment is ``processing``.
     """
 
     booking_id: str
     grace_seconds: int
+    # Not read: the rows tell it. A worker of before cannot read a step that comes without it.
     session_closed: bool
     request_id: str | None = None
     settling_grace_seconds: int = 0
