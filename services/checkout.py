@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import UUID
 
 from domain import ids
@@ -15,17 +14,6 @@ from services.payment_rows import Attempt
 from services.ports import Transaction
 
 
-@dataclass(frozen=True, slots=True)
-class CheckoutPlan:
-    """What checkout has to do next: ``attempt`` is the page to open or to answer with.
-
-    ``to_close`` are earlier pages; each must be closed at its provider before a new one opens.
-    """
-
-    attempt: Attempt | None
-    to_close: tuple[Attempt, ...] = ()
-
-
 async def plan_checkout(
     tx: Transaction,
     booking_id: UUID,
@@ -35,8 +23,12 @@ async def plan_checkout(
     return_url: str,
     request_id: str | None,
     mode: PaymentMode = PaymentMode.CAPTURE,
-) -> CheckoutPlan:
+) -> Attempt | None:
     """Record the attempt and make the claim non-lapsing, before the provider hears of it.
+
+    Returns:
+        The page to open or to answer with. None while an earlier page may still take money: it
+        must be closed at its provider before a new one opens.
 
     Raises:
         NotFound, StillPending: as ``services.owner.require_seen``.
@@ -49,15 +41,14 @@ async def plan_checkout(
     _require_payable(booking)
     for current in attempts:
         if current.is_open and current.provider == provider:
-            return CheckoutPlan(current)
+            return current
     # Also while its process has not heard: a second page could only take money twice.
     if any(attempt.status in ("authorised", "captured") for attempt in attempts):
         raise Conflict("This booking is paid; confirm it.", code="nothing_to_pay")
-    if still_open := tuple(attempt for attempt in attempts if attempt.session_open):
-        return CheckoutPlan(None, still_open)
+    if any(attempt.session_open for attempt in attempts):
+        return None
     number = len(attempts) + 1
-    attempt = _start_attempt(tx, booking, number, provider, return_url, request_id, mode)
-    return CheckoutPlan(attempt)
+    return _start_attempt(tx, booking, number, provider, return_url, request_id, mode)
 
 
 def _require_payable(booking: Booking) -> None:

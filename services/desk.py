@@ -124,7 +124,7 @@ class BookingDesk:
             raise Conflict(f"There is no provider {provider_name}.", code="unknown_provider")
         for _ in range(2):
             async with self._begin() as tx:
-                plan = await checkout.plan_checkout(
+                attempt = await checkout.plan_checkout(
                     tx,
                     booking_id,
                     user_id=caller.user_id,
@@ -133,9 +133,9 @@ class BookingDesk:
                     request_id=caller.request_id,
                     mode=self._mode,
                 )
-            if plan.attempt is not None:
-                is_new = plan.attempt.session_id is None
-                opened = await provider.open_session(self._begin, self._gateways, plan.attempt)
+            if attempt is not None:
+                is_new = attempt.session_id is None
+                opened = await provider.open_session(self._begin, self._gateways, attempt)
                 return opened, is_new
             closed, captured = await provider.close_sessions(
                 self._begin, self._gateways, booking_id, request_id=caller.request_id

@@ -73,7 +73,7 @@ class Desk:
         async with self.begin() as tx:
             attempt = await tx.payments.latest_attempt(id_)
             if attempt is None:
-                plan = await checkout.plan_checkout(
+                attempt = await checkout.plan_checkout(
                     tx,
                     id_,
                     user_id=UUID(input.user_id),
@@ -81,7 +81,6 @@ class Desk:
                     return_url="http://shop.test/back",
                     request_id=None,
                 )
-                attempt = plan.attempt
         assert attempt is not None
         if not confirm:
             return

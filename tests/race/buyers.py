@@ -73,7 +73,7 @@ class Office:
     async def open_page(self, input: BookingInput) -> UUID:
         """What checkout writes; the payment's id."""
         async with self._turns, self.begin() as tx:
-            plan = await checkout.plan_checkout(
+            attempt = await checkout.plan_checkout(
                 tx,
                 UUID(input.booking_id),
                 user_id=UUID(input.user_id),
@@ -81,9 +81,9 @@ class Office:
                 return_url="http://shop.test/back",
                 request_id=None,
             )
-            assert plan.attempt is not None
-            await tx.payments.set_session(plan.attempt.id, f"cs-{uuid4()}", "http://pay.test")
-            return plan.attempt.id
+            assert attempt is not None
+            await tx.payments.set_session(attempt.id, f"cs-{uuid4()}", "http://pay.test")
+            return attempt.id
 
     async def sell(self, input: BookingInput) -> StepOutcome:
         """Open a page, take the money, confirm."""

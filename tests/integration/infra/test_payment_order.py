@@ -37,7 +37,7 @@ async def attempt(engine: AsyncEngine, database: Database) -> Attempt:
         await tx.bookings.add_request(input, key_hash=None, body_hash=b"body")
         await booking.hold(tx, input)
     async with PostgresUnitOfWork(database)() as tx:
-        plan = await checkout.plan_checkout(
+        attempt = await checkout.plan_checkout(
             tx,
             UUID(input.booking_id),
             user_id=hall.user_id,
@@ -45,8 +45,8 @@ async def attempt(engine: AsyncEngine, database: Database) -> Attempt:
             return_url="http://shop.test/back",
             request_id=None,
         )
-    assert plan.attempt is not None
-    return plan.attempt
+    assert attempt is not None
+    return attempt
 
 
 async def test_the_database_ranks_as_the_domain_does(database: Database) -> None:
