@@ -68,8 +68,10 @@ class PaymentGateway(Protocol):
 
     async def read_session(self, session_id: str) -> ProviderSession: ...
 
-    async def expire_session(self, session_id: str, *, key: str) -> ProviderSession:
+    async def expire_session(self, session_id: str) -> ProviderSession:
         """Close the page for good; a session already paid or expired is returned as it is.
+
+        Without a key: a repeat must tell of money come since, not answer as the first time.
 
         Raises:
             Conflict: ``provider_refused``: a clear no, which is no word that the page is closed.

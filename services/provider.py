@@ -182,6 +182,4 @@ async def _expire(
     except Conflict:
         return None
     assert known.session_id is not None, "open_session stored it"
-    return await gateways[attempt.provider].expire_session(
-        known.session_id, key=f"cancel:{attempt.id}"
-    )
+    return await gateways[attempt.provider].expire_session(known.session_id)

@@ -181,9 +181,7 @@ class SandboxGateway:
         path = f"/v1/sessions/{checked_id(session_id)}"
         return self._same_session(session_id, await self._call(SessionAnswer, "GET", path))
 
-    async def expire_session(self, session_id: str, *, key: str) -> ProviderSession:
-        # `key` is not sent: expiring is harmless to repeat by nature, and the provider would
-        # replay the first answer to a key, hiding a payment that has come in since.
+    async def expire_session(self, session_id: str) -> ProviderSession:
         path = f"/v1/sessions/{checked_id(session_id)}/expire"
         return self._same_session(session_id, await self._call(SessionAnswer, "POST", path))
 

@@ -182,8 +182,7 @@ class StripeGateway:
         call = self._sessions.retrieve_async(checked_id(session_id), {"expand": EXPAND})
         return await self._same_session(session_id, *await self._ask(SessionAnswer, call))
 
-    async def expire_session(self, session_id: str, *, key: str) -> ProviderSession:
-        # `key` is not sent: Stripe would replay the first answer to it, hiding money come since.
+    async def expire_session(self, session_id: str) -> ProviderSession:
         call = self._sessions.expire_async(checked_id(session_id), {"expand": EXPAND})
         try:
             return await self._same_session(session_id, *await self._ask(SessionAnswer, call))

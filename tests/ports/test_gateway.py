@@ -80,20 +80,20 @@ async def test_expiring_closes_an_open_session_and_leaves_a_paid_one(
     unpaid, paid = await opened(gateway, "unpaid"), await opened(gateway, "paid")
     payment_id = pay(provider, paid)
     for _ in range(2):
-        closed = await gateway.expire_session(unpaid.session_id, key="close-unpaid")
+        closed = await gateway.expire_session(unpaid.session_id)
         assert closed.status is SessionStatus.EXPIRED
-        kept = await gateway.expire_session(paid.session_id, key="close-paid")
+        kept = await gateway.expire_session(paid.session_id)
         assert kept.status is SessionStatus.PAID
         assert [payment.reference for payment in kept.payments] == [payment_id]
 
 
-async def test_expiring_again_with_the_same_key_shows_money_that_came_since(
+async def test_expiring_again_shows_money_that_came_since(
     gateway: PaymentGateway, provider: Provider
 ) -> None:
     session = await opened(gateway, "late")
-    await gateway.expire_session(session.session_id, key="close-late")
+    await gateway.expire_session(session.session_id)
     payment_id = pay(provider, session, force=True)
-    seen = await gateway.expire_session(session.session_id, key="close-late")
+    seen = await gateway.expire_session(session.session_id)
     assert [payment.reference for payment in seen.payments] == [payment_id]
 
 
@@ -183,7 +183,7 @@ async def test_an_unknown_or_impossible_id_is_not_found(
 ) -> None:
     for call in (
         gateway.read_session(unknown),
-        gateway.expire_session(unknown, key="k-unknown"),
+        gateway.expire_session(unknown),
         gateway.read_payment(unknown),
         gateway.read_refund(unknown),
         gateway.refund(unknown, key="k-refund", amount=PRICE),

@@ -145,7 +145,7 @@ async def test_a_page_that_will_not_close_and_is_open_is_not_told_as_closed() ->
         return httpx2.Response(200, json=still)
 
     with pytest.raises(Conflict):
-        await answering(answer).expire_session("cs_test_1", key="k")
+        await answering(answer).expire_session("cs_test_1")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -156,7 +156,7 @@ async def test_a_booking_that_ends_with_its_page_open(
 class Refusing(SandboxGateway):
     """As Stripe where it does not close a page that is still open."""
 
-    async def expire_session(self, session_id: str, *, key: str) -> ProviderSession:
+    async def expire_session(self, session_id: str) -> ProviderSession:
         raise Conflict("The payment provider refused with 400.", code="provider_refused")
 
 

@@ -51,10 +51,10 @@ class Noting(OwnPages):
             raise self.refusal
         return await super().read_session(session_id)
 
-    async def expire_session(self, session_id: str, *, key: str) -> ProviderSession:
+    async def expire_session(self, session_id: str) -> ProviderSession:
         if self.refusal is not None:
             raise self.refusal
-        session = await super().expire_session(session_id, key=key)
+        session = await super().expire_session(session_id)
         if session_id in self.pages:
             self._calls.append((self._name, "closed"))
         return session
