@@ -7,16 +7,12 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
-import psycopg
-from psycopg.rows import namedtuple_row
-
 from domain.audit import seal
 from infra.postgres.audit import entry_of
+from seathold.reading import Connection, connect
 
 BATCH = 2000
-OPTIONS = "-c default_transaction_read_only=on -c timezone=UTC"
 
-Connection = psycopg.Connection[Any]
 Say = Callable[[str], None]
 
 ENTRIES = """
@@ -61,7 +57,7 @@ def newest(
 ) -> None:
     """Tell the newest entries, oldest first."""
     wanted = {"actor": actor, "action": action, "target": target, "since": since, "limit": limit}
-    with _connect(url) as db:
+    with connect(url) as db:
         rows = db.execute(ENTRIES, wanted).fetchall()
     for row in reversed(rows):
         say(as_json_line(row) if as_json else as_line(row))
@@ -73,7 +69,7 @@ def verify(url: str, say: Say) -> bool:
     The chain's end is told, to be compared with what the worker's log says (``audit_sealed``):
     whoever owns the server could cut both the entries and the seals off at the end.
     """
-    with _connect(url) as db:
+    with connect(url) as db:
         broken = list(_breaks(db))
         last = db.execute("SELECT * FROM audit_seals ORDER BY sequence DESC LIMIT 1").fetchone()
         waiting = db.execute(WAITING).fetchall()[0].entries
@@ -125,9 +121,3 @@ def as_line(row: Any) -> str:
     why = f": {row.reason}" if row.reason else ""
     details = f" {json.dumps(row.details, ensure_ascii=False)}" if row.details else ""
     return f"{at} {row.action} {row.target} by {row.actor} ({row.role}){why}{details}"
-
-
-def _connect(url: str) -> Connection:
-    return psycopg.connect(
-        url, autocommit=True, options=OPTIONS, connect_timeout=5, row_factory=namedtuple_row
-    )

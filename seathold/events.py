@@ -10,18 +10,13 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-import psycopg
-from psycopg.rows import namedtuple_row
-
 from domain.events import Event, EventType, event_hash
 from domain.upcasters import FromTheFuture, upcast
+from seathold.reading import Connection, connect
 
 BATCH = 2000
 LOOK_AGAIN_SECONDS = 0.5
-# Nothing is changed here; times are shown in UTC.
-OPTIONS = "-c default_transaction_read_only=on -c timezone=UTC"
 
-Connection = psycopg.Connection[Any]
 Say = Callable[[str], None]
 
 # Below the horizon of running transactions nothing can be added any more, so that the order of
@@ -72,7 +67,7 @@ def tail(
     """Tell the newest events, oldest first; with ``follow`` go on until interrupted."""
     wanted = {"event_type": event_type, "aggregate": aggregate}
     render = as_line if not as_json else as_json_line
-    with _connect(url) as db:
+    with connect(url) as db:
         last = db.execute(LAST).fetchone()
         place = (last.xid, last.id) if last else ("0", 0)
         newest = {**wanted, "xid": place[0], "id": place[1], "limit": limit}
@@ -88,7 +83,7 @@ def tail(
 def show(url: str, say: Say, aggregate: UUID, *, as_json: bool) -> bool:
     """Tell one stream from its beginning; False when there is none."""
     render = as_line if not as_json else as_json_line
-    with _connect(url) as db:
+    with connect(url) as db:
         rows = db.execute(STREAM, (aggregate,)).fetchall()
     for row in rows:
         say(render(row))
@@ -99,7 +94,7 @@ def verify(url: str, say: Say, aggregate: UUID | None) -> bool:
     """Recompute the chain of one stream, or of all; name what broke. True when all is whole."""
     events = streams = 0
     broken: list[str] = []
-    with _connect(url) as db:
+    with connect(url) as db:
         for found in _streams(db, aggregate):
             streams += 1
             events += len(found)
@@ -196,9 +191,3 @@ def _all(db: Connection) -> Iterator[Any]:
     while page := db.execute(PAGE, (*place, BATCH)).fetchall():
         yield from page
         place = (page[-1].aggregate_id, page[-1].sequence)
-
-
-def _connect(url: str) -> Connection:
-    return psycopg.connect(
-        url, autocommit=True, options=OPTIONS, connect_timeout=5, row_factory=namedtuple_row
-    )
