@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import orjson
 from fastapi import APIRouter, Response
 
 from api.deps.read import PathId, ReadConnection
-from api.queries import page
-from api.queries.etag import IfNoneMatch, is_kept
+from api.queries import etag, page
 from api.schemas.cases import CaseList, CaseOut
 from domain.case import CaseKind, CaseStatus
 from domain.errors import NotFound
@@ -33,12 +31,11 @@ async def newest(
 
 
 @router.get("/{case_id}", response_model=CaseOut)
-async def read(case_id: PathId, connection: ReadConnection, if_none_match: IfNoneMatch) -> Response:
+async def read(
+    case_id: PathId, connection: ReadConnection, if_none_match: etag.IfNoneMatch
+) -> Response:
     """One case; its `ETag` goes into the `If-Match` of a change."""
     found = await readmodel.read(connection, case_id)
     if found is None:
         raise NotFound("There is no such case.")
-    headers = {"ETag": f'"{found["version"]}"'}
-    if is_kept(headers["ETag"], if_none_match):
-        return Response(status_code=304, headers=headers)
-    return Response(orjson.dumps(found), headers=headers, media_type="application/json")
+    return etag.answer(found, if_none_match)

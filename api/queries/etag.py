@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Header
+import orjson
+from fastapi import Header, Response
 
 OPAQUE_TAG = re.compile(r'(?:W/)?("[!#-~\x80-\xff]*")')
 
@@ -32,3 +33,11 @@ def is_kept(etag: str, if_none_match: list[str]) -> bool:
     if OPAQUE_TAG.sub("", field).strip(", \t"):
         return False
     return etag in OPAQUE_TAG.findall(field)
+
+
+def answer(found: dict[str, Any], if_none_match: list[str]) -> Response:
+    """What was found, under its version as its tag; 304 where the client keeps that."""
+    headers = {"ETag": f'"{found["version"]}"'}
+    if is_kept(headers["ETag"], if_none_match):
+        return Response(status_code=304, headers=headers)
+    return Response(orjson.dumps(found), headers=headers, media_type="application/json")

@@ -8,8 +8,7 @@ import orjson
 from fastapi import APIRouter, Query, Response
 
 from api.deps.read import CurrentUser, PathId, ReadConnection
-from api.queries import page
-from api.queries.etag import IfNoneMatch, is_kept
+from api.queries import etag, page
 from api.schemas.common import Id
 from api.schemas.partners import (
     DELIVERY_ID,
@@ -37,16 +36,16 @@ async def endpoints(user: CurrentUser, connection: ReadConnection) -> Response:
 
 @router.get("/endpoints/{endpoint_id}", response_model=EndpointOut)
 async def endpoint(
-    endpoint_id: PathId, user: CurrentUser, connection: ReadConnection, if_none_match: IfNoneMatch
+    endpoint_id: PathId,
+    user: CurrentUser,
+    connection: ReadConnection,
+    if_none_match: etag.IfNoneMatch,
 ) -> Response:
     """One endpoint; its `ETag` goes into the `If-Match` of a change."""
     found = await readmodel.endpoint(connection, user.user_id, endpoint_id)
     if found is None:
         raise NotFound("There is no such endpoint.")
-    headers = {"ETag": f'"{found["version"]}"'}
-    if is_kept(headers["ETag"], if_none_match):
-        return Response(status_code=304, headers=headers)
-    return Response(orjson.dumps(found), headers=headers, media_type="application/json")
+    return etag.answer(found, if_none_match)
 
 
 @router.get("/deliveries", response_model=DeliveryList)
