@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 from uuid import uuid4
@@ -14,6 +17,7 @@ import httpx2
 import orjson
 
 from infra.gateways.stripe import API_VERSION
+from tests.helpers.stripe_mock import running_stripe_mock
 
 KEY = "sk_test_townTownTown"
 Json = dict[str, Any]
@@ -273,6 +277,14 @@ class StripeTown(httpx2.AsyncBaseTransport):
             known(self.intents, wish["payment_intent"])
         found = [one for one in things.values() if one["payment_intent"] == wish["payment_intent"]]
         return {"data": found[::-1], "has_more": False}
+
+
+@asynccontextmanager
+async def running_town(folder: Path) -> AsyncIterator[StripeTown]:
+    with running_stripe_mock(folder) as url:
+        town = StripeTown(url)
+        yield town
+        await town.close()
 
 
 def known(things: dict[str, Json], id_: str) -> Json:

@@ -13,8 +13,7 @@ from domain.payment import ProviderSession
 from infra.gateways.sandbox import SandboxGateway
 from infra.gateways.stripe import StripeGateway
 from services.gateway import PaymentGateway
-from tests.helpers.stripe_mock import running_stripe_mock
-from tests.helpers.stripe_town import KEY, StripeTown
+from tests.helpers.stripe_town import KEY, StripeTown, running_town
 from tests.sandbox.process import NO_FAULTS, Sandbox, running_sandbox
 
 PRICE = Money(2400, "EUR")
@@ -31,18 +30,16 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
-async def stripe_town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StripeTown]:
-    with running_stripe_mock(tmp_path_factory.mktemp("stripe")) as url:
-        town = StripeTown(url)
+async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StripeTown]:
+    async with running_town(tmp_path_factory.mktemp("stripe")) as town:
         yield town
-        await town.close()
 
 
 @pytest.fixture(params=["sandbox", "stripe"])
 def provider(
-    request: pytest.FixtureRequest, sandbox: Sandbox, stripe_town: StripeTown
+    request: pytest.FixtureRequest, sandbox: Sandbox, town: StripeTown
 ) -> Iterator[Provider]:
-    provider = sandbox if request.param == "sandbox" else stripe_town
+    provider = sandbox if request.param == "sandbox" else town
     yield provider
     provider.configure(**NO_FAULTS)
 

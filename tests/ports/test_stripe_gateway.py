@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,18 +20,10 @@ from domain.payment import ProviderPaymentStatus, ProviderSession, SessionStatus
 from infra.gateways.stripe import API_VERSION, StripeGateway
 from seathold.stack.process import StackError
 from tests.helpers.stripe_events import KINDS, event
-from tests.helpers.stripe_mock import NAMED, find, running_stripe_mock
+from tests.helpers.stripe_mock import NAMED, find
 from tests.helpers.stripe_town import KEY, StripeTown, refusal
 
 PRICE = Money(2400, "EUR")
-
-
-@pytest.fixture(scope="module")
-async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StripeTown]:
-    with running_stripe_mock(tmp_path_factory.mktemp("stripe")) as url:
-        town = StripeTown(url)
-        yield town
-        await town.close()
 
 
 @pytest.fixture

@@ -19,16 +19,13 @@ from services.desk import Caller
 from tests.factories import Hall
 from tests.helpers.promises import is_settled, let_go
 from tests.helpers.saga import Saga
-from tests.helpers.stripe_mock import running_stripe_mock
-from tests.helpers.stripe_town import KEY, StripeTown
+from tests.helpers.stripe_town import KEY, StripeTown, running_town
 
 
 @pytest.fixture(scope="module")
 async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StripeTown]:
-    with running_stripe_mock(tmp_path_factory.mktemp("stripe")) as url:
-        town = StripeTown(url)
+    async with running_town(tmp_path_factory.mktemp("stripe")) as town:
         yield town
-        await town.close()
 
 
 @pytest.fixture

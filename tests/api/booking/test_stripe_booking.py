@@ -29,8 +29,7 @@ from tests.helpers.eventually import eventually
 from tests.helpers.problems import assert_problem
 from tests.helpers.saga import Saga
 from tests.helpers.stripe_events import KINDS, OTHER, PREVIOUS, SECRET, event, signed
-from tests.helpers.stripe_mock import running_stripe_mock
-from tests.helpers.stripe_town import KEY, StripeTown
+from tests.helpers.stripe_town import KEY, StripeTown, running_town
 from tests.stack.person import Person, in_tables
 
 PATH = "/api/webhooks/stripe"
@@ -45,10 +44,8 @@ PENDING = "SELECT id FROM webhook_inbox WHERE provider = 'stripe' AND status = '
 
 @pytest.fixture(scope="module")
 async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StripeTown]:
-    with running_stripe_mock(tmp_path_factory.mktemp("stripe")) as url:
-        town = StripeTown(url)
+    async with running_town(tmp_path_factory.mktemp("stripe")) as town:
         yield town
-        await town.close()
 
 
 @pytest.fixture(scope="module")
