@@ -12,7 +12,6 @@ class CaseKind(StrEnum):
     WRONG_AMOUNT = "wrong_amount"
     REFUND_FAILED = "refund_failed"
     PAYMENT_UNCERTAIN = "payment_uncertain"
-    SEATS_LOST = "seats_lost"
     REFUND_OVERDUE = "refund_overdue"
     UNKNOWN_REFUND = "unknown_refund"
     DIFFERENCE = "difference"

@@ -71,7 +71,7 @@ async def bert(app: FastAPI, client: httpx2.AsyncClient, engine: AsyncEngine) ->
 
 async def open_case(
     database: Database,
-    kind: CaseKind = CaseKind.SEATS_LOST,
+    kind: CaseKind = CaseKind.DIFFERENCE,
     booking_id: UUID | None = None,
     dedupe: str | None = None,
 ) -> UUID:
@@ -138,7 +138,7 @@ async def test_a_case_is_read_with_its_tag(database: Database, anna: Staff) -> N
     assert found["opened_at"].endswith("Z")
     assert {name: found[name] for name in ("id", "kind", "status", "summary", "version")} == {
         "id": str(case_id),
-        "kind": "seats_lost",
+        "kind": "difference",
         "status": "open",
         "summary": "Look at this.",
         "version": 1,
@@ -160,12 +160,12 @@ async def test_the_list_pages_newest_first_without_a_gap(database: Database, ann
         seen += [one["id"] for one in page["items"]]
         cursor = {"cursor": page["next"]}
     assert seen[:5] == opened[::-1]
-    last = await anna.list(limit=1, kind="seats_lost", status="resolved")
+    last = await anna.list(limit=1, kind="difference", status="resolved")
     assert last["next"] is None or len(last["items"]) == 1
 
 
 async def test_the_list_is_filtered(database: Database, anna: Staff) -> None:
-    lost = await open_case(database)
+    other = await open_case(database)
     wrong = await open_case(database, CaseKind.WRONG_AMOUNT)
     done = await open_case(database, CaseKind.WRONG_AMOUNT)
     await anna.change(done, "resolve", {"reason": "paid back"}, If_Match='"1"')
@@ -173,9 +173,9 @@ async def test_the_list_is_filtered(database: Database, anna: Staff) -> None:
     async def ids(**filters: str) -> set[str]:
         return {one["id"] for one in (await anna.list(limit=100, **filters))["items"]}
 
-    mine = {str(lost), str(wrong), str(done)}
+    mine = {str(other), str(wrong), str(done)}
     assert mine & await ids() == mine
-    assert mine & await ids(status="open") == {str(lost), str(wrong)}
+    assert mine & await ids(status="open") == {str(other), str(wrong)}
     assert mine & await ids(kind="wrong_amount") == {str(wrong), str(done)}
     assert mine & await ids(kind="wrong_amount", status="resolved") == {str(done)}
 

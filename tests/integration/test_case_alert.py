@@ -41,7 +41,7 @@ class Alerts:
 async def open_case(database: Database, engine: AsyncEngine) -> Alerts:
     dedupe = uuid4().hex
     async with PostgresUnitOfWork(database).alone() as tx:
-        tx.cases.open(CaseKind.SEATS_LOST, dedupe=dedupe, summary="Look at this.")
+        tx.cases.open(CaseKind.DIFFERENCE, dedupe=dedupe, summary="Look at this.")
     return Alerts(database, engine, ids.case_id(dedupe))
 
 
@@ -53,7 +53,7 @@ async def test_once_an_hour_after_a_day(database: Database, engine: AsyncEngine)
     await case.alter("opened_at = now() - interval '25 hours 1 minute'")
     [line] = await case.said(passes=4)
     assert (line["event"], line["log_level"]) == ("case_waits", "error")
-    assert (line["kind"], line["status"], line["hours"]) == ("seats_lost", "open", 25)
+    assert (line["kind"], line["status"], line["hours"]) == ("difference", "open", 25)
     assert await case.said() == []
     await case.alter("alerted_at = now() - interval '59 minutes'")
     assert await case.said() == []

@@ -209,7 +209,7 @@ async def _add_dead(world: World, role: Role) -> None:
 async def _case(app: FastAPI) -> UUID:
     dedupe = uuid4().hex
     async with app.state.parts.begin() as tx:
-        tx.cases.open(CaseKind.SEATS_LOST, dedupe=dedupe, summary="For the matrix.")
+        tx.cases.open(CaseKind.DIFFERENCE, dedupe=dedupe, summary="For the matrix.")
     async with app.state.parts.database.statements() as session:
         row = await session.one(text("SELECT id FROM cases WHERE dedupe = :it"), it=dedupe)
     found: UUID = row.id
