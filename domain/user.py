@@ -16,6 +16,8 @@ NAME_MAX = 100
 MAILED_TOKEN_SECONDS = 30 * 60
 # Who asks again sooner gets no second mail: nobody fills another's mailbox.
 MAIL_AGAIN_SECONDS = 60
+# Folding makes other letters of these; domains that differ by them belong to two (IDNA 2008).
+KEPT_LETTERS = "ßẞς"
 
 
 class Role(StrEnum):
@@ -60,5 +62,26 @@ class User:
 
 
 def email_key(email: str) -> str:
-    """What two spellings of one address have in common; accounts are unique by it."""
-    return unicodedata.normalize("NFKC", email.strip()).casefold()
+    """What all spellings of one address have in common; accounts are unique by it.
+
+    A domain is the same in its own letters and as ``xn--``. What is no address has a key too.
+    """
+    name, at, domain = unicodedata.normalize("NFKC", email.strip()).rpartition("@")
+    labels = domain.replace("。", ".").split(".")
+    return name.casefold() + at + ".".join(map(_label_key, labels))
+
+
+def _label_key(label: str) -> str:
+    letters = unicodedata.normalize("NFKC", _in_letters(label))
+    return "".join(one.lower() if one in KEPT_LETTERS else one.casefold() for one in letters)
+
+
+def _in_letters(label: str) -> str:
+    if label[:4].lower() != "xn--":
+        return label
+    try:
+        letters = label[4:].encode("ascii").decode("punycode")
+        letters.encode()  # half a character can be written so, and no database takes it
+    except UnicodeError:
+        return label
+    return letters

@@ -66,6 +66,39 @@ async def test_an_address_has_one_account_however_it_is_spelt(client: Client) ->
     assert_problem(await client.post("/api/auth/register", json=again), 409, "email_taken")
 
 
+@pytest.mark.parametrize("spelled", ["exämple.test", "xn--exmple-cua.test"])
+async def test_a_domain_may_be_written_in_its_own_letters_or_in_ascii(
+    client: Client, spelled: str
+) -> None:
+    name = new_email().partition("@")[0]
+    user = (await open_account(client, email=f"{name}@{spelled}"))["user"]
+    for domain in ("exämple.test", "xn--exmple-cua.test", "XN--EXMPLE-CUA.test", "EXÄMPLE.test"):
+        body = {"email": f"{name}@{domain}", "password": PASSWORD}
+        answer = await client.post("/api/auth/login", json=body)
+        assert answer.status_code == 200, domain
+        assert answer.json()["user"] == user
+        again = {**body, "name": "Eve"}
+        assert_problem(await client.post("/api/auth/register", json=again), 409, "email_taken")
+
+
+async def test_domains_that_differ_by_a_letter_are_two(client: Client) -> None:
+    name = new_email().partition("@")[0]
+    users = [
+        (await open_account(client, email=f"{name}@{domain}"))["user"]
+        for domain in ("straße.test", "strasse.test")
+    ]
+    for user, domain in zip(users, ("xn--strae-oqa.test", "strasse.test"), strict=True):
+        body = {"email": f"{name}@{domain}", "password": PASSWORD}
+        assert (await client.post("/api/auth/login", json=body)).json()["user"] == user
+
+
+@pytest.mark.parametrize("domain", ["xn--ä.test", "xn--9.test", "xn--ib9b.test", "a..b"])
+async def test_a_domain_that_cannot_be_is_not_known(client: Client, domain: str) -> None:
+    body = {"email": f"ada@{domain}", "password": PASSWORD}
+    answer = await client.post("/api/auth/login", json=body)
+    assert_problem(answer, 401, "invalid_credentials")
+
+
 async def test_of_many_who_register_one_address_at_once_one_succeeds(client: Client) -> None:
     body = {"email": new_email(), "password": PASSWORD, "name": "Ada"}
     answers = await asyncio.gather(

@@ -128,6 +128,16 @@ async def test_a_forgotten_password_is_reset_once_by_mail(
     assert (await events_of(engine, session))[1:] == [("PasswordReset", {})]
 
 
+@pytest.mark.parametrize("asked", ["exämple.test", "xn--exmple-cua.test"])
+async def test_forgotten_is_known_by_either_spelling_of_the_domain(
+    client: Client, engine: AsyncEngine, asked: str
+) -> None:
+    name = new_email().partition("@")[0]
+    user = (await open_account(client, email=f"{name}@exämple.test"))["user"]["id"]
+    assert (await forgot(client, f"{name}@{asked}")).status_code == 202
+    assert await letters_to(engine, user) == ["verify_email", "reset_password"]
+
+
 async def test_a_weak_choice_does_not_use_the_code_up(
     client: Client, engine: AsyncEngine, settings: Settings
 ) -> None:

@@ -160,6 +160,30 @@ def test_message_that_should_not_be_is_found(
     assert id_ in checker.with_status("BREACH")
 
 
+@pytest.mark.parametrize(
+    ("owner", "to", "breaches"),
+    [
+        ("ada@exämple.test", "ada@xn--exmple-cua.test", set()),
+        ("ada@exämple.test", "Ada@XN--EXMPLE-CUA.test", set()),
+        ("ada@straße.test", "ada@xn--strae-oqa.test", set()),
+        ("ada@xn--99999b.test", "ada@xn--99999b.test", set()),
+        ("ada@exämple.test", "bob@xn--exmple-cua.test", {"N4"}),
+        ("ada@exämple.test", "ada@example.test", {"N4"}),
+        ("ada@straße.test", "ada@strasse.test", {"N4"}),
+        ("ada@xn--exmple-cua.test", "xn--exmple-cua@ada.test", {"N4"}),
+    ],
+)
+def test_a_mail_to_the_owners_domain_in_ascii_is_the_owners(
+    owner: str, to: str, breaches: set[str], checker: Checker, witnesses: Witnesses, db: Connection
+) -> None:
+    db.execute("UPDATE users SET email = %s WHERE email = 'ada@example.test'", (owner,))
+    for mail in witnesses.mails:
+        if mail["channel"] == "email":
+            mail["to"] = to
+    checker.run()
+    assert checker.with_status("BREACH") == breaches
+
+
 def test_second_message_is_explained_by_an_ambiguous_attempt(
     checker: Checker, witnesses: Witnesses, db: Connection
 ) -> None:

@@ -28,6 +28,7 @@ from tests.fixtures import servers
 from tests.helpers.mailed import letters_to
 
 ACCOUNTS = text("SELECT email, role, password_hash FROM users WHERE email_key = :key")
+IDS = text("SELECT id FROM users WHERE email_key = :key")
 OWNERS = text("SELECT email_key FROM users WHERE role = 'owner'")
 AUDITED = text(
     "SELECT action, actor, reason FROM audit_log WHERE target = :target ORDER BY id DESC LIMIT 1"
@@ -118,6 +119,21 @@ def test_the_command_says_what_was_wrong(empty: Settings, monkeypatch: pytest.Mo
     again = CliRunner().invoke(app, create)
     assert again.exit_code == 1
     assert "There is an owner already" in again.output
+
+
+async def test_an_owners_domain_may_be_in_its_own_letters_or_in_ascii(
+    settings: Settings, engine: AsyncEngine, database: Database
+) -> None:
+    name = f"boss-{uuid4().hex[:8]}"
+    await create_admin(settings, f"{name}@exämple.test", PASSWORD, another=True)
+    with pytest.raises(Conflict) as refused:
+        await create_admin(settings, f"{name}@xn--exmple-cua.test", PASSWORD, another=True)
+    assert refused.value.code == "email_taken"
+    async with engine.connect() as connection:
+        user_id = await connection.scalar(IDS, {"key": f"{name}@exämple.test"})
+    await PostgresSecondFactors(database).begin(user_id, b"sealed")
+    ended = await reset_second_factor(settings, f"{name}@xn--exmple-cua.test", "lost it")
+    assert ended == 0
 
 
 async def test_who_lost_a_second_factor_is_without_one_and_logged_out(

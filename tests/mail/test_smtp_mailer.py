@@ -53,7 +53,11 @@ async def test_lines_that_begin_with_a_dot_arrive_as_they_were(sink: Sink) -> No
 
 async def test_a_domain_of_its_own_letters_is_reached(sink: Sink) -> None:
     await mailer_of(sink).send("ada@straße.test", MESSAGE, reference="idn")
-    assert sink.messages("ada@xn--strae-oqa.test")
+    sent = sink.messages("ada@xn--strae-oqa.test")
+    assert sent
+    for spelled in ("ada@straße.test", "ADA@STRAẞE.test", "ada@XN--STRAE-OQA.test"):
+        assert sink.messages(spelled) == sent
+    assert not sink.messages("ada@strasse.test"), "the control: a domain of somebody else"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from email_validator import EmailNotValidError, validate_email
 
 from seathold.standins.sandbox.times import now_us, to_text
 
@@ -96,7 +97,8 @@ class Store:
 
     def newest(self, limit: int, to: str | None = None) -> list[dict[str, Any]]:
         """At most ``limit`` messages, newest first."""
-        with closing(self._db.execute(NEWEST, (to, limit))) as rows:
+        recipient = None if to is None else _as_sent(to)
+        with closing(self._db.execute(NEWEST, (recipient, limit))) as rows:
             return [_shape(row) for row in rows]
 
     def find(self, message_id: int) -> dict[str, Any] | None:
@@ -120,6 +122,15 @@ class Store:
             ),
         )
         return int(cursor.fetchone()["id"])
+
+
+def _as_sent(to: str) -> str:
+    """An address as mail brings it, its domain in ASCII; what is none, a number say, as it is."""
+    try:
+        found = validate_email(to, check_deliverability=False, test_environment=True)
+    except EmailNotValidError:
+        return to
+    return found.ascii_email or to
 
 
 def _shape(row: sqlite3.Row) -> dict[str, Any]:
