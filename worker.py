@@ -217,7 +217,7 @@ async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
     mailer, sms = SmtpMailer(settings), HttpSmsSender(settings)
     queue = PostgresOutboxQueue(parts.database)
     letters = PostgresAccountOutbox(parts.database, OpaqueTokens(settings.key_ring))
-    write = account_render(settings.account_url)
+    write = account_render(settings.account_pages)
     waiting = PostgresWaitingCases(parts.database)
     feed = PostgresPartnerFeed(parts.database)
     ring = SealRing(settings.partner_secret_keys.get_secret_value())

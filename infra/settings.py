@@ -99,8 +99,9 @@ class Settings(BaseSettings):
     worker_processes: int = Field(1, ge=1)
     db_pool_size: int = Field(10, ge=1)
     public_url: str = "http://127.0.0.1:8081"
-    # Where mailed links lead: the pages of whoever serves people.
-    account_url: str = "http://127.0.0.1:8081/account"
+    # Where mailed links lead: the pages of whoever serves people. Not set: /account of
+    # public_url, in development; production says it.
+    account_url: str = ""
     # Where browsers find the codec server: https://host[:port]. Not set: on this machine.
     codec_origin: str = ""
 
@@ -188,6 +189,11 @@ class Settings(BaseSettings):
         networks = (LOOPBACK if written is None else written).split(",")
         exempt = tuple(ip_network(one.strip()) for one in networks if one.strip())
         return OutboundPolicy(https_only=False, ports=None, exempt=exempt)
+
+    @property
+    def account_pages(self) -> str:
+        """Below which the pages are that mailed links lead to."""
+        return self.account_url or self.public_url.rstrip("/") + "/account"
 
     @property
     def smtp_needs_tls(self) -> bool:

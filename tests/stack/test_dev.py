@@ -10,6 +10,7 @@ import stat
 import subprocess
 from pathlib import Path
 
+import httpx2
 import psycopg
 import pytest
 from temporalio.client import Client
@@ -17,6 +18,7 @@ from temporalio.client import Client
 from infra.temporal_polls import are_polled
 from seathold.stack.process import StackError
 from seathold.stack.stack import Stack
+from tests.helpers.accounts import PASSWORD, new_email
 from tests.stack.command import running, wait_for
 
 # In a namespace of its own root is an account like any other, which its programs can still read.
@@ -93,6 +95,19 @@ def test_dev_json_is_private_and_whole(stack: Stack, run_dir: Path) -> None:
     assert stat.S_IMODE((run_dir / "dev.json").stat().st_mode) == 0o600
     assert FIELDS <= stack.info.keys()
     assert stack.info["processes"].keys() == PARTS
+
+
+def test_mailed_links_lead_to_the_stack_that_mailed_them(stack: Stack) -> None:
+    email, api = new_email(), str(stack.info["api_url"])
+    body = {"email": email, "password": PASSWORD, "name": "Ada"}
+    httpx2.post(f"{api}/api/auth/register", json=body).raise_for_status()
+    inbox = f"{stack.info['mail_url']}/api/messages"
+
+    def mails() -> list[dict[str, str]]:
+        return list(httpx2.get(inbox, params={"to": email}).json()["items"])
+
+    wait_for(lambda: len(mails()) == 1)
+    assert f"{api}/account/verify#" in mails()[0]["text"]
 
 
 @pytest.mark.parametrize("name", ["api-0", "worker-0", "redis"])

@@ -50,6 +50,18 @@ def test_the_whole_configuration_is_taken(monkeypatch: pytest.MonkeyPatch) -> No
     assert settings().staff_needs_second_factor
 
 
+def test_nobody_guesses_where_the_pages_of_mailed_links_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not below the public address, where development looks for them."""
+    monkeypatch.delenv("SEATHOLD_ACCOUNT_URL", raising=False)
+    untold = {name: value for name, value in GOOD.items() if name != "account_url"}
+    with pytest.raises(ValueError, match="ACCOUNT_URL is not the https"):
+        Settings(_env_file=None, **untold)  # type: ignore[arg-type]
+    assert command_with(monkeypatch, {"account_url": None}).exit_code == 2
+    assert settings().account_pages == GOOD["account_url"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
@@ -157,6 +169,7 @@ def test_the_whole_configuration_is_taken(monkeypatch: pytest.MonkeyPatch) -> No
         ({"public_url": "http://tickets.cinema.org"}, "PUBLIC_URL is not the https"),
         ({"public_url": "https://127.0.0.1"}, "PUBLIC_URL is not the https"),
         ({"account_url": "http://tickets.cinema.org/account"}, "ACCOUNT_URL is not the https"),
+        ({"account_url": ""}, "ACCOUNT_URL is not the https"),
         ({"codec_origin": "http://codec.cinema.org"}, "CODEC_ORIGIN is not https"),
         ({"codec_origin": "https://codec.cinema.org/"}, "CODEC_ORIGIN is not https"),
         ({"codec_origin": "https://Codec.cinema.org:443"}, "CODEC_ORIGIN is not https"),
