@@ -29,11 +29,12 @@ class GatewayActivities(SessionActivities, RefundActivities):
     @activity.defn
     async def close_session(self, step: SessionStep) -> SessionOutcome:
         async with edge(step.booking_id, step.request_id):
-            closed, captured = await provider.close_sessions(
+            found = await provider.close_sessions(
                 self._begin, self._gateways, UUID(step.booking_id), request_id=step.request_id
             )
-            log.info("close_session", closed=closed, captured=len(captured))
-            return SessionOutcome(closed, [str(one) for one in captured])
+            log.info("close_session", closed=found.closed, captured=len(found.captured))
+            captured = [str(one) for one in found.captured]
+            return SessionOutcome(found.closed, captured, found.is_settling)
 
     @activity.defn
     async def send_refund(self, input: LatePaymentInput) -> LatePaymentResult:

@@ -134,7 +134,8 @@ class CloseStep:
 class FinishStep:
     """Free the seats; while a page may still take money, only once the grace has run out.
 
-    ``settling_grace_seconds``, if longer, is the grace where a payment is ``processing``.
+    ``settling_grace_seconds``, if longer, is the grace where a payment is ``processing``, or
+    ``is_settling``: after a card that failed the rows do not tell of the next one on its way.
     """
 
     booking_id: str
@@ -143,6 +144,7 @@ class FinishStep:
     session_closed: bool
     request_id: str | None = None
     settling_grace_seconds: int = 0
+    is_settling: bool = False
 
     @property
     def longest_grace_seconds(self) -> int:
@@ -157,10 +159,14 @@ class SessionStep:
 
 @dataclass(frozen=True)
 class SessionOutcome:
-    """``closed``: it takes no more money. ``captured``: payments found that may confirm."""
+    """``closed``: it takes no more money. ``captured``: payments found that may confirm.
+
+    ``is_settling``: money is on its way there.
+    """
 
     closed: bool
     captured: list[str] = field(default_factory=list)
+    is_settling: bool = False
 
 
 @dataclass(frozen=True)

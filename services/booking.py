@@ -239,8 +239,8 @@ async def finish_close(tx: Transaction, step: FinishStep) -> StepOutcome:
     attempts = await tx.payments.attempts(booking.id)
     uncertain = any(attempt.session_open for attempt in attempts)
     if uncertain:
-        is_settling = any(attempt.status == "processing" for attempt in attempts)
-        grace = step.longest_grace_seconds if is_settling else step.grace_seconds
+        known = any(attempt.status == "processing" for attempt in attempts)
+        grace = step.longest_grace_seconds if known or step.is_settling else step.grace_seconds
         waited = (booking.now - booking.closing_since).total_seconds()
         if waited < grace:
             return StepOutcome(booking.state, seconds_left=grace - waited)

@@ -137,12 +137,12 @@ class BookingDesk:
                 is_new = attempt.session_id is None
                 opened = await provider.open_session(self._begin, self._gateways, attempt)
                 return opened, is_new
-            closed, captured = await provider.close_sessions(
+            found = await provider.close_sessions(
                 self._begin, self._gateways, booking_id, request_id=caller.request_id
             )
-            if captured:
+            if found.captured:
                 raise Conflict("This booking is paid; confirm it.", code="nothing_to_pay")
-            if not closed:
+            if not found.closed:
                 break
         raise Unavailable("The earlier pay page could not be closed; try again.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
@@ -41,25 +42,35 @@ async def open_session(begin: UnitOfWork, gateways: Gateways, attempt: Attempt) 
         return await tx.payments.set_session(attempt.id, session.session_id, session.checkout_url)
 
 
+@dataclass(slots=True)
+class Closing:
+    """``closed``: all pages are, for certain. ``captured``: payments found that may confirm.
+
+    ``is_settling``: money is on its way on a page that is open.
+    """
+
+    closed: bool = True
+    captured: list[UUID] = field(default_factory=list)
+    is_settling: bool = False
+
+
 async def close_sessions(
     begin: UnitOfWork, gateways: Gateways, booking_id: UUID, *, request_id: str | None
-) -> tuple[bool, list[UUID]]:
+) -> Closing:
     """Close every pay page of the booking that may still take money.
 
-    Returns:
-        Whether all are closed for certain, and the captured payments that may confirm. An
-        answer that did not come counts as open, and so does a clear no: not knowing is a value,
-        not an error. A page that the provider does not know may be open in another account.
+    An answer that did not come counts as open, and so does a clear no: not knowing is a value, not
+    an error. A page that the provider does not know may be open in another account.
     """
     async with begin.alone() as tx:
         attempts = await tx.payments.attempts(booking_id)
-    closed, captured = True, []
+    found = Closing()
     for attempt in (one for one in attempts if one.session_open):
         try:
             session = await _expire(begin, gateways, attempt)
         except (Unavailable, Conflict, NotFound) as error:
             log.warning("page_not_closed", payment_id=str(attempt.id), reason=str(error))
-            closed = False
+            found.closed = False
             continue
         if session is None:
             async with begin() as tx:
@@ -67,9 +78,11 @@ async def close_sessions(
             continue
         for recorded in await record_session(begin, attempt, session, request_id=request_id):
             if recorded.confirms is not None:
-                captured.append(recorded.confirms)
-        closed = closed and session.status in (SessionStatus.EXPIRED, SessionStatus.PAID)
-    return closed, captured
+                found.captured.append(recorded.confirms)
+        if session.status not in (SessionStatus.EXPIRED, SessionStatus.PAID):
+            found.closed = False
+            found.is_settling |= session.status is SessionStatus.PROCESSING
+    return found
 
 
 async def record_session(

@@ -203,6 +203,7 @@ class BookingWorkflow(BookingContract):
             session.closed,
             self._input.request_id,
             self._input.settling_grace_seconds,
+            session.is_settling,
         )
         async with self._turn:
             self._apply(await surely(BookingActivities.finish_close, step))

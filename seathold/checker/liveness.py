@@ -14,7 +14,8 @@ from seathold.checker.report import NotRun
 from seathold.checker.world import World
 
 # M11 watches those whose money is being taken. A closing booking may wait for its provider until
-# the payment grace has run out, which is longer where money is on its way.
+# the payment grace has run out, which is longer where money is on its way, and may be where a card
+# failed on a page that is open: another one may be.
 OVERDUE = """
 SELECT id, state, hold_expires_at, closing_since FROM bookings
 WHERE state IN ('held', 'expiring', 'cancelling') AND (
@@ -23,7 +24,8 @@ WHERE state IN ('held', 'expiring', 'cancelling') AND (
         WHEN state = 'held' THEN hold_expires_at
         ELSE coalesce(closing_since, hold_expires_at) + make_interval(secs => CASE
             WHEN EXISTS (
-                SELECT FROM payments WHERE booking_id = bookings.id AND status = 'processing'
+                SELECT FROM payments WHERE booking_id = bookings.id
+                AND (status = 'processing' OR status = 'failed' AND session_open)
             ) THEN greatest(%(payment_grace)s, %(settling_grace)s) ELSE %(payment_grace)s END)
         END < now() - make_interval(secs => %(grace)s))
 """

@@ -102,16 +102,22 @@ async def test_seats_stay_held_until_the_provider_has_closed_the_page(
     assert await saga.claims(input) == {}
 
 
+@pytest.mark.parametrize("first", ["", "failed"])
 async def test_money_that_settles_after_the_ordinary_grace_still_confirms(
-    saga: Saga, hall: Hall, provider: Sandbox
+    saga: Saga, hall: Hall, provider: Sandbox, first: str
 ) -> None:
+    """Also where a card on the same page failed before: then the rows do not tell of the next."""
     input = hall.input(
         hold_seconds=1, hold_max_seconds=2, grace_seconds=1, settling_grace_seconds=60
     )
     async with saga.worker():
         await saga.reserve(input)
         session_id = await saga.checkout(input)
+        if first:
+            pay(provider, session_id, first)
+            await tell(saga, session_id)
         pay(provider, session_id, "processing")
+        await tell(saga, session_id)
 
         async def grace_is_over() -> bool:
             return await saga.rows(

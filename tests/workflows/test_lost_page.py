@@ -60,4 +60,4 @@ async def test_a_page_that_was_never_opened_is_in_nobodys_way(
     closed = await use_cases.close_sessions(
         saga.begin, saga.gateways, UUID(input.booking_id), request_id=None
     )
-    assert closed == (True, [])
+    assert (closed.closed, closed.captured) == (True, [])
