@@ -7,6 +7,7 @@ from uuid import UUID
 
 from domain.errors import BalanceTooLow, Conflict, NotFound, Unavailable
 from domain.money import Money
+from domain.payment import ProviderRefund
 from domain.refund import RETRY, RefundPart, payment_disputed
 from services import case, refund
 from services.gateway import PaymentGateway
@@ -29,8 +30,8 @@ async def ask(
     Raises:
         Unavailable: the outcome is not known; ask again.
         BalanceTooLow: the provider cannot pay it yet; that is on record.
-        Conflict, NotFound: the provider's clear no, or ours (``payment_disputed``), to a part
-            that it never accepted.
+        Conflict, NotFound: the provider's clear no, or ours (``payment_disputed``) where it has
+            nothing under the part's key, to a part that it never accepted.
     """
     async with begin.alone() as tx:
         parts = await tx.refunds.parts(booking_id, number)
@@ -42,11 +43,11 @@ async def ask(
         try:
             async with begin.alone() as tx:
                 receipt = await tx.payments.receipt(part.provider_payment_id)
+            gateway, amount = gateways[part.provider], Money(part.amount, known.currency)
             if receipt is not None and receipt.disputed:
-                raise payment_disputed()
-            answer = await gateways[part.provider].refund(
-                part.paid_reference, key=part.key, amount=Money(part.amount, known.currency)
-            )
+                answer = await _sent_before(gateway, part)
+            else:
+                answer = await gateway.refund(part.paid_reference, key=part.key, amount=amount)
         except BalanceTooLow:
             async with begin.alone() as tx:
                 tx.refunds.short(part.id, is_short=True)
@@ -61,6 +62,27 @@ async def ask(
             await refund.accept(tx, booking_id, part, answer.reference, request_id=request_id)
             if answer.status == "failed":
                 await fail(tx, booking_id, part, answer.reference, request_id=request_id)
+
+
+async def _sent_before(gateway: PaymentGateway, part: RefundPart) -> ProviderRefund:
+    """What the provider made of the part's key before the bank disputed the payment.
+
+    That nothing is sent now is our word: it tells nothing of one that was sent and whose answer
+    was lost, which a new key, or seats that stay sold, would pay for a second time.
+
+    Raises:
+        Conflict: ``payment_disputed``: the provider has no refund under this key.
+        Unavailable: the provider did not say which refunds it has; ask again.
+    """
+    try:
+        made = await gateway.list_refunds(part.paid_reference)
+    except (Conflict, NotFound) as error:
+        # No word on the refund: a no to the question must not be taken for a no to the money.
+        raise Unavailable("The provider does not tell of the refunds it has made.") from error
+    for one in made:
+        if one.key == part.key:
+            return one
+    raise payment_disputed()
 
 
 async def settle(

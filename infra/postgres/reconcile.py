@@ -67,12 +67,14 @@ SELECT id, booking_id, provider_payment_id, number, status, amount, currency, re
        idempotency_key
 FROM refunds WHERE provider_payment_id = :id ORDER BY created_at
 """)
-# While a dispute is open nothing is sent, and the dispute has its own case.
+# While a dispute is open nothing is sent, and the dispute has its own case. Only one on request is
+# asked for on: the provider has to say whether it was sent before.
 OVERDUE = text("""
 SELECT refunds.id, refunds.booking_id, refunds.provider_payment_id, number, refunds.status,
        refunds.amount, refunds.currency, refunds.reference, failed, idempotency_key
 FROM refunds JOIN provider_payments AS paid ON paid.id = refunds.provider_payment_id
-WHERE refunds.status = 'pending' AND provider = :provider AND NOT paid.disputed
+WHERE refunds.status = 'pending' AND provider = :provider
+  AND (number IS NOT NULL OR NOT paid.disputed)
   AND refunds.created_at < now() - make_interval(
       secs => CASE WHEN refunds.reference IS NULL THEN CAST(:unheard AS float8)
                    ELSE CAST(:slow AS float8) END)

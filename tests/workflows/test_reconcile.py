@@ -23,6 +23,7 @@ from tests.helpers.saga import Saga
 from tests.sandbox.process import NO_FAULTS, Sandbox
 from tests.workflows.test_booking_paths import pay
 from tests.workflows.test_case_openings import cases_of
+from tests.workflows.test_disputes import disputed
 from tests.workflows.test_refund_faults import faulty
 from tests.workflows.test_refund_retries import settled
 from tests.workflows.test_refunds import ask, result, sold
@@ -294,14 +295,17 @@ async def test_a_ledger_that_tells_another_sum_is_a_case(
     assert await cases_of(saga, input) == ["difference"]
 
 
+@pytest.mark.parametrize("known", [[], ["dispute"]], ids=["plain", "disputed"])
 async def test_a_refund_without_an_answer_for_a_day_is_a_case_and_keeps_its_key(
-    saga: Saga, hall: Hall, provider: Sandbox
+    saga: Saga, hall: Hall, provider: Sandbox, known: list[str]
 ) -> None:
     since, input = now(), hall.input()
     async with saga.worker():
-        await sold(saga, input, provider)
+        reference = await sold(saga, input, provider)
     await ask(saga, input)
-    assert await cases_of(saga, input) == []
+    if known:
+        await disputed(saga, input, provider, reference, "opened")
+    assert await cases_of(saga, input) == known
     async with saga.engine.begin() as connection:
         await connection.exec_driver_sql(
             "UPDATE refunds SET created_at = now() - interval '25 hours' WHERE booking_id = %(id)s",
@@ -309,13 +313,13 @@ async def test_a_refund_without_an_answer_for_a_day_is_a_case_and_keeps_its_key(
         )
     for _ in range(2):
         await reconcile(saga, since)
-    assert await cases_of(saga, input) == ["refund_overdue"]
+    assert await cases_of(saga, input) == [*known, "refund_overdue"]
     [row] = await saga.rows(
         "SELECT status, tries FROM refunds WHERE booking_id = :id", id=UUID(input.booking_id)
     )
     assert row == ("pending", 0)
     async with saga.worker():
-        assert await result(saga, input) == "succeeded"
+        assert await result(saga, input) == ("failed" if known else "succeeded")
 
 
 async def test_a_run_that_broke_off_goes_on_and_the_next_begins_where_it_began(

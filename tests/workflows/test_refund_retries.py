@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -9,8 +11,12 @@ from uuid import UUID
 import pytest
 
 from contracts.late_payment import late_payment_workflow_id
+from domain.errors import Conflict, NotFound, SeatholdError, Unavailable
 from domain.limits import REFUND_RETRIES
+from domain.money import Money
+from domain.payment import ProviderRefund
 from domain.steps import BookingInput
+from infra.gateways.sandbox import SandboxGateway
 from tests.factories import Hall
 from tests.helpers.books import is_settled
 from tests.helpers.eventually import eventually
@@ -19,12 +25,51 @@ from tests.helpers.saga import Fault, Saga
 from tests.sandbox.process import Sandbox
 from tests.workflows.test_booking_paths import pay, tell
 from tests.workflows.test_case_openings import cases_of
+from tests.workflows.test_disputes import disputed
 from tests.workflows.test_refund_faults import at_once, faulty, settle_at_the_bank
 from tests.workflows.test_refunds import ask, result, sold
 from workflows import policies
 
 __all__ = ["at_once", "faulty"]
 SENT = REFUND_RETRIES + 1
+UNTOLD = [
+    Unavailable("It is away."),
+    NotFound("No such payment."),
+    Conflict("The provider refused.", code="provider_refused"),
+]
+
+
+class Losing(SandboxGateway):
+    """The next refund of ``reference`` is made, then ``meanwhile`` comes, and no answer.
+
+    Asked for its refunds of that payment, it first says what stands in ``untold``.
+    """
+
+    def __init__(self, base_url: str) -> None:
+        super().__init__(base_url)
+        self.reference = ""
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
+        self.untold: list[SeatholdError] = []
+
+    async def refund(self, reference: str, *, key: str, amount: Money) -> ProviderRefund:
+        made = await super().refund(reference, key=key, amount=amount)
+        if reference != self.reference or self.meanwhile is None:
+            return made
+        meanwhile, self.meanwhile = self.meanwhile, None
+        await meanwhile()
+        raise Unavailable("The answer was lost.")
+
+    async def list_refunds(self, reference: str) -> list[ProviderRefund]:
+        if reference == self.reference and self.untold:
+            raise self.untold.pop(0)
+        return await super().list_refunds(reference)
+
+
+@pytest.fixture
+async def losing(provider: Sandbox) -> AsyncIterator[Losing]:
+    gateway = Losing(provider.url)
+    yield gateway
+    await gateway.aclose()
 
 
 def wait_at(monkeypatch: pytest.MonkeyPatch, place: int) -> None:
@@ -181,6 +226,70 @@ async def test_a_refusal_after_the_seats_are_free_withdraws_nothing(
     assert fault.times_run("withdraw_refund", input.booking_id) == 0
     assert await saga.state(input) == "refund_pending"
     assert await cases_of(saga, input) == ["refund_failed"]
+
+
+def dispute_at_the_next(
+    saga: Saga, input: BookingInput, provider: Sandbox, losing: Losing, reference: str
+) -> None:
+    """The bank disputes the payment between the refund and its answer, which never comes."""
+
+    async def open_dispute() -> None:
+        await disputed(saga, input, provider, reference, "opened")
+
+    losing.reference, losing.meanwhile = reference, open_dispute
+
+
+@pytest.mark.parametrize(
+    "untold", [[], *([one] for one in UNTOLD)], ids=["told", "away", "unknown", "refused"]
+)
+async def test_a_refund_that_was_paid_is_not_withdrawn_by_a_dispute(
+    saga: Saga, hall: Hall, faulty: Sandbox, losing: Losing, untold: list[SeatholdError]
+) -> None:
+    """Its answer was lost; withdrawn, its seat would stay sold and be paid for once more."""
+    saga = replace(saga, gateways={losing.name: losing})
+    input, fault, losing.untold = hall.input(), Fault(), list(untold)
+    async with saga.worker(fault):
+        reference = await sold(saga, input, faulty)
+        dispute_at_the_next(saga, input, faulty, losing, reference)
+        assert await result(saga, input, await ask(saga, input, "A1")) == "succeeded"
+        assert await saga.claims(input) == {"A2": "sold"}
+        await disputed(saga, input, faulty, reference, "won")
+    assert (losing.meanwhile, losing.untold) == (None, [])
+    assert fault.times_run("withdraw_refund", input.booking_id) == 0
+    assert [one["status"] for one in sent(faulty, reference)] == ["succeeded"]
+    assert await tries_of(saga, input) == [("succeeded", 0, 0)]
+    assert await saga.state(input) == "confirmed"
+    assert await settled(saga, input)
+
+
+@pytest.mark.parametrize("untold", [[], UNTOLD[1:]], ids=["told", "untold"])
+async def test_a_dispute_makes_no_new_key_for_a_try_that_was_paid(
+    saga: Saga,
+    hall: Hall,
+    faulty: Sandbox,
+    losing: Losing,
+    untold: list[SeatholdError],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With a new key the seat would be paid for twice as soon as the dispute is won."""
+    wait_at(monkeypatch, 0)
+    saga = replace(saga, gateways={losing.name: losing})
+    input, losing.untold = hall.input(), list(untold)
+    async with saga.worker():
+        reference = await sold(saga, input, faulty)
+        faulty.configure(refund_outcome="pending")
+        await ask(saga, input, "A1")
+        await settle_at_the_bank(saga, input, faulty, "failed")
+        dispute_at_the_next(saga, input, faulty, losing, reference)
+        faulty.configure(refund_outcome="succeeded")
+        assert await result(saga, input) == "succeeded"
+        await disputed(saga, input, faulty, reference, "won")
+    assert (losing.meanwhile, losing.untold) == (None, [])
+    assert [one["status"] for one in sent(faulty, reference)] == ["failed", "succeeded"]
+    assert faulty.payment(reference)["refunded"] == 1200
+    assert await tries_of(saga, input) == [("succeeded", 1, 1)]
+    assert await saga.state(input) == "confirmed"
+    assert await settled(saga, input)
 
 
 @pytest.mark.usefixtures("at_once")
