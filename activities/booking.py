@@ -47,9 +47,8 @@ class DatabaseBookingActivities(BookingActivities):
                         booking.reject(tx, input, outcome)
             except booking.SeatsTaken as taken:
                 outcome = await self._refuse_taken(input, taken.labels)
-            else:
-                if outcome.state is BookingState.HELD:
-                    await self._promote(input)
+            if outcome.state is BookingState.HELD:
+                await self._promote(input)
             log.info("hold", state=outcome.state, code=outcome.code)
             return outcome
 
@@ -113,7 +112,10 @@ class DatabaseBookingActivities(BookingActivities):
         outcome = booking.rejected(refused.code, refused.detail, **refused.data)
         async with self._begin.alone() as tx:
             booking.reject(tx, input, outcome)
-        return outcome
+            held = await tx.bookings.peek(UUID(input.booking_id))
+        # Another run of this step, that was thought dead, may have had the seats since: then the
+        # refusal was not written, and the booking is what came of it.
+        return outcome if held is None else HoldOutcome(held.state, seconds_left=held.seconds_left)
 
     async def _promote(self, input: BookingInput) -> None:
         labels = [seat.label for seat in input.seats]

@@ -196,9 +196,9 @@ async def begin_close(tx: Transaction, step: CloseStep) -> StepOutcome:
     are any. A cancellation overrides an expiry that is under way: the buyer's wish wins. While
     the money is being taken (``confirming``) nothing ends the hold: the answer says so.
     """
-    booking = await tx.bookings.lock(UUID(step.booking_id))
+    booking = await tx.bookings.lock(UUID(step.booking_id)) or await _refuse_unheld(tx, step)
     if booking is None:
-        return _refuse_unheld(tx, step)
+        return StepOutcome(BookingState.REJECTED, code="unavailable")
     if booking.confirming is not None:
         return authorise.standing(booking)
     if booking.state is BookingState.HELD:
@@ -285,11 +285,12 @@ async def end_hold(
     return authorise.standing(booking)
 
 
-def _refuse_unheld(tx: Transaction, step: CloseStep) -> StepOutcome:
+async def _refuse_unheld(tx: Transaction, step: CloseStep) -> Booking | None:
     """The hold never took effect: write that down, so that a straggler of it cannot later."""
     refusal = {"code": "unavailable", "detail": "The seats could not be held; try again."}
     tx.bookings.reject_request(UUID(step.booking_id), refusal)
-    return StepOutcome(BookingState.REJECTED, code="unavailable")
+    # One that was just committing was waited for: it has its hold, and that is to be ended.
+    return await tx.bookings.lock(UUID(step.booking_id))
 
 
 def _start_closing(tx: Transaction, booking: Booking, step: CloseStep) -> StepOutcome:

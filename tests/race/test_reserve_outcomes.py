@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from uuid import UUID
 
 import pytest
 from redis.asyncio import Redis
 from temporalio.client import Client
 
-from domain.booking import BookingState
+from activities.booking import DatabaseBookingActivities
+from domain.booking import BookingState, CloseReason
 from domain.errors import Conflict, Invalid, Unavailable
 from domain.limits import PRECLAIM_LEASE_SECONDS
-from domain.steps import BookingInput, HoldOutcome
+from domain.steps import BookingInput, CloseStep, HoldOutcome
 from infra.postgres.database import Database
 from infra.postgres.uow import PostgresUnitOfWork
 from infra.redis.seat_claims import LOADED_SECONDS, RedisSeatPreclaims
 from infra.temporal import TemporalBookingProcess
+from services import booking
 from services.process import ProcessAway, ProcessOver, ProcessUnknown
 from services.reserve import Reserver
 from tests.factories import Hall
+from tests.helpers.eventually import eventually
 from tests.helpers.hall import Hall as Marks
 from tests.helpers.saga import Saga
 from tests.race.buyers import Ledger, Office
 
 Answer = Callable[[BookingInput], Awaitable[HoldOutcome]]
+WAITS = """
+SELECT 1 FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'
+  AND query LIKE '%UPDATE booking_requests SET outcome = ''rejected''%'
+"""
+FREE = ("free", None)
+
+
+class NeverHeld(Exception):
+    """The hold's transaction is undone."""
+
+
+class SlowToRefuse(DatabaseBookingActivities):
+    """Finds seats taken, and ``meanwhile`` comes before the refusal is written."""
+
+    meanwhile: Callable[[], Awaitable[None]]
+
+    async def _refuse_taken(self, input: BookingInput, labels: tuple[str, ...]) -> HoldOutcome:
+        await self.meanwhile()
+        return await super()._refuse_taken(input, labels)
 
 
 class AnsweringProcess(TemporalBookingProcess):
@@ -122,6 +147,52 @@ async def test_a_hold_that_was_sooner_than_the_bad_news_counts(
 
     input = hall.input("A1")
     assert await desk.reserve(input, held_but_away) is BookingState.HELD
+    assert await outcome_of(ledger, input) == ("held", None)
+    assert await marks.mark("A1") == input.booking_id
+
+
+@pytest.mark.parametrize("commits", [True, False])
+async def test_the_undo_of_a_hold_ends_the_hold_that_was_just_being_committed(
+    office: Office, ledger: Ledger, hall: Hall, commits: bool
+) -> None:
+    """It finds no booking, and its refusal then waits for the hold that is under way."""
+    input = hall.input("A1")
+    await office.request([input])
+    step = CloseStep(input.booking_id, CloseReason.FAILED, actor="system")
+
+    async def waits() -> bool:
+        return bool(await ledger.rows(WAITS))
+
+    with suppress(NeverHeld):
+        async with office.begin() as straggler:
+            await booking.hold(straggler, input)
+            undoing = asyncio.create_task(office.steps.close_hold(step))
+            await eventually(waits, seconds=2, message="the undo did not meet the hold")
+            if not commits:
+                raise NeverHeld
+    assert (await undoing).state == ("expired" if commits else "rejected")
+    told = ("held", None) if commits else ("rejected", "unavailable")
+    assert await outcome_of(ledger, input) == told
+    await ledger.require_whole_orders(hall.show_id)
+    assert (await ledger.claims(hall.show_id)).get("A1", FREE) == FREE
+
+
+async def test_a_refusal_that_came_after_the_hold_answers_with_the_hold(
+    office: Office, preclaims: RedisSeatPreclaims, ledger: Ledger, hall: Hall, marks: Marks
+) -> None:
+    """The step ran twice at once, and between the two the rival let the seat go."""
+    rival, input = await office.held(hall.input("A1")), hall.input("A1")
+    await office.request([input])
+
+    async def meanwhile() -> None:
+        await office.cancel(rival)
+        assert (await office.hold(input)).state is BookingState.HELD
+
+    slow = SlowToRefuse(office.begin, preclaims)
+    slow.meanwhile = meanwhile
+    outcome = await slow.hold_seats(input)
+    assert (outcome.state, outcome.code) == (BookingState.HELD, None)
+    assert outcome.seconds_left > 0
     assert await outcome_of(ledger, input) == ("held", None)
     assert await marks.mark("A1") == input.booking_id
 
