@@ -20,14 +20,16 @@ VALUES (:id, :kind, :booking_id, :show_id, :provider, :payment_id, :refund_id, :
 ON CONFLICT (posting_id, account) DO NOTHING
 """)
 # Whether all decided money balances (docs/ledger.md), and the case where it does not: one statement
-# that nobody waits for.
+# that nobody waits for. A promise that is let go has its verdict first, and its end at the provider
+# afterwards: until then its posting does not count, and any other of it does.
 CLOSE = text("""
 WITH stands AS (
     SELECT currency, account, (sum(debit) - sum(credit))::bigint AS amount
     FROM ledger_entries AS entry
     WHERE booking_id = :booking_id AND NOT EXISTS (
         SELECT FROM provider_payments
-        WHERE id = entry.provider_payment_id AND decision IS NULL
+        WHERE id = entry.provider_payment_id
+          AND (decision IS NULL OR status = 'authorised' AND entry.kind = 'authorised')
     )
     GROUP BY currency, account
 ), sending AS (

@@ -10,10 +10,15 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain import ledger
+from domain.booking import CloseReason
 from domain.ledger import Subject
 from domain.money import Money
+from domain.payment import ProviderPayment
+from domain.payment import ProviderPaymentStatus as Told
 from domain.steps import BookingInput
 from infra.postgres.database import Database
+from services import authorise, payment
+from services.payment import Recorded
 from tests.factories import PRICE, create_hall
 from tests.helpers.books import is_settled
 from tests.helpers.till import Till
@@ -44,12 +49,12 @@ async def spoil(till: Till, input: BookingInput, recorded_id: UUID) -> None:
         tx.ledger.post(ledger.captured(subject, Money(1, "EUR"), total=9999))
 
 
-async def lapse(till: Till, input: BookingInput) -> None:
+async def lapse(till: Till, input: BookingInput, why: CloseReason = CloseReason.RELEASED) -> None:
     """Its page was closed first, as it should be."""
     async with till.begin.alone() as tx:
         for attempt in await tx.payments.attempts(UUID(input.booking_id)):
             tx.payments.close_session(attempt.id)
-    await till.lapse(input)
+    await till.lapse(input, why)
 
 
 async def confirmed(till: Till) -> tuple[BookingInput, str]:
@@ -146,3 +151,73 @@ async def test_a_case_that_is_open_is_enough(till: Till, engine: AsyncEngine) ->
     await till.settle(first, "failed")
     await till.settle(second)
     assert await cases(engine, input) == ["refund_failed"]
+
+
+async def promise(
+    till: Till, input: BookingInput, reference: str, status: Told = Told.AUTHORISED
+) -> Recorded:
+    """The provider says how a promise of 24.00 EUR stands, of which nothing was taken."""
+    told = ProviderPayment(reference, "s", input.booking_id, status, TWO, 0, 0)
+    async with till.begin() as tx:
+        attempt = await tx.payments.latest_attempt(UUID(input.booking_id))
+        assert attempt is not None
+        return await payment.record_payment(tx, attempt, told)
+
+
+async def one_too_many(till: Till, input: BookingInput, reference: str) -> UUID:
+    """It came while another was being taken, which then confirms."""
+    first = f"pay_{uuid4()}"
+    await till.confirm(input, await promise(till, input, first))
+    extra = await promise(till, input, reference)
+    assert extra.refunds is not None
+    assert await till.confirm(input, await till.learn(input, first, TWO)) == "confirmed"
+    return extra.refunds
+
+
+async def unwanted(till: Till, input: BookingInput, reference: str) -> UUID:
+    """Nobody was told of it when its buyer cancelled."""
+    recorded = await promise(till, input, reference)
+    assert recorded.confirms is not None
+    await lapse(till, input, CloseReason.CANCELLED)
+    return recorded.confirms
+
+
+async def refused(till: Till, input: BookingInput, reference: str) -> UUID:
+    """The seats were final for it, and then it could not be taken."""
+    recorded = await promise(till, input, reference)
+    assert recorded.confirms is not None
+    await till.confirm(input, recorded)
+    async with till.begin() as tx:
+        await authorise.abandon(tx, UUID(input.booking_id), recorded.confirms, request_id=None)
+    await lapse(till, input)
+    return recorded.confirms
+
+
+ways = pytest.mark.parametrize(
+    "way", [one_too_many, unwanted, refused], ids=lambda way: way.__name__
+)
+Way = Callable[[Till, BookingInput, str], Awaitable[UUID]]
+
+
+@ways
+async def test_a_promise_that_is_let_go_is_no_case_before_it_is_voided(
+    till: Till, engine: AsyncEngine, way: Way
+) -> None:
+    input, reference = await till.hold("A1", "A2"), f"pay_{uuid4()}"
+    await way(till, input, reference)
+    await promise(till, input, reference, Told.VOIDED)
+    assert await cases(engine, input) == []
+    async with till.begin.alone() as tx:
+        assert await is_settled(tx, UUID(input.booking_id))
+
+
+@ways
+async def test_money_beside_a_promise_that_is_let_go_is_a_case(
+    till: Till, engine: AsyncEngine, way: Way
+) -> None:
+    """The control: of that payment nothing else is overlooked."""
+    input, reference = await till.hold("A1", "A2"), f"pay_{uuid4()}"
+    await spoil(till, input, await way(till, input, reference))
+    async with till.begin() as tx:
+        tx.ledger.close(UUID(input.booking_id))
+    assert await cases(engine, input) == ["books_open"]
