@@ -181,10 +181,11 @@ async def probe(
 async def pause(tx: Transaction, step: PauseStep) -> None:
     """Write down why the run waits, or that it goes on; for the balance, one case is opened."""
     show_id = UUID(step.show_id)
+    if step.wish is not None and await tx.shows.was_noted(show_id, step.wish):
+        # Only its answer was lost: what was written since then stands.
+        return
     is_news = await tx.shows.pause(show_id, step.why)
     if step.by is not None:
-        if step.wish is not None and await tx.shows.was_noted(show_id, step.wish):
-            return
         # What an operator did is noted also where it changes nothing: the balance stays too low.
         tx.audit.note(
             "show.cancel.resume" if step.why in (None, BALANCE) else "show.cancel.pause",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -55,6 +56,7 @@ class ShowCancelWorkflow(ShowCancelContract):
         self._told_to_probe = False
         self._done_here = 0
         self._look_seconds = FIRST_LOOK_SECONDS
+        self._notes = asyncio.Lock()
         self._tell()
 
     @workflow.run
@@ -122,6 +124,9 @@ class ShowCancelWorkflow(ShowCancelContract):
         self._short, self._told_to_probe = True, False
         self._tell()
         await self._note(BALANCE)
+        if self._paused is not None:
+            # An operator's word stands above the balance's, should the run be lost and start anew.
+            await self._note(self._paused)
         seconds = self._input.first_probe_seconds
         probe = Probe.SHORT
         while probe is not Probe.NOTHING:
@@ -152,10 +157,12 @@ class ShowCancelWorkflow(ShowCancelContract):
             await workflow.sleep(seconds, summary=f"the pace of {refunds} refunds")
 
     async def _note(self, why: str | None, by: OperatorRequest | None = None) -> None:
+        """In the order of what happened: a note that is tried again must not undo a later one."""
         update = workflow.current_update_info()
         wish = update.id if update is not None else None
         step = PauseStep(self._input.show_id, why, by, self._input.request_id, wish)
-        await self._run(ShowCancelSteps.note_pause, step)
+        async with self._notes:
+            await self._run(ShowCancelSteps.note_pause, step)
 
     async def _run(self, step: Callable[..., Awaitable[Any]], message: object) -> Any:
         return await workflow.execute_activity_method(step, message, **policies.SHOW_STEP)

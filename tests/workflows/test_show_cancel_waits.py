@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
-from temporalio.client import WorkflowUpdateFailedError
+from temporalio import activity
+from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
 from contracts.refund import RefundContract
 from contracts.show_cancel import ShowCancelContract
-from domain.show_cancel import OperatorRequest
+from domain.show_cancel import OperatorRequest, PauseStep
 from infra.notify.render import render
 from infra.postgres.outbox import PostgresOutboxQueue
+from services import show_cancel
 from services.notification import Notice
 from services.process import ProcessAway, ProcessUnknown
+from services.show_ports import CancelShow
 from tests.factories import create_hall
-from tests.helpers.saga import Saga
-from tests.helpers.show_cancel import TOLD, Box, HardOfHearing, refunds
+from tests.helpers.eventually import eventually
+from tests.helpers.saga import Fault, Saga
+from tests.helpers.show_cancel import TOLD, WHY, Box, HardOfHearing, refunds
 from tests.sandbox.process import NO_FAULTS, Sandbox
 
 TOPPED_UP = OperatorRequest("operator:ada", "topped up")
@@ -137,6 +143,90 @@ async def test_an_operator_pauses_and_goes_on(box: Box) -> None:
     assert "show.cancel.resume operator:ada: topped up" in told
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_pause_whose_note_fails_does_not_come_back_after_the_resume(
+    box: Box, broke: Sandbox, when: str
+) -> None:
+    """The note of the pause is tried again while the operator resumes already."""
+    broke.configure(refund_outcome="pending")
+    fault, pause = Fault("note_pause", when, times=1), OperatorRequest("operator:ada", "wait")
+    async with box.saga.worker(fault):
+        _, reference = await box.confirm()
+        handle = await box.cancel()
+        await box.until(refunds("count(*)", "accepted_at IS NOT NULL"), 1)
+        pausing = asyncio.create_task(handle.execute_update(ShowCancelContract.pause, pause))
+        await eventually(lambda: is_paused(handle), seconds=30)
+        view = await handle.execute_update(ShowCancelContract.resume, TOPPED_UP)
+        await pausing
+        assert fault.failed == 1
+        assert (view.paused, await box.one(PAUSED)) == (None, None)
+        assert await box.one(STATUS) == "running"
+        assert await refused(box, handle.id, "resume", TOPPED_UP) == "invalid_state"
+        settle(broke, reference)
+        await handle.result()
+    assert await box.one(AUDITED) == (
+        "show.cancel operator:test: The projector is broken.,"
+        " show.cancel.pause operator:ada: wait, show.cancel.resume operator:ada: topped up"
+    )
+
+
+async def is_paused(handle: WorkflowHandle[Any, Any]) -> bool:
+    return (await handle.query(ShowCancelContract.progress)).paused is not None
+
+
+async def test_a_note_that_is_written_again_changes_nothing(box: Box) -> None:
+    """Though the pause was ended since: only the answer of the first had been lost."""
+    show = str(box.hall.show_id)
+    pause = PauseStep(show, "wait", OperatorRequest("operator:ada", "wait"), None, "pause-1")
+    resume = PauseStep(show, None, TOPPED_UP, None, "resume-1")
+    wish = CancelShow(box.hall.show_id, WHY, "operator:test", None)
+    async with box.saga.begin() as tx:
+        await show_cancel.cancel(tx, wish, refunds_per_second=1)
+    for step, paused in ((pause, "wait"), (resume, None), (pause, None)):
+        async with box.saga.begin() as tx:
+            await show_cancel.pause(tx, step)
+        assert await box.one(PAUSED) == paused
+    assert (await box.one(AUDITED)).count("show.cancel.pause") == 1
+
+
+class SecondLook(Fault):
+    """After the first, a show's refunds are started only once that is ``opened``."""
+
+    def __init__(self, show_id: UUID) -> None:
+        super().__init__()
+        self._show_id = str(show_id)
+        self.reached, self.opened = asyncio.Event(), asyncio.Event()
+
+    async def hold(self, name: str) -> None:
+        is_ours = self._show_id in (activity.info().workflow_id or "")
+        if is_ours and name == "start_refunds" and self.times_run(name, self._show_id) > 1:
+            self.reached.set()
+            await self.opened.wait()
+
+
+async def test_an_operators_pause_stands_above_that_of_the_balance(
+    box: Box, broke: Sandbox
+) -> None:
+    """It was paused already when it hears that the balance is too low."""
+    look = SecondLook(box.hall.show_id)
+    async with box.saga.worker(look):
+        for _ in range(2):
+            await box.confirm()
+        handle = await box.cancel(rate=1.0)
+        await look.reached.wait()
+        pause = OperatorRequest("operator:ada", "wait")
+        await handle.execute_update(ShowCancelContract.pause, pause)
+        await box.until(SHORT, 1)
+        look.opened.set()
+        await box.until(BALANCE_CASES, 1)
+        await box.until(PAUSED, "wait")
+        await handle.execute_update(ShowCancelContract.resume, TOPPED_UP)
+        assert await box.one(PAUSED) == "balance"
+        broke.configure(refund_outcome="succeeded")
+        await handle.execute_update(ShowCancelContract.resume, TOPPED_UP)
+        await handle.result()
+
+
 async def refused(box: Box, workflow_id: str, update: str, request: OperatorRequest) -> str | None:
     with pytest.raises(WorkflowUpdateFailedError) as failed:
         await box.saga.client.get_workflow_handle(workflow_id).execute_update(update, request)
@@ -171,10 +261,7 @@ async def test_refunds_that_settle_later_are_waited_for(box: Box, broke: Sandbox
     assert await box.one(STATUS) == "running"
     told = await notices(box, input.booking_id)
     assert "24.00 EUR goes back to you" in render(told["show_cancelled"], "email").text
-    [refund] = [
-        one for one in broke.get("/test/ledger").json()["refunds"] if one["payment_id"] == reference
-    ]
-    broke.post(f"/test/refunds/{refund['id']}/settle", {"outcome": "succeeded"})
+    settle(broke, reference)
     report = (await handle.result()).report
     assert [one["count"] for one in report["refunded"]] == [1]
 
@@ -199,6 +286,13 @@ async def test_holds_that_cannot_be_told_keep_no_refund_waiting(box: Box, error:
     assert await box.states() == {"cancelled": 6, "refunded": 2}
     assert report["holds_ended"] == 6
     assert await box.one(TOLD) == 8
+
+
+def settle(provider: Sandbox, reference: str) -> None:
+    """The one refund of this payment, which the provider had left pending."""
+    made = provider.get("/test/ledger").json()["refunds"]
+    [refund] = [one for one in made if one["payment_id"] == reference]
+    provider.post(f"/test/refunds/{refund['id']}/settle", {"outcome": "succeeded"})
 
 
 async def notices(box: Box, booking_id: str) -> dict[str, Notice]:
