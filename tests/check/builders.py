@@ -231,6 +231,30 @@ def audited(db: Connection, action: str, target: str) -> None:
     insert(db, "audit_log", entry)
 
 
+def add_case(
+    db: Connection, kind: str, booking: str, *, is_over: bool = False, refund_id: UUID | None = None
+) -> None:
+    """A booking's case of two hours ago, taken on; ``is_over``: resolved a moment ago."""
+    case = {
+        "id": id_of(f"case-{kind}-{booking}"),
+        "kind": kind,
+        "dedupe": f"{kind}:{booking}",
+        "summary": "x",
+        "booking_id": id_of(booking),
+        "refund_id": refund_id,
+        "status": "assigned",
+        "assignee": id_of("ada"),
+        "opened_at": datetime.now(UTC) - timedelta(hours=2),
+    }
+    if is_over:
+        ended = {"resolution": "paid another way", "resolved_at": datetime.now(UTC)}
+        insert(db, "cases", {**case, **ended, "status": "resolved"})
+        audited(db, "case.resolve", f"case:{case['id']}")
+        return
+    insert(db, "cases", case)
+    db.execute("UPDATE bookings SET case_id = %s WHERE id = %s", (case["id"], id_of(booking)))
+
+
 def add_posting(
     db: Connection,
     kind: str,

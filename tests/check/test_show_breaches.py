@@ -15,6 +15,7 @@ from tests.check.builders import (
     Command,
     Connection,
     add_booking,
+    add_case,
     append,
     audited,
     id_of,
@@ -103,6 +104,16 @@ def captured_and_kept(db: Connection) -> None:
     add_provider_payment(db, "pay_free", "free", "confirms", PRICE)
 
 
+def with_a_case_of_before(spoil: Spoil, kind: str, booking: str) -> Spoil:
+    """A person had looked at some trouble of the booking, and was done with it."""
+
+    def spoiled(db: Connection) -> None:
+        spoil(db)
+        add_case(db, kind, booking, is_over=True)
+
+    return spoiled
+
+
 def cancelled_on_a_whim(db: Connection) -> None:
     """The same end of a booking whose show goes on."""
     confirmed: Command = [
@@ -129,6 +140,21 @@ SPOILS: list[tuple[str, str, Spoil]] = [
     ("C1", "never said", by("DELETE FROM events WHERE aggregate_id = %(id)s", id=MATINEE)),
     ("C2", "confirmed without a refund", confirmed_and_kept),
     ("C2", "money kept", captured_and_kept),
+    (
+        "C2",
+        "confirmed with a case of before",
+        with_a_case_of_before(confirmed_and_kept, "dispute", "kept"),
+    ),
+    (
+        "C2",
+        "confirmed with a case about another refund",
+        with_a_case_of_before(confirmed_and_kept, "refund_failed", "kept"),
+    ),
+    (
+        "C2",
+        "money kept with a case of before",
+        with_a_case_of_before(captured_and_kept, "refund_failed", "free"),
+    ),
     ("C3", "cancelled after its sale", cancelled_on_a_whim),
     (
         "C3",
@@ -161,9 +187,67 @@ def test_a_breach_is_found(id_: str, spoil: Spoil, checker: Checker, town: Conne
     assert id_ in checker.with_status("BREACH")
 
 
-def test_a_case_explains_what_was_left(checker: Checker, town: Connection) -> None:
+@pytest.mark.parametrize(
+    ("kind", "is_over"),
+    [("show_cancel_left", False), ("show_cancel_left", True), ("dispute", False)],
+)
+@pytest.mark.parametrize(
+    ("spoil", "booking"), [(confirmed_and_kept, "kept"), (captured_and_kept, "free")]
+)
+def test_a_case_explains_what_was_left(
+    spoil: Spoil, booking: str, kind: str, is_over: bool, checker: Checker, town: Connection
+) -> None:
+    """Any that is open; of those that are over, the one that was about just this."""
+    spoil(town)
+    checker.run()
+    assert "C2" in checker.with_status("BREACH")
+    add_case(town, kind, booking, is_over=is_over)
+    checker.run()
+    assert "C2" in checker.with_status("ok")
+
+
+def test_a_refund_that_came_back_is_over_when_a_person_paid_it(
+    checker: Checker, town: Connection
+) -> None:
+    """Its seats are given up, so there is no more to do with the booking."""
     confirmed_and_kept(town)
-    case = {"id": id_of("case"), "kind": "show_cancel_left", "dedupe": "x", "summary": "x"}
-    insert(town, "cases", {**case, "booking_id": id_of("kept")})
+    town.execute("UPDATE bookings SET state = 'refund_pending' WHERE id = %s", (id_of("kept"),))
+    checker.run()
+    assert "C2" in checker.with_status("BREACH")
+    add_case(town, "refund_failed", "kept", is_over=True)
+    checker.run()
+    assert "C2" in checker.with_status("ok")
+
+
+def sent_another_way(db: Connection) -> None:
+    """The provider would not send it back, so a person did."""
+    refund = id_of("refund-free")
+    failed = {"status": "failed", "reason": "show_cancelled", "number": 1}
+    sum_ = {"amount": PRICE, "currency": "EUR", "idempotency_key": "key-free"}
+    whose = {"booking_id": FREE, "provider_payment_id": id_of("pay_free")}
+    insert(db, "refunds", {"id": refund, **whose, **sum_, **failed})
+    add_case(db, "refund_failed", "free", is_over=True, refund_id=refund)
+
+
+def taken_by_the_bank(db: Connection) -> None:
+    lost = {"status": "lost", "amount": PRICE, "currency": "EUR", "borne_by": "revenue"}
+    whose = {"booking_id": FREE, "provider_payment_id": id_of("pay_free")}
+    now = {"opened_at": datetime.now(UTC), "closed_at": datetime.now(UTC)}
+    insert(db, "disputes", {"id": id_of("dispute"), "reference": "x", **whose, **lost, **now})
+    add_case(db, "dispute", "free", is_over=True)
+
+
+def sent_at_the_provider(db: Connection) -> None:
+    db.execute("UPDATE provider_payments SET refunded_unasked = captured")
+    add_case(db, "unknown_refund", "free", is_over=True)
+
+
+@pytest.mark.parametrize("back", [sent_another_way, taken_by_the_bank, sent_at_the_provider])
+def test_money_that_is_back_by_any_way_is_not_kept(
+    back: Spoil, checker: Checker, town: Connection
+) -> None:
+    """Also when the case that somebody had about it is resolved."""
+    captured_and_kept(town)
+    back(town)
     checker.run()
     assert "C2" in checker.with_status("ok")
