@@ -18,7 +18,9 @@ LONGEST_AUTHORISATION = timedelta(hours=1)
 OURS = """
 SELECT paid.reference, paid.id, paid.booking_id::text, paid.decision, paid.captured, paid.currency,
        paid.created_at, state, total_amount, bookings.currency AS booking_currency,
-       bookings.provider_payment_id = paid.id AS confirms, case_id,
+       bookings.provider_payment_id = paid.id AS confirms,
+       EXISTS (SELECT FROM cases
+               WHERE cases.booking_id = bookings.id AND cases.status <> 'resolved') AS has_case,
        EXISTS (SELECT FROM seat_offers AS offer
                WHERE offer.provider_payment_id = paid.id AND offer.state = 'open') AS is_offered,
        coalesce((SELECT sum(amount) FROM refunds
@@ -272,7 +274,7 @@ def _explained(paid: Paid, row: Row | None) -> bool:
     """
     if row is None or row["booking_id"] != paid.booking:
         return False
-    if row["case_id"] is not None or row["is_offered"]:
+    if row["has_case"] or row["is_offered"]:
         return True
     exact = (paid.captured, paid.currency) == (row["total_amount"], row["booking_currency"])
     confirms = row["confirms"] and row["decision"] == "confirms"
