@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from seathold.checker.world import World
+
+# A run that works starts or hears of a refund, or tells somebody, more often than that.
+MOVES_WITHIN = timedelta(hours=3)
+# It looks at least every five minutes for bookings that may be refunded by now.
+SEEN_WITHIN = timedelta(minutes=30)
 
 NEW_HOLDS = """
 WITH cancelled AS (
@@ -78,6 +84,32 @@ WHERE ended.event_type = 'BookingCancelled' AND EXISTS (
     )
 )
 """
+# A refund that was asked for before and is under way may still be withdrawn: the run waits for it.
+FORGOTTEN = """
+WITH going AS (
+    SELECT show_id, greatest(requested_at, (
+        SELECT max(at) FROM audit_log
+        WHERE target = 'show:' || show_id AND action = 'show.cancel.resume'
+    ), (
+        SELECT max(told.created_at) FROM bookings JOIN events AS told ON aggregate_id = bookings.id
+        WHERE bookings.show_id = wanted.show_id AND event_type = 'BookingCalledOff'
+    ), (
+        SELECT max(greatest(refunds.created_at, accepted_at, settled_at, short_at))
+        FROM bookings JOIN refunds ON booking_id = bookings.id
+        WHERE bookings.show_id = wanted.show_id AND number IS NOT NULL
+    )) AS moved_at
+    FROM show_cancellations AS wanted WHERE status = 'running'
+)
+SELECT bookings.id, going.show_id, moved_at FROM going JOIN bookings USING (show_id)
+WHERE moved_at < %(moved_by)s AND state = 'confirmed' AND updated_at < %(seen_by)s
+  AND NOT EXISTS (
+      SELECT FROM refunds WHERE booking_id = bookings.id
+        AND (reason = 'show_cancelled' OR number IS NOT NULL AND refunds.status = 'pending')
+  )
+  AND NOT EXISTS (
+      SELECT FROM events WHERE aggregate_id = bookings.id AND event_type = 'BookingCalledOff'
+  )
+"""
 
 
 def c1(world: World) -> Iterator[str]:
@@ -108,4 +140,16 @@ def c3(world: World) -> Iterator[str]:
     )
 
 
-CHECKS = (c1, c2, c3)
+def c4(world: World) -> Iterator[str]:
+    """C4 A cancellation that is neither finished nor paused reaches each sold booking, by a refund
+    or a word to the buyer; none waits while nothing of it has moved for 3 h.
+    """
+    yield from world.found(
+        FORGOTTEN,
+        "booking {id} of cancelled show {show_id} has no refund and no word since {moved_at}",
+        moved_by=world.began - MOVES_WITHIN,
+        seen_by=world.began - SEEN_WITHIN,
+    )
+
+
+CHECKS = (c1, c2, c3, c4)

@@ -114,6 +114,20 @@ def with_a_case_of_before(spoil: Spoil, kind: str, booking: str) -> Spoil:
     return spoiled
 
 
+def forgotten(db: Connection) -> None:
+    """The show's cancellation goes on for five hours, and a booking of it is as it was."""
+    db.execute(
+        "UPDATE show_cancellations SET status = 'running', finished_at = NULL, report = NULL,"
+        " requested_at = now() - interval '5 hours'"
+    )
+    db.execute(
+        "UPDATE events SET created_at = created_at - interval '5 hours'"
+        " WHERE aggregate_id = ANY(%s)",
+        ([FREE, MATINEE],),
+    )
+    confirmed_and_kept(db)
+
+
 def cancelled_on_a_whim(db: Connection) -> None:
     """The same end of a booking whose show goes on."""
     confirmed: Command = [
@@ -155,6 +169,7 @@ SPOILS: list[tuple[str, str, Spoil]] = [
         "money kept with a case of before",
         with_a_case_of_before(captured_and_kept, "refund_failed", "free"),
     ),
+    ("C4", "neither refunded nor told", forgotten),
     ("C3", "cancelled after its sale", cancelled_on_a_whim),
     (
         "C3",
@@ -251,3 +266,60 @@ def test_money_that_is_back_by_any_way_is_not_kept(
     back(town)
     checker.run()
     assert "C2" in checker.with_status("ok")
+
+
+def refund_of(booking: str, status: str, reason: str, hours_ago: float) -> Spoil:
+    """A refund by number, as the run and whoever asks for one make it."""
+
+    def begun(db: Connection) -> None:
+        name = f"{reason}-{booking}"
+        refund = {"id": id_of(name), "idempotency_key": name, "reason": reason, "status": status}
+        whose = {"booking_id": id_of(booking), "provider_payment_id": id_of(name), "number": 1}
+        at = datetime.now(UTC) - timedelta(hours=hours_ago)
+        sum_ = {"amount": PRICE, "currency": "EUR", "created_at": at}
+        insert(db, "refunds", {**refund, **whose, **sum_})
+
+    return begun
+
+
+def told_long_ago(db: Connection) -> None:
+    append_raw("BookingCalledOff", "kept")(db)
+    db.execute("UPDATE events SET created_at = now() - interval '4 hours'")
+
+
+EXPLANATIONS: dict[str, Spoil] = {
+    "paused": by("UPDATE show_cancellations SET status = 'paused', paused = 'balance'"),
+    "resumed a moment ago": lambda db: audited(db, "show.cancel.resume", f"show:{MATINEE}"),
+    "another is refunded just now": refund_of("free", "pending", "show_cancelled", 1),
+    "another was told just now": by(
+        "UPDATE events SET created_at = now() WHERE event_type = 'BookingCalledOff'"
+    ),
+    "it is refunded": refund_of("kept", "pending", "show_cancelled", 4),
+    "its refund failed": refund_of("kept", "failed", "show_cancelled", 4),
+    "it was told": told_long_ago,
+    "all its money is on its way": refund_of("kept", "pending", "requested", 4),
+    "it was sold just now": by(
+        "UPDATE bookings SET updated_at = now() WHERE id = %(id)s", id=id_of("kept")
+    ),
+}
+
+
+@pytest.mark.parametrize("explain", EXPLANATIONS.values(), ids=EXPLANATIONS.keys())
+def test_a_cancellation_may_have_a_reason_to_wait(
+    explain: Spoil, checker: Checker, town: Connection
+) -> None:
+    forgotten(town)
+    checker.run()
+    assert "C4" in checker.with_status("BREACH")
+    explain(town)
+    checker.run()
+    assert "C4" in checker.with_status("ok")
+
+
+def test_refunds_that_are_over_explain_no_wait(checker: Checker, town: Connection) -> None:
+    """Its own that was asked for, and another's of hours ago."""
+    forgotten(town)
+    refund_of("kept", "succeeded", "requested", 4)(town)
+    refund_of("free", "succeeded", "show_cancelled", 4)(town)
+    checker.run()
+    assert "C4" in checker.with_status("BREACH")
