@@ -16,6 +16,13 @@ from seathold.checker.versions import NEWEST, newest
 from seathold.checker.world import World
 
 MISSING = object()
+# The outcome is written with the hold, and after it no other: a repeat is answered by it.
+ANSWERED_AMISS = """
+SELECT asked.id, coalesce(outcome, 'undecided') AS outcome,
+       coalesce(bookings.state, 'missing') AS state
+FROM booking_requests AS asked LEFT JOIN bookings ON bookings.id = asked.id
+WHERE (bookings.id IS NOT NULL) <> (coalesce(outcome, '') = 'held')
+"""
 CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
@@ -106,13 +113,16 @@ def e12(stream: Stream) -> Iterator[str]:
 
 
 def e8(world: World) -> Iterator[str]:
-    """E8 The unique keys that make every command take effect once exist and are valid."""
+    """E8 The unique keys that make every command take effect once exist and are valid; a reserve is
+    answered as held where there is its booking, and nowhere else.
+    """
     yield from world.missing_index("idempotency_keys", "user_id", "route", "key_hash")
     yield from world.missing_index("booking_requests", "id")
     yield from world.missing_index("bookings", "id")
     yield from world.missing_index("events", "aggregate_id", "sequence")
     yield from world.missing_index("payments", "booking_id", "attempt")
     yield from world.missing_index("refunds", "idempotency_key")
+    yield from world.found(ANSWERED_AMISS, "request {id} is {outcome}, its booking is {state}")
 
 
 def digest(fact: Fact) -> bytes:

@@ -68,6 +68,17 @@ def hold_and_lose_four(db: Connection) -> None:
         )
 
 
+def answered(outcome: str | None, booking: str) -> Spoil:
+    """What is written down of the reserve that led to this booking, or to none."""
+    return by(
+        "INSERT INTO booking_requests (id, user_id, show_id, body_hash, seats, ticket_types,"
+        " outcome) SELECT %(id)s, user_id, show_id, '', '{}', '{}', %(outcome)s"
+        " FROM bookings LIMIT 1",
+        id=id_of(booking),
+        outcome=outcome,
+    )
+
+
 def append_raw(event_type: str, booking: str, payload: str = "{}") -> Spoil:
     """One more event that was never chained."""
     return by(
@@ -302,6 +313,10 @@ IN_THE_DATABASE: list[tuple[str, str, Spoil]] = [
         "index dropped",
         by("ALTER TABLE events DROP CONSTRAINT events_aggregate_id_sequence_key"),
     ),
+    ("E8", "held and refused", answered("rejected", "held")),
+    ("E8", "sold and refused", answered("rejected", "confirmed")),
+    ("E8", "held and undecided", answered(None, "held")),
+    ("E8", "answered as held, never held", answered("held", "nobody's")),
     (
         "E11",
         "index dropped",
@@ -334,6 +349,18 @@ def test_breach_in_the_database_is_found(
     assert checker.exit_code == 1
     assert id_ in checker.with_status("BREACH")
     assert 1 <= len(checker.verdicts[id_]["examples"]) <= 5
+
+
+@pytest.mark.parametrize(
+    ("outcome", "booking"),
+    [("held", "held"), ("held", "lapsed"), ("rejected", "nobody's"), (None, "nobody's")],
+)
+def test_a_reserve_answered_as_it_ended_is_right(
+    outcome: str | None, booking: str, checker: Checker, db: Connection
+) -> None:
+    answered(outcome, booking)(db)
+    checker.run()
+    assert checker.exit_code == 0
 
 
 def test_more_seats_than_the_caps_allow_are_found(checker: Checker) -> None:
