@@ -26,6 +26,11 @@ from services.show_ports import CancelShow, ShortRefund
 
 NO_SHOW = "There is no such show."
 NOTE = "The show is cancelled."
+LEFT = "its money did not go back by itself."
+WAITS = (
+    "a payment of it that is to go back is in dispute. Nothing of that is sent until the bank has"
+    " decided; if the dispute is won, it is sent then by itself."
+)
 
 
 class ShowProcess(Protocol):
@@ -210,16 +215,16 @@ async def open_cases(begin: UnitOfWork, show_id: UUID) -> int:
     while True:
         async with begin.alone() as tx:
             left = await tx.shows.leftovers(show_id)
-        for booking_id in left:
+        for one in left:
             async with begin() as tx:
-                booking = await tx.bookings.lock(booking_id)
+                booking = await tx.bookings.lock(one.booking_id)
                 assert booking is not None, "it was found under its id"
                 tx.cases.open(
                     CaseKind.SHOW_CANCEL_LEFT,
-                    dedupe=f"{CaseKind.SHOW_CANCEL_LEFT}:{booking_id}",
+                    dedupe=f"{CaseKind.SHOW_CANCEL_LEFT}:{booking.id}",
                     summary=f"Show {show_id} is cancelled and this booking is {booking.state}:"
-                    " its money did not go back by itself.",
-                    booking_id=booking_id,
+                    f" {WAITS if one.waits_for_bank else LEFT}",
+                    booking_id=booking.id,
                 )
         opened += len(left)
         if not left:

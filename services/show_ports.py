@@ -27,6 +27,14 @@ class ShortRefund:
     number: int
 
 
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A booking that keeps its money, or of which only a disputed payment has to go back yet."""
+
+    booking_id: UUID
+    waits_for_bank: bool
+
+
 class Shows(Protocol):
     """Shows that are cancelled."""
 
@@ -68,8 +76,8 @@ class Shows(Protocol):
 
     async def left(self, show_id: UUID) -> Left: ...
 
-    async def leftovers(self, show_id: UUID) -> Sequence[UUID]:
-        """Bookings that nobody refunded and that no case of the cancellation names, at most 100."""
+    async def leftovers(self, show_id: UUID) -> Sequence[Leftover]:
+        """What nobody refunded and no case of the cancellation names, at most 100."""
         ...
 
     async def report(self, show_id: UUID) -> Report: ...

@@ -26,8 +26,9 @@ from services.show_ports import CancelShow
 from tests.factories import create_hall
 from tests.helpers.eventually import eventually
 from tests.helpers.saga import Fault, Saga
-from tests.helpers.show_cancel import TOLD, WHY, Box, HardOfHearing, refunds
+from tests.helpers.show_cancel import TOLD, WHY, Box, HardOfHearing, open_accounts, refunds
 from tests.sandbox.process import NO_FAULTS, Sandbox
+from tests.workflows.test_show_cancel import NOTHING_OPEN
 
 TOPPED_UP = OperatorRequest("operator:ada", "topped up")
 STATUS = "SELECT status FROM show_cancellations WHERE show_id = :show"
@@ -250,6 +251,65 @@ async def test_what_the_provider_refuses_for_good_is_left_to_a_person(box: Box) 
     assert sorted(kinds) == [("refund_failed",), ("show_cancel_left",)]
     assert [one["count"] for one in report["failed"]] == [1]
     assert box.provider.payment(reference)["refunded"] == 0
+
+
+@pytest.mark.usefixtures("worker")
+async def test_money_in_dispute_that_is_to_go_back_keeps_no_report_waiting(box: Box) -> None:
+    """Paid twice, and disputed before the payment too many went back: won, it goes back."""
+    input, session_id = await box.open_page()
+    box.pay(session_id)
+    await box.tell(session_id)
+    assert (await box.saga.handle(input).result())["state"] == "confirmed"
+    extra = box.pay(session_id, force=True)
+    box.provider.dispute(extra, "opened")
+    await box.tell(session_id)
+    handle = await box.cancel()
+    report = (await asyncio.wait_for(handle.result(), 60)).report
+    assert await box.one(STATUS) == "finished"
+    assert await box.states() == {"refunded": 1}
+    [summary] = await left_over(box, report["cases"])
+    assert "in dispute" in summary
+    assert box.provider.payment(extra)["refunded"] == 0
+
+    box.provider.dispute(extra, "won")
+    await box.tell(session_id)
+    await box.until(refunds("count(*)", "refunds.status = 'succeeded'"), 2)
+    assert [paid["refunded"] for paid in await box.payments()] == [2400, 2400]
+    assert await box.refunds_of(extra) == [2400]
+    assert await open_accounts(box) == NOTHING_OPEN
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_refund_on_its_way_is_waited_for_though_its_payment_is_disputed(
+    box: Box, broke: Sandbox
+) -> None:
+    """The bank has it already, so it settles in days, whatever becomes of the dispute."""
+    input, session_id = await box.open_page()
+    box.pay(session_id)
+    await box.tell(session_id)
+    assert (await box.saga.handle(input).result())["state"] == "confirmed"
+    broke.configure(refund_outcome="pending")
+    extra = box.pay(session_id, force=True)
+    await box.tell(session_id)
+    await box.until(refunds("count(*)", "refunds.reference IS NOT NULL"), 1)
+    broke.configure(refund_outcome="succeeded")
+    broke.dispute(extra, "opened", amount=2400)
+    await box.tell(session_id)
+    async with box.saga.begin.alone() as tx:
+        left = await tx.shows.left(box.hall.show_id)
+        [one] = await tx.shows.leftovers(box.hall.show_id)
+    assert left.pending == 1
+    assert not one.waits_for_bank, "it is there because it is confirmed"
+
+
+async def left_over(box: Box, case_ids: list[str]) -> list[str]:
+    """What the cases of a report say that are about what could not go back."""
+    found = await box.saga.rows(
+        "SELECT summary FROM cases WHERE id = ANY(CAST(:ids AS uuid[]))"
+        " AND kind = 'show_cancel_left'",
+        ids=case_ids,
+    )
+    return [summary for (summary,) in found]
 
 
 @pytest.mark.usefixtures("worker")
