@@ -22,8 +22,8 @@ assert timedelta(0) < OVERLAP < AT_START < AT_MOST
 class Booked:
     """What we have of one payment; all sums in minor units of ``currency``.
 
-    ``told_refunded`` is what the provider said before, ``settled`` what our refunds come to, the
-    ``posted`` ones what the ledger has.
+    ``told_refunded`` is what the provider said before, ``settled`` what our refunds come to,
+    ``unasked`` what went back without them; the ``posted`` ones are what the ledger has.
     """
 
     id: UUID
@@ -40,11 +40,16 @@ class Booked:
     posted_refunded: int
     fee: int = 0
     posted_fee: int = 0
+    unasked: int = 0
+    updated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BookedRefund:
-    """A row of ``refunds``; ``failed`` are the provider's ids of tries that failed."""
+    """A row of ``refunds``; ``failed`` are the provider's ids of tries that failed.
+
+    ``stands``: its sum is the buyer's, sent or owed; not so of one that was withdrawn.
+    """
 
     id: UUID
     booking_id: UUID
@@ -56,6 +61,7 @@ class BookedRefund:
     reference: str | None
     failed: Sequence[str]
     idempotency_key: str
+    stands: bool = True
 
     def is_told_by(self, told: ProviderRefund) -> bool:
         """By its id, or by the key that any of its tries had."""
@@ -103,11 +109,36 @@ def compare(theirs: ProviderPayment, ours: Booked | None) -> tuple[Difference, .
         Difference.BEHIND: _is_behind(theirs, ours),
         Difference.CAPTURED: ours.captured > theirs.captured,
         Difference.UNDECIDED: ours.captured > 0 and not ours.is_decided,
-        Difference.REFUNDS: ours.settled != theirs.refunded,
+        # Ours may say that more went back than theirs, too: nobody would send the buyer that part.
+        Difference.REFUNDS: ours.settled != theirs.refunded or ours.unasked > 0,
         Difference.LEDGER: (ours.posted_captured, ours.posted_refunded, ours.posted_fee)
         != (ours.captured, ours.settled, ours.fee),
     }
     return tuple(difference for difference, holds in found.items() if holds)
+
+
+def listed(told: Sequence[ProviderRefund]) -> int:
+    """What the provider's list says to have gone back, or to be on its way."""
+    return sum(one.amount.amount for one in told if one.amount and one.status != "failed")
+
+
+def unasked(known: int, rows: Sequence[BookedRefund], told: Sequence[ProviderRefund]) -> int:
+    """What of a payment went back without our asking, by the provider's list of its refunds.
+
+    One that nobody asked for may be what a person sent for a refund of ours that had failed, which
+    counts as owed, or something else: no list can tell. So what was ``known`` stays as it is
+    between the least and the most that the list can mean.
+    """
+    most = owed = 0
+    for one in told:
+        if not any(row.is_told_by(one) for row in rows):
+            most += listed([one])
+    for row in rows:
+        sent = listed([one for one in told if row.is_told_by(one)])
+        most += max(0, sent - (row.amount if row.stands else 0))
+        if row.stands and row.status == "failed":
+            owed += max(0, row.amount - sent)
+    return min(max(known, most - owed), most)
 
 
 def _is_nothing(payment: ProviderPayment) -> bool:

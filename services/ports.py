@@ -228,6 +228,11 @@ class Payments(Protocol):
     ) -> tuple[Receipt, bool]:
         """Insert or raise what the provider said; whether anything is new."""
 
+    async def set_unasked(
+        self, receipt_id: UUID, unasked: int, *, listed: int, seen: datetime
+    ) -> bool:
+        """Write what the list of refunds says, more or less; False if it changed since ``seen``."""
+
     def raise_fee(self, receipt_id: UUID, fee: int) -> None:
         """The provider keeps ``fee`` minor units of this payment; it never lowers what is known."""
 

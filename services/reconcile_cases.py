@@ -100,6 +100,22 @@ async def unknown_refund(
     )
 
 
+async def unknown_refund_failed(
+    tx: Transaction, provider: str, ours: Booked, refund: ProviderRefund
+) -> None:
+    """The buyer is without money that a person had sent, and may have no other way to get it."""
+    await _open(
+        tx,
+        CaseKind.UNKNOWN_REFUND,
+        ours,
+        dedupe=f"unknown_refund:{provider}:{refund.reference[:200]}:failed",
+        summary=f"{provider} says that refund {refund.reference[:200]} of {_amount(refund)} out of"
+        f" payment {ours.reference[:200]}, which we never asked for, has failed: the buyer does not"
+        " have that money. It counts as left again, so a refund may take it; where none will, as"
+        " when the booking is over, send it again.",
+    )
+
+
 async def refund_not_there(tx: Transaction, provider: str, ours: Booked, row: BookedRefund) -> None:
     await _open(
         tx,

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from domain import ledger
-from domain.errors import NotFound
+from domain.errors import Conflict, NotFound
 from domain.events import Event, EventType
 from domain.ledger import Subject
 from domain.money import Money
 from domain.payment import ProviderRefund
-from domain.reconcile import Booked, BookedRefund
+from domain.reconcile import Booked, BookedRefund, listed, unasked
 from services import case, payment, refund
 from services import reconcile_cases as cases
 from services.gateway import PaymentGateway
@@ -31,9 +31,14 @@ class RefundRepair:
         """Settle here what is settled there; what neither side can explain becomes a case.
 
         Whether there is one that explains why the sums differ still.
+
+        Raises:
+            Conflict: news of the payment came meanwhile; compare it again.
         """
         left_before = tally.left
-        # Theirs first: whatever it names was asked for by a row that is there when ours is read.
+        # What we know first: what comes after it may be in no list. Then theirs: whatever it
+        # names was asked for by a row that is there when ours is read.
+        known = (await self._books.booked(gateway.name, [ours.reference]))[ours.reference]
         told = await gateway.list_refunds(ours.reference)
         rows = await self._books.refunds(ours.id)
         for one in told:
@@ -45,7 +50,30 @@ class RefundRepair:
         for row in rows:
             if row.reference is not None and row.status != "failed":
                 await self._require_there(gateway, ours, row, told, tally)
+        await self._count_unasked(gateway.name, known, told, tally)
         return tally.left > left_before
+
+    async def _count_unasked(
+        self, provider: str, known: Booked, told: Sequence[ProviderRefund], tally: Tally
+    ) -> None:
+        """What went back without our asking is what the list says, more or less than we knew."""
+        rows = await self._books.refunds(known.id)
+        now, sum_told = unasked(known.unasked, rows, told), listed(told)
+        if now == known.unasked and sum_told >= known.told_refunded:
+            return
+        assert known.updated_at is not None, "it was read from a row"
+        async with self._begin() as tx:
+            await tx.bookings.lock(known.booking_id)
+            if not await tx.payments.set_unasked(
+                known.id, now, listed=sum_told, seen=known.updated_at
+            ):
+                raise Conflict("News of this payment came while its refunds were listed.")
+            if now >= known.unasked:
+                return
+            for one in told:
+                if one.status == "failed" and not any(row.is_told_by(one) for row in rows):
+                    tally.note(f"refund {one.reference}, never asked for, failed", repaired=False)
+                    await cases.unknown_refund_failed(tx, provider, known, one)
 
     async def _unknown(
         self, gateway: PaymentGateway, ours: Booked, told: ProviderRefund, tally: Tally

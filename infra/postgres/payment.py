@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -77,7 +77,9 @@ STANDS = "(refunds.status <> 'failed' OR number IS NULL OR accepted_at IS NOT NU
 IS_LATER = f"{rank_of('known.status')} < {rank_of('excluded.status')}"
 # Each column only grows by itself, so that the facts may come in any order and number. The
 # provider's sum of refunds holds ours as well, from when it accepted them, whether we know that
-# yet or not; `unasked` is what is more than all of ours that it may have accepted.
+# yet or not; `unasked` is what is more than all of ours that it may have accepted. A smaller sum
+# may be an older one, read before a refund and told after it: lowered by it, money that went back
+# would go back again. Only the list of refunds can say that one failed, see `SET_UNASKED`.
 RECORD_RECEIPT = text(
     "WITH before AS (SELECT captured, status, amount, fee FROM provider_payments"  # noqa: S608
     " WHERE provider = :provider AND reference = :reference), told AS (SELECT greatest(0,"
@@ -101,6 +103,22 @@ RECORD_RECEIPT = text(
     " (SELECT amount FROM before WHERE status = 'authorised') AS was_promised,"  # nosec B608
     " coalesce((SELECT fee FROM before), 0) AS fee_before"
 )
+# So a sum that explains less only lets the next reconciliation ask for the payment by its id,
+# however old it is, and read the list. Any sum leaves its mark: a list that was read before it may
+# lack a refund that it counts.
+NOTE_SUM = text(f"""
+UPDATE provider_payments SET updated_at = clock_timestamp(), reconciled_at = CASE
+    WHEN refunded_unasked <= CAST(:refunded AS bigint) - (
+        SELECT coalesce(sum(amount), 0) FROM refunds WHERE provider_payment_id = :id AND {STANDS}
+    ) THEN reconciled_at
+END
+WHERE id = :id
+""")  # noqa: S608  # nosec B608
+SET_UNASKED = text("""
+UPDATE provider_payments SET refunded_unasked = :unasked, refunded = least(refunded, :listed),
+    updated_at = clock_timestamp()
+WHERE id = :id AND updated_at = :seen
+""")
 # By itself it is no news of the payment: nothing but the ledger hears of it.
 RAISE_FEE = text("UPDATE provider_payments SET fee = :fee WHERE id = :id AND fee < :fee")
 RECEIPT = text("SELECT * FROM provider_payments WHERE id = :id")
@@ -222,13 +240,22 @@ class PostgresPayments:
             refunded=payment.refunded,
             fee=payment.fee,
         )
-        if row is not None:
-            return _news(row), True
-        row = await self._session.one(
+        is_news = row is not None
+        row = row or await self._session.one(
             RECEIPT_BY_REFERENCE, provider=provider, reference=payment.reference
         )
         assert row is not None, "the insert met a row"
-        return _receipt(row), False
+        if row.refunded_unasked:
+            self._session.later(NOTE_SUM, id=row.id, refunded=payment.refunded)
+        return (_news(row), True) if is_news else (_receipt(row), False)
+
+    async def set_unasked(
+        self, receipt_id: UUID, unasked: int, *, listed: int, seen: datetime
+    ) -> bool:
+        changed = await self._session.change(
+            SET_UNASKED, id=receipt_id, unasked=unasked, listed=listed, seen=seen
+        )
+        return changed == 1
 
     def raise_fee(self, receipt_id: UUID, fee: int) -> None:
         self._session.later(RAISE_FEE, id=receipt_id, fee=fee)

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from domain.limits import CASE_SECONDS, SLOW_REFUND_SECONDS
 from domain.reconcile import Booked, BookedRefund
 from infra.postgres.database import Database
+from infra.postgres.payment import STANDS
 from services.reconcile_books import Tally
 
 WINDOW = text("""
@@ -20,7 +21,8 @@ SELECT clock_timestamp() AS now,
 
 BOOKED = text("""
 SELECT paid.id, paid.booking_id, paid.payment_id, paid.reference, paid.status, paid.currency,
-       paid.captured, paid.fee, paid.refunded AS told_refunded,
+       paid.captured, paid.fee, paid.refunded AS told_refunded, paid.refunded_unasked AS unasked,
+       paid.updated_at,
        paid.decision IS NOT NULL AS is_decided,
        (SELECT coalesce(sum(amount), 0)::bigint FROM refunds
         WHERE provider_payment_id = paid.id AND status = 'succeeded') AS settled,
@@ -62,11 +64,11 @@ SELECT DISTINCT reference FROM (
 ) AS oldest
 """)
 
-REFUNDS = text("""
+REFUNDS = text(f"""
 SELECT id, booking_id, provider_payment_id, number, status, amount, currency, reference, failed,
-       idempotency_key
+       idempotency_key, {STANDS} AS stands
 FROM refunds WHERE provider_payment_id = :id ORDER BY created_at
-""")
+""")  # noqa: S608  # nosec B608
 # While a dispute is open nothing is sent, and the dispute has its own case. Only one on request is
 # asked for on: the provider has to say whether it was sent before.
 OVERDUE = text("""

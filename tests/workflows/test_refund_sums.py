@@ -165,6 +165,7 @@ async def test_a_refund_that_came_back_is_owed_once_and_lessens_no_other(
         # What the person sends at the provider is the same money, not some that nobody asked for.
         assert provider.refund(reference, 1200).status_code < 300
         await read_again(saga, input)
+        await reconcile(saga, since)
         number = await ask(saga, input, expected=Money(1200, "EUR"))
         assert await result(saga, input, number) == "succeeded"
     assert provider.payment(reference)["refunded"] == 3600

@@ -88,7 +88,7 @@ provider_payments = Table(
     c.flag("disputed", default=False),
     c.at("created_at", now=True),
     c.at("updated_at", now=True),
-    # When a reconciliation first met it in the provider's list, equal to the unit.
+    # When a reconciliation met it in the provider's list; NULL: the next one asks for it by its id.
     c.at("reconciled_at", nullable=True),
     c.one_of("status", "processing", "authorised", "captured", "failed", "voided", "refunded"),
     c.one_of("decision", "confirms", "late", "duplicate", "mismatch", "cancelled", "refused"),

@@ -11,7 +11,7 @@ import pytest
 
 from domain.money import Money
 from domain.payment import ProviderPayment, ProviderPaymentStatus, ProviderRefund
-from domain.reconcile import Booked, BookedRefund, compare, since_when
+from domain.reconcile import Booked, BookedRefund, compare, listed, since_when, unasked
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ID = UUID(int=1)
@@ -53,6 +53,8 @@ def test_a_run_looks_back_to_the_last_one_and_a_little_more(
         ({"refunded": 400}, {"settled": 400, "posted_refunded": 400}, []),
         ({"refunded": 400}, {"settled": 500, "posted_refunded": 500}, ["refunds"]),
         ({}, {"settled": 2400, "posted_refunded": 2400}, ["refunds"]),
+        ({}, {"unasked": 400, "told_refunded": 400}, ["refunds"]),
+        ({"refunded": 400}, {"unasked": 400, "told_refunded": 400}, ["refunds"]),
         ({"status": S.FAILED, "captured": 0}, {"captured": 1, "posted_captured": 1}, ["captured"]),
     ],
 )
@@ -86,3 +88,41 @@ def test_a_refund_is_known_by_its_id_or_by_the_key_of_any_of_its_tries() -> None
     assert [row.is_now(one) for one in (first, now)] == [False, True]
     accepted = replace(row, reference="ref_2")
     assert [accepted.is_now(one) for one in (first, now)] == [False, True]
+
+
+ROW = BookedRefund(ID, ID, ID, 1, "succeeded", 400, "EUR", "ref_1", [], "refund:b:1")
+OURS_SENT = ProviderRefund("ref_1", "succeeded", Money(400, "EUR"), "refund:b:1")
+BY_HAND = ProviderRefund("ref_9", "succeeded", Money(400, "EUR"))
+OWED = replace(ROW, status="failed")
+CAME_BACK = replace(OURS_SENT, status="failed")
+WITHDRAWN = replace(OWED, reference=None, stands=False)
+
+
+@pytest.mark.parametrize(
+    ("known", "row", "told", "is_now"),
+    [
+        (0, ROW, [OURS_SENT], 0),
+        (0, ROW, [OURS_SENT, BY_HAND], 400),
+        (0, ROW, [OURS_SENT, replace(BY_HAND, status="pending")], 400),
+        (400, ROW, [OURS_SENT, replace(BY_HAND, status="failed")], 0),
+        (400, replace(ROW, status="pending", reference=None), [BY_HAND], 400),
+        # By hand for the one that came back, or before it did: as it was known.
+        (0, OWED, [CAME_BACK, BY_HAND], 0),
+        (400, OWED, [CAME_BACK, BY_HAND], 400),
+        (400, OWED, [CAME_BACK, replace(BY_HAND, status="failed")], 0),
+        (0, OWED, [CAME_BACK, replace(BY_HAND, amount=Money(500, "EUR"))], 100),
+        # Sent under our key after all, where we had taken it back, or twice.
+        (0, WITHDRAWN, [OURS_SENT], 400),
+        (0, ROW, [OURS_SENT, replace(OURS_SENT, reference="ref_2")], 400),
+        (0, OWED, [OURS_SENT], 0),
+    ],
+)
+def test_what_went_back_unasked_is_what_the_list_says(
+    known: int, row: BookedRefund, told: list[ProviderRefund], is_now: int
+) -> None:
+    assert unasked(known, [row], told) == is_now
+    assert unasked(is_now, [row], told) == is_now, "the same list says the same again"
+
+
+def test_what_failed_did_not_go_back() -> None:
+    assert listed([OURS_SENT, BY_HAND, replace(BY_HAND, status="failed")]) == 800
