@@ -17,6 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.limit_answers import Limited, fields
 from api.problems import problem
+from api.schemas.common import FORMS
 from domain.errors import (
     Conflict,
     Forbidden,
@@ -59,8 +60,6 @@ CODE_OF_STATUS = {
 UNREADABLE_BODY = 400
 RETRY_AFTER_SECONDS = 2
 MAX_FIELD_ERRORS = 20
-# Of the forms that a field may have, as the schemas call them: no names of fields.
-TAGS = frozenset({"(label)", "(seat)"})
 MAX_FIELD_CHARACTERS = 200
 
 AWAY_STATUSES = frozenset(
@@ -165,6 +164,6 @@ def _place(one: dict[str, Any]) -> tuple[str, str]:
     place, *names = one["loc"]
     if one["type"] == "json_invalid":
         names = []
-    told = (str(name) for name in names if name not in TAGS)
+    told = (str(name) for name in names if name not in FORMS)
     field = ".".join(told)[:MAX_FIELD_CHARACTERS]
     return str(place), field

@@ -11,7 +11,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from domain.booking import SeatPrice
-from domain.seatmap import Seat, first_adjacent_block
+from domain.seatmap import Seat, adjacent_blocks, free_runs
 
 
 class LateState(StrEnum):
@@ -75,7 +75,8 @@ def choose_instead(
     kinds = Counter((seat.price_class, known[seat.label].is_accessible) for seat in lost)
     gone, instead = set(taken), []
     for (price_class, accessible), count in kinds.items():
-        block = first_adjacent_block(seats, gone, count, price_class, accessible)
+        runs = free_runs(seats, gone, price_class, accessible)
+        block = next(adjacent_blocks(runs, count), None)
         if block is None:
             return None
         gone.update(block)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -28,69 +28,20 @@ class Seat:
         return "accessible" in self.attributes
 
 
-def first_adjacent_block(
-    seats: Sequence[Seat],
-    taken: AbstractSet[str],
-    count: int,
-    price_class: str | None = None,
-    accessible: bool = False,
-) -> list[str] | None:
-    """The first of the ``adjacent_blocks``, if there are any."""
-    return next(adjacent_blocks(seats, taken, count, price_class, accessible), None)
+Run = list[Seat]
 
 
-def adjacent_blocks(
+def free_runs(
     seats: Sequence[Seat],
     taken: AbstractSet[str],
-    count: int,
     price_class: str | None = None,
     accessible: bool = False,
-) -> Iterator[list[str]]:
-    """Blocks of ``count`` free seats next to one another, in reading order; none has another's.
+) -> Iterator[Run]:
+    """Free seats next to one another, each run as long as it can be, in reading order.
 
     Accessible places are given only to those who ask for them.
     """
-    for run in _runs(seats, taken, price_class, accessible):
-        for at in range(0, len(run) - count + 1, count):
-            yield [seat.label for seat in run[at : at + count]]
-
-
-def fewest_parts(
-    seats: Sequence[Seat],
-    taken: AbstractSet[str],
-    count: int,
-    price_class: str | None = None,
-    accessible: bool = False,
-) -> list[str] | None:
-    """``count`` free seats in few blocks, if there are so many: the largest ones first.
-
-    The last part is taken from the smallest block that has room for it.
-    """
-    runs = sorted(_runs(seats, taken, price_class, accessible), key=len)
-    if sum(map(len, runs)) < count:
-        return None
-    chosen: list[str] = []
-    while (rest := count - len(chosen)) > 0:
-        roomy = (at for at, run in enumerate(runs) if len(run) >= rest)
-        run = runs.pop(next(roomy, -1))
-        chosen += [seat.label for seat in run[:rest]]
-    return chosen
-
-
-def largest_block(
-    seats: Sequence[Seat],
-    taken: AbstractSet[str],
-    price_class: str | None = None,
-    accessible: bool = False,
-) -> int:
-    """How many free seats next to one another there are at most."""
-    return max((len(run) for run in _runs(seats, taken, price_class, accessible)), default=0)
-
-
-def _runs(
-    seats: Sequence[Seat], taken: AbstractSet[str], price_class: str | None, accessible: bool
-) -> Iterator[list[Seat]]:
-    run: list[Seat] = []
+    run: Run = []
     for seat in seats:
         fits = (
             seat.label not in taken
@@ -104,3 +55,31 @@ def _runs(
             run.append(seat)
     if run:
         yield run
+
+
+def adjacent_blocks(runs: Iterable[Run], count: int) -> Iterator[list[str]]:
+    """Blocks of ``count`` neighbours, in reading order; none has another's seat."""
+    for run in runs:
+        for at in range(0, len(run) - count + 1, count):
+            yield [seat.label for seat in run[at : at + count]]
+
+
+def fewest_parts(runs: Iterable[Run], count: int) -> list[str] | None:
+    """``count`` seats in few blocks, if there are so many: the largest ones first.
+
+    The last part is taken from the smallest block that has room for it.
+    """
+    by_size = sorted(runs, key=len)
+    if sum(map(len, by_size)) < count:
+        return None
+    chosen: list[str] = []
+    while (rest := count - len(chosen)) > 0:
+        roomy = (at for at, run in enumerate(by_size) if len(run) >= rest)
+        run = by_size.pop(next(roomy, -1))
+        chosen += [seat.label for seat in run[:rest]]
+    return chosen
+
+
+def largest_block(runs: Iterable[Run]) -> int:
+    """How many seats next to one another there are at most."""
+    return max(map(len, runs), default=0)

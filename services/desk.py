@@ -241,9 +241,13 @@ async def _own(tx: Transaction, caller: Caller, booking_id: UUID) -> Booking:
     return await require_seen(tx, booking_id, found, caller.user_id)
 
 
+def _run_out() -> Gone:
+    return Gone("The hold has run out; reserve again.")
+
+
 def _require_confirmable(booking: Booking) -> None:
     if booking.state is BookingState.EXPIRED:
-        raise Gone("The hold has run out; reserve again.")
+        raise _run_out()
     if booking.state not in (BookingState.HELD, BookingState.EXPIRING):
         raise Conflict(f"The booking is {booking.state}.")
 
@@ -257,7 +261,7 @@ def _answered(booking: Booking, unpaid: PaymentRequired | None) -> bool:
         return False
     if booking.state is BookingState.EXPIRING:
         # No page can be opened any more.
-        raise Gone("The hold has run out; reserve again.")
+        raise _run_out()
     raise unpaid
 
 

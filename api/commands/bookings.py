@@ -34,7 +34,7 @@ from domain.limits import (
     MAX_CONFIRM_WAIT_SECONDS,
     TRIES_OF_A_KEY,
 )
-from domain.seatmap import adjacent_blocks, fewest_parts, largest_block
+from domain.seatmap import adjacent_blocks, fewest_parts, free_runs, largest_block
 from domain.steps import BookingInput, SeatChoice
 from infra.postgres.show import ShowForSale
 from readmodel import bookings as readmodel
@@ -168,13 +168,13 @@ async def _choose(
     _require_class(wanted.price_class, show)
     taken = await state.reserver.taken(show.id, list(show.by_label))
     taken |= {seat.label for seat in show.seats if not show.sells(seat)}
-    kind = wanted.price_class, wanted.accessible
-    blocks = list(islice(adjacent_blocks(show.seats, taken, wanted.count, *kind), among))
+    runs = list(free_runs(show.seats, taken, wanted.price_class, wanted.accessible))
+    blocks = list(islice(adjacent_blocks(runs, wanted.count), among))
     block = blocks[lot % len(blocks)] if blocks else None
     if block is None and wanted.allow_split:
-        block = fewest_parts(show.seats, taken, wanted.count, *kind)
+        block = fewest_parts(runs, wanted.count)
     if block is None:
-        largest = largest_block(show.seats, taken, *kind)
+        largest = largest_block(runs)
         raise Conflict(
             f"There are no {wanted.count} seats together; the largest block has {largest}.",
             code="no_block",

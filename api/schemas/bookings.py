@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from api.schemas.common import ApiModel, Id, Instant, NextPage, Version, example
+from api.schemas.common import AS_LABEL, AS_SEAT, ApiModel, Id, Instant, NextPage, Version, example
 from api.schemas.money import MoneyOut
 from domain.steps import SeatChoice
 
@@ -25,12 +25,12 @@ class SeatAsked(ApiModel):
 
 
 def _form_of(asked: Any) -> str:
-    return "(seat)" if isinstance(asked, dict | SeatAsked) else "(label)"
+    return AS_SEAT if isinstance(asked, dict | SeatAsked) else AS_LABEL
 
 
-# By its form, so that what is wrong is told of that one; a tag in brackets is no field's name.
+# By its form, so that what is wrong is told of that one.
 Choice = Annotated[
-    Annotated[Label, Tag("(label)")] | Annotated[SeatAsked, Tag("(seat)")],
+    Annotated[Label, Tag(AS_LABEL)] | Annotated[SeatAsked, Tag(AS_SEAT)],
     Discriminator(_form_of),
 ]
 

@@ -8,6 +8,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+# The forms that a field may have. Errors name the field, not its form.
+FORMS = AS_LABEL, AS_SEAT = "(label)", "(seat)"
+
 Instant = Annotated[str, Field(examples=["2026-12-04T19:30:00.000Z"])]
 TimeZone = Annotated[str, Field(examples=["Europe/Berlin"])]
 Version = Annotated[int, Field(examples=[3])]

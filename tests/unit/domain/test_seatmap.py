@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,7 +11,7 @@ from domain.seatmap import (
     Seat,
     adjacent_blocks,
     fewest_parts,
-    first_adjacent_block,
+    free_runs,
     largest_block,
 )
 
@@ -20,6 +22,10 @@ def seat(position: int, price_class: str = "standard", *, accessible: bool = Fal
     attributes = ("accessible",) if accessible else ()
     x = float(position)
     return Seat(f"A{position}", "Stalls", "A", position, position, x, 0.0, price_class, attributes)
+
+
+def first_block(runs: Iterable[list[Seat]], count: int) -> list[str] | None:
+    return next(adjacent_blocks(runs, count), None)
 
 
 @st.composite
@@ -47,7 +53,7 @@ def test_a_block_is_adjacent_free_and_of_the_right_kind(
     hall: tuple[list[Seat], set[str]], count: int, price_class: str | None, accessible: bool
 ) -> None:
     seats, taken = hall
-    block = first_adjacent_block(seats, taken, count, price_class, accessible)
+    block = first_block(free_runs(seats, taken, price_class, accessible), count)
     if block is None:
         return
     by_label = {one.label: one for one in seats}
@@ -80,10 +86,10 @@ def test_the_first_block_is_found_wherever_there_is_one(
         return [fits[place] for place in places] if all(place in fits for place in places) else None
 
     blocks = [block for start in sorted(fits) if (block := block_at(start, count))]
-    found = first_adjacent_block(seats, taken, count, price_class, accessible)
+    found = first_block(free_runs(seats, taken, price_class, accessible), count)
     assert found == (blocks[0] if blocks else None)
     sizes = [size for start in fits for size in range(1, len(fits) + 1) if block_at(start, size)]
-    largest = largest_block(seats, taken, price_class, accessible)
+    largest = largest_block(free_runs(seats, taken, price_class, accessible))
     assert largest == max(sizes, default=0)
     assert (found is None) == (largest < count)
 
@@ -91,10 +97,12 @@ def test_the_first_block_is_found_wherever_there_is_one(
 @given(halls(), counts)
 def test_no_two_blocks_share_a_seat(hall: tuple[list[Seat], set[str]], count: int) -> None:
     seats, taken = hall
-    blocks = list(adjacent_blocks(seats, taken, count))
+    blocks = list(adjacent_blocks(free_runs(seats, taken), count))
     labels = [label for block in blocks for label in block]
     assert len(labels) == len(set(labels)) == count * len(blocks)
-    assert all(first_adjacent_block(seats, taken | set(block), count) != block for block in blocks)
+    assert all(
+        first_block(free_runs(seats, taken | set(block)), count) != block for block in blocks
+    )
 
 
 @given(halls(), counts, classes, st.booleans())
@@ -109,12 +117,12 @@ def test_a_party_is_split_only_when_it_must_and_seated_whenever_it_can(
         and one.is_accessible == accessible
         and price_class in (None, one.price_class)
     ]
-    parts = fewest_parts(seats, taken, count, price_class, accessible)
+    parts = fewest_parts(free_runs(seats, taken, price_class, accessible), count)
     assert (parts is None) == (len(free) < count)
     if parts is not None:
         assert len(set(parts)) == count
         assert set(parts) <= set(free)
-        if largest_block(seats, taken, price_class, accessible) >= count:
+        if largest_block(free_runs(seats, taken, price_class, accessible)) >= count:
             by_label = {one.label: one.position for one in seats}
             assert by_label[parts[-1]] - by_label[parts[0]] == count - 1
 
@@ -122,24 +130,26 @@ def test_a_party_is_split_only_when_it_must_and_seated_whenever_it_can(
 def test_a_split_leaves_large_blocks_whole_for_others() -> None:
     rows = ((1, 4), (6, 8), (10, 15))  # four, three and six next to one another
     seats = [seat(place) for first, last in rows for place in range(first, last + 1)]
-    assert fewest_parts(seats, set(), 9) == [f"A{n}" for n in (10, 11, 12, 13, 14, 15, 6, 7, 8)]
-    assert fewest_parts(seats, set(), 3) == ["A6", "A7", "A8"]
+    assert fewest_parts(free_runs(seats, set()), 9) == [
+        f"A{n}" for n in (10, 11, 12, 13, 14, 15, 6, 7, 8)
+    ]
+    assert fewest_parts(free_runs(seats, set()), 3) == ["A6", "A7", "A8"]
 
 
 def test_an_aisle_parts_neighbours() -> None:
     seats = [seat(1), seat(2), seat(4), seat(5), seat(6)]
-    assert first_adjacent_block(seats, set(), 3) == ["A4", "A5", "A6"]
-    assert first_adjacent_block(seats, {"A5"}, 3) is None
-    assert largest_block(seats, {"A5"}) == 2
+    assert first_block(free_runs(seats, set()), 3) == ["A4", "A5", "A6"]
+    assert first_block(free_runs(seats, {"A5"}), 3) is None
+    assert largest_block(free_runs(seats, {"A5"})) == 2
 
 
 def test_accessible_places_are_kept_for_those_who_ask() -> None:
     seats = [seat(1, accessible=True), seat(2), seat(3)]
-    assert first_adjacent_block(seats, set(), 1) == ["A2"]
-    assert first_adjacent_block(seats, set(), 1, accessible=True) == ["A1"]
-    assert first_adjacent_block(seats, set(), 3) is None
+    assert first_block(free_runs(seats, set()), 1) == ["A2"]
+    assert first_block(free_runs(seats, set(), accessible=True), 1) == ["A1"]
+    assert first_block(free_runs(seats, set()), 3) is None
 
 
 def test_an_empty_hall_has_no_block() -> None:
-    assert first_adjacent_block([], set(), 1) is None
-    assert largest_block([], set()) == 0
+    assert first_block(free_runs([], set()), 1) is None
+    assert largest_block(free_runs([], set())) == 0
