@@ -28,29 +28,36 @@ def main(
     Returns:
         0, or 1 when an invariant is breached, or 2 when a part that was named did not answer.
     """
+    verdicts: list[Verdict] = []
     try:
-        verdicts = run(Inputs.read(run_dir, environ))
+        for verdict in run(Inputs.read(run_dir, environ)):
+            verdicts.append(verdict)
+            if not as_json:
+                print_verdict(verdict)
     except NoDatabase as error:
         print(error, file=sys.stderr)
         return CANNOT_LOOK
     if as_json:
         print(json.dumps({"invariants": [verdict.as_json() for verdict in verdicts]}, indent=2))
     else:
-        print_report(verdicts)
+        print_counts(verdicts)
     if any(verdict.breaches for verdict in verdicts):
         return BREACHED
     return CANNOT_LOOK if any(verdict.unreachable for verdict in verdicts) else HELD
 
 
-def print_report(verdicts: Sequence[Verdict]) -> None:
-    for verdict in verdicts:
-        print(f"{verdict.id:<4} {verdict.status:<8} {verdict.sentence}")
-        if verdict.not_run is not None:
-            print(f"       not run: {verdict.not_run}")
-        for example in verdict.examples:
-            print(f"       - {example}")
-        if verdict.breaches > len(verdict.examples):
-            print(f"       ... {verdict.breaches} in all")
+def print_verdict(verdict: Verdict) -> None:
+    """At once, also into a pipe: on a million bookings the whole look takes minutes."""
+    lines = [f"{verdict.id:<4} {verdict.status:<8} {verdict.sentence}"]
+    if verdict.not_run is not None:
+        lines.append(f"       not run: {verdict.not_run}")
+    lines += [f"       - {example}" for example in verdict.examples]
+    if verdict.breaches > len(verdict.examples):
+        lines.append(f"       ... {verdict.breaches} in all")
+    print("\n".join(lines), flush=True)
+
+
+def print_counts(verdicts: Sequence[Verdict]) -> None:
     counts = [
         f"{sum(verdict.status == status for verdict in verdicts)} {status}"
         for status in ("ok", "BREACH", "not run")

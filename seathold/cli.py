@@ -7,6 +7,7 @@ import os
 import socket
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -378,7 +379,8 @@ def projections_rebuild(
     if name is not None and name not in command.NAMES:
         raise typer.BadParameter(f"There are: {', '.join(command.NAMES)}.", param_hint="name")
     names = [name] if name else command.NAMES
-    raise typer.Exit(asyncio.run(command.rebuild(Settings(), names, typer.echo)))
+    whisper = partial(typer.echo, err=True)
+    raise typer.Exit(asyncio.run(command.rebuild(Settings(), names, typer.echo, whisper)))
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -63,7 +64,8 @@ def verify(
 
     if (aggregate is None) is not everything:
         raise typer.BadParameter("Name an aggregate, or say --all.")
-    if not command.verify(_url(), typer.echo, aggregate):
+    whisper = partial(typer.echo, err=True)
+    if not command.verify(_url(), typer.echo, whisper, aggregate):
         raise typer.Exit(1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -12,12 +12,11 @@ from uuid import UUID
 
 from domain.events import Event, EventType, event_hash
 from domain.upcasters import FromTheFuture, upcast
+from seathold.progress import Progress, Say
 from seathold.reading import Connection, connect
 
 BATCH = 2000
 LOOK_AGAIN_SECONDS = 0.5
-
-Say = Callable[[str], None]
 
 # Below the horizon of running transactions nothing can be added any more, so that the order of
 # (xid, id) is one that a follower can trust; the order of ids alone is not.
@@ -40,17 +39,19 @@ WHERE (events.xid, id) > (CAST(%(xid)s AS xid8), %(id)s)
   AND (CAST(%(aggregate)s AS uuid) IS NULL OR aggregate_id = %(aggregate)s)
 ORDER BY events.xid, id LIMIT 500
 """
+HOW_MANY = "SELECT count(*) AS events FROM events"
 # A booking's row names the last event of its stream, so that a stream cut short is noticed.
 STREAM = """
 SELECT events.*, bookings.sequence AS end_sequence, event_hash AS end_hash
 FROM events LEFT JOIN bookings ON bookings.id = aggregate_id
 WHERE aggregate_id = %s ORDER BY events.sequence
 """
+# The bookings begin where the page does, too: a merge join would walk them from the first on.
 PAGE = """
 SELECT events.*, bookings.sequence AS end_sequence, event_hash AS end_hash
-FROM events LEFT JOIN bookings ON bookings.id = aggregate_id
-WHERE (aggregate_id, events.sequence) > (%s, %s)
-ORDER BY aggregate_id, events.sequence LIMIT %s
+FROM events LEFT JOIN bookings ON bookings.id = aggregate_id AND bookings.id >= %(id)s
+WHERE (aggregate_id, events.sequence) > (%(id)s, %(sequence)s)
+ORDER BY aggregate_id, events.sequence LIMIT %(limit)s
 """
 
 
@@ -90,21 +91,23 @@ def show(url: str, say: Say, aggregate: UUID, *, as_json: bool) -> bool:
     return bool(rows)
 
 
-def verify(url: str, say: Say, aggregate: UUID | None) -> bool:
-    """Recompute the chain of one stream, or of all; name what broke. True when all is whole."""
-    events = streams = 0
-    broken: list[str] = []
+def verify(url: str, say: Say, whisper: Say, aggregate: UUID | None) -> bool:
+    """Recompute the chain of one stream, or of all; name what broke. True when all is whole.
+
+    ``whisper`` hears now and then how far it is.
+    """
+    events = streams = broken = 0
     with connect(url) as db:
-        for found in _streams(db, aggregate):
+        for found in _streams(db, aggregate, whisper):
             streams += 1
             events += len(found)
-            broken += breaks(found)
-    for sentence in broken:
-        say(sentence)
+            for sentence in breaks(found):
+                broken += 1
+                say(sentence)
     if aggregate is not None and streams == 0:
         say(f"There is no event of {aggregate}.")
         return False
-    say(f"{events} events of {streams} aggregates: {len(broken) or 'none'} broken.")
+    say(f"{events} events of {streams} aggregates: {broken or 'none'} broken.")
     return not broken
 
 
@@ -176,18 +179,20 @@ def _digest(row: Any) -> bytes | None:
     )
 
 
-def _streams(db: Connection, aggregate: UUID | None) -> Iterator[list[Any]]:
+def _streams(db: Connection, aggregate: UUID | None, whisper: Say) -> Iterator[list[Any]]:
     """Read in batches, so that no long transaction is needed."""
     if aggregate is not None:
         stream = db.execute(STREAM, (aggregate,)).fetchall()
         yield from [stream] if stream else []
         return
-    for _, rows in groupby(_all(db), key=attrgetter("aggregate_id")):
+    for _, rows in groupby(_all(db, whisper), key=attrgetter("aggregate_id")):
         yield list(rows)
 
 
-def _all(db: Connection) -> Iterator[Any]:
-    place = (UUID(int=0), 0)
-    while page := db.execute(PAGE, (*place, BATCH)).fetchall():
+def _all(db: Connection, whisper: Say) -> Iterator[Any]:
+    progress = Progress(db.execute(HOW_MANY).fetchall()[0].events, whisper)
+    place = {"id": UUID(int=0), "sequence": 0}
+    while page := db.execute(PAGE, {**place, "limit": BATCH}).fetchall():
         yield from page
-        place = (page[-1].aggregate_id, page[-1].sequence)
+        progress.add(len(page))
+        place = {"id": page[-1].aggregate_id, "sequence": page[-1].sequence}

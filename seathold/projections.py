@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+
+from sqlalchemy import text
 
 from infra.postgres.database import Database
 from infra.settings import Settings
 from readmodel.projections.lag import Status, status
 from readmodel.projections.projector import PROJECTIONS
 from readmodel.projections.rebuild import AlreadyRebuilding, rebuild_by_name
+from seathold.progress import Progress, Say
 
 NAMES = [one.name for one in PROJECTIONS]
 HEADER = ("name", "state", "generation", "checkpoint", "waiting", "lag_seconds")
+HOW_MANY = text("SELECT count(*) AS events FROM events")
 
 
 async def listed(settings: Settings) -> str:
@@ -31,14 +35,20 @@ async def listed(settings: Settings) -> str:
     )
 
 
-async def rebuild(settings: Settings, names: Sequence[str], say: Callable[[str], None]) -> int:
-    """Rebuild one after another; 1 when another process is rebuilding one of them."""
+async def rebuild(settings: Settings, names: Sequence[str], say: Say, whisper: Say) -> int:
+    """Rebuild one after another; 1 when another process is rebuilding one of them.
+
+    ``whisper`` hears now and then how far it is.
+    """
     database = Database(settings, application_name="seathold-rebuild")
     code = 0
     try:
+        async with database.statements() as session:
+            counted = await session.one(HOW_MANY)
         for name in names:
+            progress = Progress(counted.events if counted else 0, whisper)
             try:
-                count = await rebuild_by_name(database, name)
+                count = await rebuild_by_name(database, name, progress.add)
                 say(f"{name}: rebuilt from {count} events.")
             except AlreadyRebuilding as error:
                 say(str(error))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlalchemy import text
 
 from infra.postgres.database import Database, Session
@@ -10,6 +12,8 @@ from readmodel.projections.facts import Place, read_batch
 from readmodel.projections.projector import PROJECTIONS, Checkpoint, Projector
 
 BATCH = 1000
+
+Told = Callable[[int], None]
 
 # Kept by the connection: a rebuild that dies gives it up.
 LOCK = text("SELECT pg_try_advisory_lock(hashtextextended('rebuild:' || :name, 2)) AS mine")
@@ -50,10 +54,11 @@ class Rebuild:
         self._projector = Projector(database, (projection,))
         self._batch = batch
 
-    async def run(self) -> int:
+    async def run(self, told: Told = lambda _: None) -> int:
         """Rebuild while the live one is read and goes on; how many events are in the new one.
 
-        What a rebuild that died left behind is cleared away first.
+        What a rebuild that died left behind is cleared away first. ``told`` hears after each batch
+        how many events that was.
 
         Raises:
             AlreadyRebuilding: one of the same projection is under way.
@@ -70,6 +75,7 @@ class Rebuild:
                 while True:
                     checkpoint, done = await self.build(checkpoint)
                     total += done
+                    told(done)
                     if done < self._batch and await self.install(checkpoint):
                         break
                 await self.clear_left_over()
@@ -119,7 +125,7 @@ class Rebuild:
             pass
 
 
-async def rebuild_by_name(database: Database, name: str) -> int:
+async def rebuild_by_name(database: Database, name: str, told: Told) -> int:
     """As ``Rebuild.run``; raises KeyError for an unknown name."""
     known = {one.name: one for one in PROJECTIONS}
-    return await Rebuild(database, known[name]).run()
+    return await Rebuild(database, known[name]).run(told)

@@ -56,27 +56,23 @@ WorldCheck = Callable[[World], Iterable[str]]
 StreamCheck = Callable[[Stream], Iterable[str]]
 
 
-def run(inputs: Inputs) -> list[Verdict]:
-    """One verdict for each invariant.
+def run(inputs: Inputs) -> Iterator[Verdict]:
+    """One verdict for each invariant, as soon as it is known.
 
     Raises:
         NoDatabase: there is nothing to check.
     """
     try:
         with look(inputs) as world:
-            return [
-                *_judge(world, (*seats.CHECKS, *prices.CHECKS)),
-                *_judge(world, (*offers.CHECKS, *liveness.CHECKS)),
-                *_judge(
-                    world,
-                    (*money.CHECKS, *ledger.CHECKS, *promises.CHECKS, *disputes.CHECKS),
-                ),
-                *_judge_streams(world, events.STREAM_CHECKS),
-                *_judge(world, (*events.CHECKS, *record.CHECKS, *marks.CHECKS)),
-                *_judge(world, projections.CHECKS),
-                *_judge(world, (*notices.CHECKS, *shows.CHECKS, *partners.CHECKS)),
-                *ELSEWHERE,
-            ]
+            yield from _judge(world, (*seats.CHECKS, *prices.CHECKS))
+            yield from _judge(world, (*offers.CHECKS, *liveness.CHECKS))
+            yield from _judge(world, (*money.CHECKS, *ledger.CHECKS))
+            yield from _judge(world, (*promises.CHECKS, *disputes.CHECKS))
+            yield from _judge_streams(world, events.STREAM_CHECKS)
+            yield from _judge(world, (*events.CHECKS, *record.CHECKS, *marks.CHECKS))
+            yield from _judge(world, projections.CHECKS)
+            yield from _judge(world, (*notices.CHECKS, *shows.CHECKS, *partners.CHECKS))
+            yield from ELSEWHERE
     except psycopg.errors.UndefinedTable as error:
         raise NoDatabase(f"The database is not migrated (`seathold migrate`): {error}") from error
     except psycopg.OperationalError as error:

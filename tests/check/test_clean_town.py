@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ import pytest
 from domain import upcasters
 from domain.events import Event, EventType, event_hash
 from domain.upcasters import newest
+from seathold import check
 from seathold.check import main
 from seathold.checker import versions
 from seathold.checker.events import digest
+from seathold.checker.inputs import Inputs, NoDatabase
+from seathold.checker.report import Verdict
 from seathold.checker.run import ELSEWHERE
 from seathold.checker.streams import Fact
 from seathold.checker.transitions import TRANSITIONS
@@ -44,6 +48,22 @@ def test_what_no_look_at_rows_can_judge_is_named_with_where_it_is(checker: Check
     reasons = " ".join(one["reason"] for one in told.values())
     for place in re.findall(r"(?:tests|bench)/[\w/.]*\w|bench(?=/)", reasons):
         assert (ROOT / place).exists(), place
+
+
+def test_each_verdict_is_told_as_soon_as_it_is_known(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def slow(_: Inputs) -> Iterator[Verdict]:
+        yield Verdict("S1", "The first.")
+        assert capsys.readouterr().out == "S1   ok       The first.\n"
+        yield Verdict("S2", "The second.", breaches=1, examples=["A1"])
+        raise NoDatabase("It went away.")
+
+    monkeypatch.setattr(check, "run", slow)
+    assert main(environ={"SEATHOLD_DATABASE_URL": "postgresql://127.0.0.1/x"}) == 2
+    told = capsys.readouterr()
+    assert told.out == "S2   BREACH   The second.\n       - A1\n"
+    assert told.err == "It went away.\n"
 
 
 def test_the_clean_town_does_not_age(db: psycopg.Connection[tuple[object, ...]]) -> None:

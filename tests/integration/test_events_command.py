@@ -24,6 +24,7 @@ from infra.postgres.engine import create_engine
 from infra.postgres.users import PostgresAccounts
 from readmodel import bookings
 from seathold import events as command
+from seathold import progress
 from seathold.cli import app
 from services.session import NewSession
 from services.user import NewUser
@@ -217,6 +218,14 @@ def test_many_streams_are_read_in_batches(store: Store, monkeypatch: pytest.Monk
     assert run("verify", "--all").exit_code == 0
     store.by.execute("UPDATE events SET actor = 'x' WHERE sequence = 4")
     assert "no. 4 " in run("verify", "--all").stdout
+
+
+def test_a_long_look_says_how_far_it_is(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "BATCH", 3)
+    assert run("verify", "--all").stderr == ""
+    monkeypatch.setattr(progress, "EVERY_SECONDS", 0)
+    count = int(run("verify", "--all").stdout.split()[0])
+    assert run("verify", "--all").stderr.splitlines()[0] == f"... 3 of {count} events"
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from infra.postgres.database import Database
 from infra.settings import Settings
+from seathold import progress
 from seathold import projections as command
 from seathold.cli import app
 from tests.projections.town import book, catch_up, rows
@@ -46,13 +47,16 @@ async def test_each_is_listed_with_its_checkpoint_and_its_lag(
 
 
 async def test_all_are_rebuilt_one_after_another(
-    url: str, own_settings: Settings, own_database: Database
+    url: str, own_settings: Settings, own_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     book(url, uuid4(), "A1")
     await catch_up(own_database)
     said: list[str] = []
-    assert await command.rebuild(own_settings, command.NAMES, said.append) == 0
+    heard: list[str] = []
+    monkeypatch.setattr(progress, "EVERY_SECONDS", 0)
+    assert await command.rebuild(own_settings, command.NAMES, said.append, heard.append) == 0
     assert said == [f"{name}: rebuilt from 2 events." for name in command.NAMES]
+    assert heard == ["... 2 of 2 events"] * len(command.NAMES)
     found = await rows(own_database, "SELECT state, generation FROM projections")
     assert {tuple(row) for row in found} == {("live", 2)}
 
@@ -64,7 +68,7 @@ async def test_one_that_is_being_rebuilt_is_told(
     lock = "SELECT pg_advisory_lock(hashtextextended('rebuild:sales', 2))"
     async with own_database.statements() as other:
         await other.one(text(lock))
-        assert await command.rebuild(own_settings, ["sales"], said.append) == 1
+        assert await command.rebuild(own_settings, ["sales"], said.append, said.append) == 1
         await other.one(text("SELECT pg_advisory_unlock_all()"))
     assert said == ["sales is being rebuilt by another process."]
 

@@ -14,6 +14,7 @@ import pkgutil
 from collections.abc import Collection, Iterator
 from types import ModuleType
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -27,6 +28,7 @@ from infra.postgres.database import BEGIN, COMMIT, ROLLBACK
 from infra.postgres.tables import NOW as CLOCK
 from infra.settings import Settings
 from readmodel import audit, bookings, cases, partners
+from seathold import events as chains
 from tests.fixtures import servers
 
 # They read no table.
@@ -365,6 +367,22 @@ def test_a_detour_by_way_of_every_show_is_caught(connection: psycopg.Connection)
 def test_a_walk_along_a_whole_index_is_caught(connection: psycopg.Connection) -> None:
     first = text("SELECT id FROM webhook_inbox WHERE event_type = 'x' ORDER BY id LIMIT 1")
     assert trouble(connection, first, mode="force_custom_plan") == ["webhook_inbox"]
+
+
+BOUND = " AND bookings.id >= %(id)s"
+
+
+@pytest.mark.parametrize(("lost", "whole"), [("", []), (BOUND, ["bookings"])])
+def test_a_page_of_the_chains_does_not_begin_with_the_first_booking(
+    connection: psycopg.Connection, lost: str, whole: list[str]
+) -> None:
+    connection.execute("SET LOCAL enable_nestloop = off; SET LOCAL enable_hashjoin = off")
+    page = chains.PAGE.replace(lost, "")
+    place = {"id": UUID(SAMPLES["uuid"]), "sequence": 1, "limit": chains.BATCH}
+    plan = psycopg.ClientCursor(connection).execute(f"EXPLAIN (FORMAT JSON) {page}".encode(), place)
+    [[[told]]] = plan.fetchall()
+    nodes = _nodes(told["Plan"])
+    assert [node["Relation Name"] for node in nodes if _is_whole(node, [])] == whole
 
 
 def test_every_table_that_grows_is_watched(connection: psycopg.Connection) -> None:

@@ -1,0 +1,28 @@
+"""How far a long command is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+EVERY_SECONDS = 10.0
+
+Say = Callable[[str], None]
+Clock = Callable[[], float]
+
+
+class Progress:
+    """Says every ten seconds how many of all events are done; of short work it says nothing."""
+
+    def __init__(self, total: int, say: Say, *, clock: Clock = time.monotonic) -> None:
+        self._total = total
+        self._say = say
+        self._clock = clock
+        self._done = 0
+        self._said_at = clock()
+
+    def add(self, count: int) -> None:
+        self._done += count
+        if self._clock() - self._said_at >= EVERY_SECONDS:
+            self._said_at = self._clock()
+            self._say(f"... {self._done:,} of {self._total:,} events")
