@@ -100,6 +100,8 @@ class Outbound:
             httpcore2.NetworkError,
             httpcore2.ProtocolError,
             httpcore2.TimeoutException,
+            # After the handshake the library lets it through as it is.
+            ssl.SSLError,
         ) as error:
             raise Unanswered(_told(error)) from error
 

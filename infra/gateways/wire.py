@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -71,7 +72,8 @@ async def exchange(
                 return answer, await _read(answer)
             finally:
                 await answer.aclose()
-    except (httpx2.HTTPError, TimeoutError) as error:
+    # TLS that breaks after the handshake the library lets through as it is.
+    except (httpx2.HTTPError, ssl.SSLError, TimeoutError) as error:
         raise unusable(f"no answer ({type(error).__name__})") from error
 
 

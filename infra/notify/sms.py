@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 import httpx2
 import orjson
@@ -53,7 +54,8 @@ class HttpSmsSender:
                     await answer.aclose()
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
             raise NotSent(f"no way to the SMS provider: {type(error).__name__}") from error
-        except (httpx2.HTTPError, TimeoutError) as error:
+        # TLS that breaks after the handshake the library lets through as it is.
+        except (httpx2.HTTPError, ssl.SSLError, TimeoutError) as error:
             raise Ambiguous(f"no answer from the SMS provider: {type(error).__name__}") from error
         _judge(answer.status_code, told)
 

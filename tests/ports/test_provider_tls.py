@@ -16,7 +16,8 @@ from infra.gateways.sandbox import SandboxGateway
 from infra.gateways.stripe import StripeGateway
 from infra.notify.sms import HttpSmsSender
 from infra.settings import Settings
-from services.notification import SendError
+from services.notification import Ambiguous, SendError
+from tests.helpers.broken_tls import broken_tls
 from tests.helpers.certificate import certificate
 from tests.helpers.stripe_town import KEY
 
@@ -62,6 +63,11 @@ async def stranger(tmp_path: Path) -> AsyncIterator[Stranger]:
     server.close()
 
 
+def trust(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = ssl.create_default_context(cafile=folder / "cert.pem")
+    monkeypatch.setattr(transport, "_trusted", lambda: context)
+
+
 @pytest.mark.parametrize("ask", [ask_sandbox, ask_stripe, send_sms])
 @pytest.mark.parametrize("trusted", [False, True])
 async def test_only_a_server_that_is_vouched_for_is_told_anything(
@@ -72,8 +78,23 @@ async def test_only_a_server_that_is_vouched_for_is_told_anything(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if trusted:
-        context = ssl.create_default_context(cafile=tmp_path / "cert.pem")
-        monkeypatch.setattr(transport, "_trusted", lambda: context)
+        trust(tmp_path, monkeypatch)
     with pytest.raises((Unavailable, SendError)):
         await ask(stranger.url)
     assert bool(stranger.heard) is trusted
+
+
+@pytest.mark.parametrize(
+    ("ask", "told"),
+    [(ask_sandbox, Unavailable), (ask_stripe, Unavailable), (send_sms, Ambiguous)],
+)
+async def test_tls_that_breaks_after_the_handshake_is_no_answer(
+    ask: Callable[[str], Awaitable[None]],
+    told: type[Exception],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with broken_tls(tmp_path, "localhost") as port:
+        trust(tmp_path, monkeypatch)
+        with pytest.raises(told, match="no answer"):
+            await ask(f"https://localhost:{port}")
