@@ -58,11 +58,15 @@ class EndpointState(StrEnum):
 
 
 class DisabledReason(StrEnum):
-    """``failing``: for three days nothing was taken; ``gone``: it answered 410."""
+    """``failing``: for three days nothing was taken; ``gone``: it answered 410.
+
+    ``no_access``: its account may not hear what partners are told, or not any more.
+    """
 
     OWNER = "owner"
     FAILING = "failing"
     GONE = "gone"
+    NO_ACCESS = "no_access"
 
 
 class DeliveryState(StrEnum):

@@ -81,7 +81,10 @@ class DeliveryQueue(Protocol):
 
 class PartnerFeed(Protocol):
     async def project(self) -> int:
-        """Take over the next events into the feed and owe them to endpoints; how many."""
+        """Take over the next events into the feed and owe them to endpoints; how many.
+
+        Before that, endpoints whose accounts may not hear them are disabled.
+        """
         ...
 
     async def sweep(self) -> int:

@@ -9,16 +9,15 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from domain.case import CaseKind
-from domain.partner import DisabledReason, webhook_id
-from infra.postgres.case import PostgresCases
-from infra.postgres.database import Database, Session
+from domain.partner import webhook_id
+from infra.postgres.database import Database
+from infra.postgres.partner_access import HEARS, disable
 from infra.postgres.partner_feed import OWED_LOCK
 from services.partner_delivery import Outcome, Taken, Tried
 
 # What is long due comes first, but no endpoint gets more than its share of the slots, and one
 # that takes nothing gets one.
-TAKE = text("""
+TAKE = text(f"""
 WITH due AS (
     SELECT found.id
     FROM partner_endpoints AS endpoint
@@ -32,7 +31,7 @@ WITH due AS (
                        - coalesce(busy.count, 0), 0)
         FOR UPDATE SKIP LOCKED
     ) AS found
-    WHERE endpoint.state = 'active'
+    WHERE endpoint.state = 'active' AND {HEARS}
     ORDER BY found.next_attempt_at LIMIT :limit
 )
 UPDATE partner_deliveries AS delivery
@@ -46,7 +45,7 @@ RETURNING delivery.id, endpoint_id, total_attempts, attempts, url, secret,
     event.id AS event_id, body,
     extract(epoch FROM now() - due_since)::float8 AS age_seconds,
     extract(epoch FROM now() - failing_since)::float8 AS failing_seconds
-""")
+""")  # noqa: S608  # nosec B608
 
 # Endpoints are locked before their deliveries, here and in partner_endpoint.py.
 TOOK = text("""
@@ -56,18 +55,6 @@ WHERE id = :id AND failing_since IS NOT NULL
 FAILED = text("""
 UPDATE partner_endpoints SET failing_since = clock_timestamp()
 WHERE id = :id AND failing_since IS NULL
-""")
-DISABLE = text("""
-UPDATE partner_endpoints
-SET state = 'disabled', disabled_reason = :reason, disabled_at = clock_timestamp(),
-    version = version + 1, updated_at = clock_timestamp()
-WHERE id = :id AND state = 'active'
-RETURNING version
-""")
-SKIP = text("""
-UPDATE partner_deliveries
-SET state = 'skipped', reason = 'endpoint_disabled', next_attempt_at = NULL, sending = false
-WHERE endpoint_id = :id AND state = 'pending'
 """)
 # The number is the fence: whoever took it after us has a higher one.
 RECORD = text("""
@@ -128,22 +115,8 @@ class PostgresDeliveryQueue:
                 hash=hashlib.sha256(taken.body.encode()).digest(),
             )
             if outcome.disable is not None:
-                await _disable(session, taken.endpoint_id, outcome.disable)
+                await disable(session, taken.endpoint_id, outcome.disable)
         return recorded == 1
-
-
-async def _disable(session: Session, endpoint_id: UUID, reason: DisabledReason) -> None:
-    """Nothing more goes there, and a person is told; no owner can miss it who looks."""
-    row = await session.one(DISABLE, id=endpoint_id, reason=reason.value)
-    if row is None:
-        return
-    session.later(SKIP, id=endpoint_id)
-    why = "it answered 410" if reason is DisabledReason.GONE else "it took nothing for three days"
-    PostgresCases(session).open(
-        CaseKind.PARTNER_ENDPOINT,
-        dedupe=f"partner_endpoint:{endpoint_id}:{row.version}",
-        summary=f"The partner endpoint {endpoint_id} was disabled: {why}. Tell its owner.",
-    )
 
 
 def _taken(row: Any) -> Taken:

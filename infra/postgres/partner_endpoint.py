@@ -14,7 +14,7 @@ from domain.errors import Conflict
 from domain.partner import MAX_REPLAY_WINDOWS, TEST_EVENT, body_of, choice
 from infra.postgres.audit import PostgresAudit
 from infra.postgres.database import Database, Session
-from infra.postgres.partner_delivery import SKIP
+from infra.postgres.partner_access import SKIP
 from infra.postgres.partner_feed import OWED_LOCK
 from infra.sealing import SealRing, Unopenable
 from services.partner import Endpoint, Owner, Replayed, Wish, place_of

@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from domain.partner import KEPT_SECONDS, TOLD, Fact, body_of, told_of
 from infra.postgres.database import Database, Session
+from infra.postgres.partner_access import disable_unhearing
 
 # Whoever changes which endpoint is owed what, or writes what is owed, has this lock.
 OWED_LOCK = text("SELECT pg_advisory_xact_lock(5201100001)")
@@ -81,6 +82,7 @@ class PostgresPartnerFeed:
             lock = await session.one(TRY_OWED_LOCK)
             if lock is None or not lock.mine:
                 return 0
+            await disable_unhearing(session)
             rows = await session.all(NEXT, told=list(TOLD))
             if rows:
                 await _tell(session, rows)

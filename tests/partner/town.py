@@ -29,6 +29,7 @@ INSERT INTO events (aggregate_id, sequence, event_type, payload, actor, version,
                     hash)
 VALUES (:id, 1, :event_type, '{}', 'test', 1, '', '')
 """)
+MANAGER = text("UPDATE users SET role = 'manager' WHERE id = :id")
 TOTAL_SECONDS = 1.0
 
 
@@ -127,12 +128,15 @@ async def new_partner(
     policy: OutboundPolicy,
 ) -> Partner:
     ring = SealRing(keys)
+    owner_id = await create_user(engine)
+    async with engine.begin() as connection:
+        await connection.execute(MANAGER, {"id": owner_id})
     sender = SignedSender(ring, Outbound(policy, total_seconds=TOTAL_SECONDS))
     return Partner(
         engine=engine,
         database=database,
         receiver=receiver,
-        owner=Owner(await create_user(engine), "test-request"),
+        owner=Owner(owner_id, "test-request"),
         desk=PartnerDesk(PostgresEndpoints(database), ring, policy),
         feed=PartnerFeedLoop(PostgresPartnerFeed(database)),
         sender=sender,
