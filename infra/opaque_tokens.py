@@ -54,8 +54,15 @@ class OpaqueTokens:
         It is made anew for each try to send it, so it need not be kept in between, and neither
         the database nor the key gives it away without the other.
         """
-        told = f"{purpose}:{token_id}".encode()
-        return _encode(hmac.digest(self._mail_keys[0], told, "sha256"))
+        return _mailed(self._mail_keys[0], token_id, purpose)
+
+    def mailed_again(self, token_id: UUID, purpose: str, kept: bytes) -> str | None:
+        """The same token, known by its hash; None when its seed is gone.
+
+        While a seed is replaced, who sends the mail may hold another first than who made the row.
+        """
+        made = (_mailed(key, token_id, purpose) for key in self._mail_keys)
+        return next((one for one in made if hmac.compare_digest(hashed(one), kept)), None)
 
 
 def hashed(token: str) -> bytes:
@@ -65,6 +72,10 @@ def hashed(token: str) -> bytes:
 
 def _seal(key: bytes, body: bytes) -> bytes:
     return hmac.digest(key, body, "sha256")[:SEAL_BYTES]
+
+
+def _mailed(key: bytes, token_id: UUID, purpose: str) -> str:
+    return _encode(hmac.digest(key, f"{purpose}:{token_id}".encode(), "sha256"))
 
 
 def _encode(raw: bytes) -> str:

@@ -31,7 +31,7 @@ WITH due AS (
     RETURNING notice.id, reference, user_id, template, revision, channel, attempts,
         ambiguous_attempts, created_at
 )
-SELECT claimed.*, users.name, users.email,
+SELECT claimed.*, users.name, users.email, token.token_hash,
        (token.used_at IS NULL AND token.expires_at > now()) AS is_good,
        ceil(extract(epoch FROM token.expires_at - now()) / 60)::int AS minutes
 FROM claimed JOIN users ON users.id = claimed.user_id
@@ -70,7 +70,9 @@ class PostgresAccountOutbox:
 
     def _notice(self, row: Any) -> AccountNotice:
         purpose = PURPOSES.get(row.template)
-        token = self._tokens.mailed(row.reference, purpose) if purpose and row.is_good else None
+        token = None
+        if purpose and row.is_good:
+            token = self._tokens.mailed_again(row.reference, purpose, bytes(row.token_hash))
         return AccountNotice(
             reference=row.reference,
             template=row.template,

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from infra.keys import KeyRing
 from infra.notify.account import SUBJECTS, account_render
 from infra.notify.sms import HttpSmsSender
 from infra.notify.smtp import SmtpMailer
@@ -103,6 +104,28 @@ async def test_a_mail_carries_the_token_whose_hash_is_kept(
     async with desk.engine.connect() as connection:
         kept = await connection.scalar(KEPT, {"user": desk.user_id})
     assert bytes(kept) == hashed(token)
+
+
+@pytest.mark.parametrize(("asked", "sent"), [("old", "new"), ("new", "old")])
+async def test_while_a_seed_is_replaced_a_mail_carries_the_token_that_will_be_taken(
+    desk: Desk, asked: str, sent: str
+) -> None:
+    """The API and the worker are not started anew at the same moment: both know both seeds."""
+    rings = {"old": KeyRing("of old", ["of new"]), "new": KeyRing("of new", ["of old"])}
+    passwords = PostgresPasswords(desk.database, OpaqueTokens(rings[asked]))
+    await passwords.mail_reset(desk.email)
+    outbox = PostgresAccountOutbox(desk.database, OpaqueTokens(rings[sent]))
+    taken = {notice.email: notice for _, notice in await outbox.take(1000, lease_seconds=60)}
+    token = taken[desk.email].token
+    assert token is not None
+    assert await passwords.owner_of_token(token) is not None
+
+
+async def test_a_token_of_a_seed_that_is_gone_is_not_mailed(desk: Desk) -> None:
+    await desk.passwords.mail_reset(desk.email)
+    outbox = PostgresAccountOutbox(desk.database, OpaqueTokens(KeyRing("of another time")))
+    taken = {notice.email: notice for _, notice in await outbox.take(1000, lease_seconds=60)}
+    assert taken[desk.email].token is None
 
 
 @pytest.mark.parametrize(
