@@ -110,7 +110,7 @@ class RateLimits:
         self._shared_counts = RedisCounts(redis)
         self._shared = SharedLimiter(self._shared_counts)
         self._local = LocalLimiter(LocalCounts())
-        # Windows that Redis said are full: until they end, saying so again needs no Redis.
+        # Windows that are known to be full: until they end, saying so again needs no Redis.
         self._full = LocalCounts()
 
     def here(self, *hits: Hit) -> Standing:
@@ -126,12 +126,12 @@ class RateLimits:
         if full:
             return _tightest(full)
         if not self._breaker.allows():
-            return self.here(*hits)
+            return self._without_redis(hits)
         try:
             standings = await asyncio.gather(*(self._hit_everywhere(hit) for hit in hits))
         except (RedisError, OSError):
             self._breaker.failed()
-            return self.here(*hits)
+            return self._without_redis(hits)
         self._breaker.succeeded()
         return _tightest(standings)
 
@@ -139,6 +139,16 @@ class RateLimits:
         item = _item(hit.policy)
         fits = self._local.hit(item, hit.who)
         return _standing(hit.policy, fits, *self._local.get_window_stats(item, hit.who))
+
+    def _without_redis(self, hits: Sequence[Hit]) -> Standing:
+        """What is full is remembered as with Redis: some only ask ``known_full`` beforehand."""
+        standings = [self._hit_here(hit) for hit in hits]
+        for hit, standing in zip(hits, standings, strict=True):
+            if standing.is_over:
+                item = _item(hit.policy)
+                ends, _ = self._local.get_window_stats(item, hit.who)
+                self._full.put(item.key_for(hit.who), 1, ends)
+        return _tightest(standings)
 
     async def _hit_everywhere(self, hit: Hit) -> Standing:
         item = _item(hit.policy)

@@ -11,7 +11,9 @@ from fastapi import FastAPI
 from api.limits import KEY_GUESSES
 from domain.errors import Unauthenticated
 from domain.user import Role
+from infra.rate_limits import RateLimits
 from infra.tokens import KeyGrant, Principal
+from tests.api.edge.test_rate_limits import Gone
 from tests.helpers.accounts import replaced_parts
 from tests.helpers.edge import QUOTA, client_from
 
@@ -69,6 +71,20 @@ async def test_guesses_at_keys_end_before_the_database_is_asked(
             (await client.get(PATH, headers={"X-API-Key": f"sk_{n}"})).status_code
             for n in range(KEY_GUESSES.quota + 10)
         ]
+    assert found.count(401) == keys.asked <= KEY_GUESSES.quota + 1
+    assert found[-1] == 429
+
+
+async def test_guesses_at_keys_end_without_redis_too(
+    limited: FastAPI, address: str, keys: Keys
+) -> None:
+    alone = RateLimits(Gone())  # type: ignore[arg-type]
+    with replaced_parts(limited, limits=alone):
+        async with client_from(limited, address) as client:
+            found = [
+                (await client.get(PATH, headers={"X-API-Key": f"sk_{n}"})).status_code
+                for n in range(KEY_GUESSES.quota + 10)
+            ]
     assert found.count(401) == keys.asked <= KEY_GUESSES.quota + 1
     assert found[-1] == 429
 
