@@ -115,8 +115,11 @@ def _owner(call: Call) -> Owner:
 async def _once(
     call: Call, request: Request, path: str, run: Callable[[], Awaitable[Response]]
 ) -> Response:
-    route = f"POST /api/partner/{path}"
-    return await idempotent(call.state, call.user, route, call.key, await request.body(), run)
+    """A 202 here says that it is queued, and a repeat would queue it again."""
+    route, body = f"POST /api/partner/{path}", await request.body()
+    return await idempotent(
+        call.state, call.user, route, call.key, body, run, accepted_is_final=True
+    )
 
 
 async def _endpoint(

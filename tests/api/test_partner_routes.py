@@ -146,6 +146,29 @@ async def test_a_test_event_is_queued_and_its_delivery_is_read(
     assert again.status_code == 202
 
 
+async def test_a_repeat_with_its_key_queues_nothing_again(
+    client: httpx2.AsyncClient, engine: AsyncEngine, staff: Headers
+) -> None:
+    """The first answer may be lost on the way: what was done is not done twice for it."""
+    path = f"{ENDPOINTS}/{(await make(client, staff)).json()['id']}"
+    keyed = {**staff, "Idempotency-Key": uuid4().hex}
+    first, again = [await client.post(f"{path}/test", headers=keyed) for _ in range(2)]
+    assert (again.json(), again.headers["idempotent-replayed"]) == (first.json(), "true")
+    replay = f"/api/partner/deliveries/{first.json()['id']}/replay"
+    assert (await client.post(replay, headers=keyed)).status_code == 202
+    async with engine.begin() as connection:
+        await connection.execute(
+            text(
+                "UPDATE partner_deliveries SET state = 'delivered', next_attempt_at = NULL,"
+                " delivered_at = now() WHERE id = :id"
+            ),
+            {"id": first.json()["id"]},
+        )
+    assert (await client.post(replay, headers=keyed)).status_code == 202
+    found = await client.get("/api/partner/deliveries", headers=staff)
+    assert [one["state"] for one in found.json()["items"]] == ["delivered"]
+
+
 async def test_deliveries_come_in_pages_newest_first(
     client: httpx2.AsyncClient, staff: Headers
 ) -> None:
