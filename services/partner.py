@@ -27,7 +27,7 @@ class Owner:
 
     @property
     def actor(self) -> str:
-        return f"user:{self.id}"
+        return str(self.id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,6 +169,23 @@ async def test_a_repeat_with_its_key_queues_nothing_again(
     assert [one["state"] for one in found.json()["items"]] == ["delivered"]
 
 
+async def test_what_a_member_of_the_staff_does_is_noted_with_their_id_and_role(
+    client: httpx2.AsyncClient, engine: AsyncEngine
+) -> None:
+    staff, user_id = await new_staff(client, engine)
+    path = f"{ENDPOINTS}/{(await make(client, staff)).json()['id']}"
+    assert (await client.delete(path, headers=staff)).status_code == 204
+    async with engine.connect() as connection:
+        noted = await connection.execute(
+            text("SELECT action, role FROM audit_log WHERE actor = :id ORDER BY id"),
+            {"id": user_id},
+        )
+        assert [tuple(row) for row in noted if row.action != "session.open"] == [
+            ("partner_endpoint.created", "manager"),
+            ("partner_endpoint.deleted", "manager"),
+        ]
+
+
 async def test_deliveries_come_in_pages_newest_first(
     client: httpx2.AsyncClient, staff: Headers
 ) -> None:
