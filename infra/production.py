@@ -207,7 +207,8 @@ def _temporal(config: Mapping[str, Any]) -> Iterator[str]:
         yield "TEMPORAL_ADDRESS is not set; the default is a development server"
         return
     host = urlsplit(f"//{address}").hostname
-    if not is_loopback(host) and not config.get("tls") and not config.get("api_key"):
+    # With an API key alone it is on, unless TEMPORAL_TLS switches it off.
+    if not is_loopback(host) and not config.get("tls"):
         yield (
             "TEMPORAL_ADDRESS goes over the network in plain text;"
             " set TEMPORAL_TLS_* or TEMPORAL_API_KEY"

@@ -210,6 +210,9 @@ def test_each_thing_alone_is_refused_by_its_name(
     [
         ({"TEMPORAL_ADDRESS": None}, "TEMPORAL_ADDRESS is not set"),
         ({"TEMPORAL_API_KEY": None}, "TEMPORAL_ADDRESS goes over the network in plain text"),
+        # The key would be told to everybody on the way.
+        ({"TEMPORAL_TLS": "false"}, "TEMPORAL_ADDRESS goes over the network in plain text"),
+        ({"TEMPORAL_API_KEY": None, "TEMPORAL_TLS": "true"}, None),
         ({"TEMPORAL_API_KEY": None, "TEMPORAL_ADDRESS": "127.0.0.1:7233"}, None),
         ({"FORWARDED_ALLOW_IPS": "*"}, "FORWARDED_ALLOW_IPS"),
         ({"FORWARDED_ALLOW_IPS": "10.0.0.1"}, None),
