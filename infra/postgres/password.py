@@ -59,6 +59,11 @@ UPDATE users SET email_verified_at = clock_timestamp(), updated_at = clock_times
 WHERE id = :id AND email_verified_at IS NULL AND erased_at IS NULL
 """)
 
+# Who asks at the same moment waits here, and then sees that a mail went out just now. By a
+# statement of its own: one that locks and looks at once would see what was before it waited.
+HOLD_BY_KEY = text("SELECT 1 FROM users WHERE email_key = :key FOR NO KEY UPDATE")
+HOLD_BY_ID = text("SELECT 1 FROM users WHERE id = :user_id FOR NO KEY UPDATE")
+
 # A row is written for an address without an account too, so that both take the same time. Only
 # the message beside it is missing, and its row is a hundredth of what this costs.
 MAIL_RESET = text("""
@@ -135,13 +140,15 @@ class PostgresPasswords:
             return await _after(session, used.user_id, changed, but=None, request_id=request_id)
 
     async def mail_reset(self, email_key: str) -> None:
-        async with self._database.statements() as session:
+        async with self._database.transaction() as session:
+            session.later(HOLD_BY_KEY, key=email_key)
             await session.change(
                 MAIL_RESET, key=email_key, again=MAIL_AGAIN_SECONDS, **self._new("reset_password")
             )
 
     async def mail_verification(self, user_id: UUID) -> None:
-        async with self._database.statements() as session:
+        async with self._database.transaction() as session:
+            session.later(HOLD_BY_ID, user_id=user_id)
             await session.change(
                 MAIL_VERIFICATION,
                 user_id=user_id,
