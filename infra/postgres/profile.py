@@ -34,7 +34,10 @@ LOCK_HOLDS = text("SELECT pg_advisory_xact_lock(hashtextextended(:user_id, 0))")
 
 OPEN_BOOKINGS = text("""
 SELECT id FROM bookings
-WHERE user_id = :id AND state IN ('held', 'expiring', 'cancelling') LIMIT 100
+WHERE user_id = :id AND state IN ('held', 'expiring', 'cancelling')
+UNION ALL
+SELECT id FROM booking_requests WHERE user_id = :id AND outcome IS NULL
+LIMIT 100
 """)
 
 # Whoever erases an owner locks them all, in one order: two last ones cannot go at once.

@@ -28,6 +28,11 @@ VALUES (:id, :user, :show, :state, 'EUR', 1200, 1, now(), now())
 ADD_SEAT = text("""
 INSERT INTO booking_seats (booking_id, label, price_class, amount) VALUES (:id, 'A1', 'standard', 1)
 """)
+ADD_REQUEST = text("""
+INSERT INTO booking_requests (id, user_id, show_id, body_hash, seats, ticket_types, outcome)
+VALUES (:id, :user, :show, '', '{A1}', '{standard}', :outcome)
+""")
+SETTLE = text("UPDATE booking_requests SET outcome = 'rejected' WHERE id = :id")
 TABLES = text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
 OF_USER = text("SELECT event_type, payload FROM events WHERE aggregate_id = :id ORDER BY sequence")
 
@@ -163,6 +168,15 @@ async def test_an_erased_person_is_nowhere_and_their_bookings_stay(
     assert reborn["user"]["id"] != str(user_id), "the address is free, for somebody new"
 
 
+async def ask_for(engine: AsyncEngine, session: Json, outcome: str | None) -> str:
+    """A reserve that is on record, before it is a booking."""
+    hall, booking_id = await create_hall(engine), uuid4()
+    values = {"id": booking_id, "user": UUID(session["user"]["id"]), "show": hall.show_id}
+    async with engine.begin() as connection:
+        await connection.execute(ADD_REQUEST, {**values, "outcome": outcome})
+    return str(booking_id)
+
+
 @pytest.mark.parametrize("state", ["held", "expiring", "cancelling"])
 async def test_an_account_with_a_booking_under_way_is_not_erased(
     client: Client, engine: AsyncEngine, state: str
@@ -172,6 +186,20 @@ async def test_an_account_with_a_booking_under_way_is_not_erased(
     found = assert_problem(await erase(client, session), 409, "open_bookings")
     assert found["bookings"] == [booking]
     assert (await client.get("/api/me", headers=bearer(session))).status_code == 200
+
+
+async def test_an_account_whose_reserve_is_pending_is_not_erased(
+    client: Client, engine: AsyncEngine
+) -> None:
+    """Temporal may be away: once it is back, seats would be held for nobody."""
+    session = await open_account(client)
+    await ask_for(engine, session, "rejected")
+    pending = await ask_for(engine, session, None)
+    found = assert_problem(await erase(client, session), 409, "open_bookings")
+    assert found["bookings"] == [pending]
+    async with engine.begin() as connection:
+        await connection.execute(SETTLE, {"id": UUID(pending)})
+    assert (await erase(client, session)).status_code == 204
 
 
 async def test_the_last_owner_is_not_erased(
