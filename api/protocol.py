@@ -23,6 +23,9 @@ from api.problems import MEDIA_TYPE, TYPE_PREFIX
 HEADER_SECONDS = 10.0
 # From there to the end of its body; 8 MiB then need 1.1 Mbit/s.
 BODY_SECONDS = 60.0
+# From when a client does not take what it is answered, or we have nothing more to say to it, until
+# what is left is dropped. Closing alone would wait for it for ever, and keep the answer.
+ANSWER_SECONDS = 60.0
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 16 * 1024
 MAX_URL_BYTES = 8 * 1024
@@ -39,6 +42,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     header_seconds = HEADER_SECONDS
     body_seconds = BODY_SECONDS
+    answer_seconds = ANSWER_SECONDS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -47,6 +51,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_header = True
         self._header_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -55,7 +60,26 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._stop_patience()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._have_patience()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._stop_patience()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._have_patience()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._have_patience()
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
@@ -115,6 +139,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.close()
+        self._have_patience()
 
     def _refuse(self, status: HTTPStatus) -> _Refused:
         self._status = status
@@ -127,6 +152,16 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _have_patience(self) -> None:
+        """While something is left that the client has not taken."""
+        if self._patience is None and self.transport.get_write_buffer_size():
+            self._patience = self.loop.call_later(self.answer_seconds, self.transport.abort)
+
+    def _stop_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     def _too_slow(self, seconds: float) -> None:
         self._deadline = None
