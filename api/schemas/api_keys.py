@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from api.schemas.common import ApiModel, NextPage, example
+from api.schemas.common import ApiModel, Id, NextPage, example
 from api.schemas.staff import Reason
 from domain.access import Scope
 from domain.api_key import GRACE_SECONDS, MAX_GRACE_SECONDS, MAX_PER_MINUTE, PER_MINUTE
@@ -37,7 +37,7 @@ Secret = Annotated[
 class ApiKeyBody(ApiModel):
     """``account_id``: the account that the key speaks for, and whose bookings it sees."""
 
-    account_id: UUID
+    account_id: Id
     name: Annotated[
         str,
         StringConstraints(strip_whitespace=True, min_length=1, max_length=100),

@@ -115,6 +115,12 @@ async def test_an_id_has_one_spelling(
     answer = await client.get("/api/admin/reports/demand", params=query, headers=owner)
     [error] = assert_problem(answer, 422, "invalid")["errors"]
     assert (error["in"], error["field"]) == ("query", "movie_id")
+    user, _ = await register_user()
+    key = {"account_id": spelling.format(user["id"], user["id"].replace("-", ""))}
+    body = {**key, "name": "Machines", "scopes": ["bookings:read"], "reason": "A test."}
+    answer = await client.post("/api/admin/api-keys", json=body, headers=owner)
+    [error] = assert_problem(answer, 422, "invalid")["errors"]
+    assert (error["in"], error["field"]) == ("body", "account_id")
 
 
 async def test_upper_case_is_the_same_id(client: httpx2.AsyncClient, engine: AsyncEngine) -> None:
