@@ -12,6 +12,7 @@ from starlette.types import Scope
 from api.middleware.client import Address, who
 from api.middleware.guard import Guarded
 from api.policy import Who
+from domain.api_key import MAX_PER_MINUTE
 from domain.errors import SeatholdError
 from infra.rate_limits import Hit, Policy
 
@@ -33,8 +34,9 @@ AGAIN_OF_ACCOUNT = Policy("again-account", 100, HOUR)
 WEBHOOKS = Policy("webhooks", 6000, MINUTE)
 STREAMS = Policy("streams", 60, MINUTE)
 OPERATIONS = Policy("operations", 600, MINUTE)
-# A key's own limit is asked once it is proven (``api.deps.keys``); this bounds the asking.
-KEYED = Policy("keyed", 6000, MINUTE)
+# A key's own limit is asked once it is proven (``api.deps.keys``); this bounds the asking, and no
+# key that was given the most.
+KEYED = Policy("keyed", MAX_PER_MINUTE, MINUTE)
 KEY_GUESSES = Policy("key-guesses", 20, MINUTE)
 KEY_MARK = "sk_"
 

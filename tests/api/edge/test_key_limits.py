@@ -8,7 +8,10 @@ from uuid import UUID, uuid4
 import pytest
 from fastapi import FastAPI
 
-from api.limits import KEY_GUESSES
+from api.limits import KEY_GUESSES, LimitTable
+from api.middleware.guard import Access
+from api.policy import POLICY
+from domain.api_key import MAX_PER_MINUTE
 from domain.errors import Unauthenticated
 from domain.user import Role
 from infra.rate_limits import RateLimits
@@ -61,6 +64,16 @@ async def test_a_key_is_counted_by_itself_from_wherever_it_comes(
     assert answer.headers["ratelimit-policy"] == f'"key";q={KEY_QUOTA};w=60'
     async with client_from(limited, here) as client:
         assert (await client.get(PATH)).status_code == 401, "the address is not used up"
+
+
+def test_what_bounds_the_asking_bounds_no_key(limited: FastAPI) -> None:
+    """An owner may give a key this much, and its machine may have one address."""
+    route = Access(limited.routes, POLICY).find("GET", PATH)
+    table = LimitTable(QUOTA, lambda _: None, lambda _: route)
+    scope = {"path": PATH, "method": "GET", "headers": [(b"x-api-key", b"sk_")]}
+    plan = table.plan(scope, None)
+    assert plan is not None
+    assert min(hit.policy.quota for hit in plan.hits) >= MAX_PER_MINUTE
 
 
 async def test_guesses_at_keys_end_before_the_database_is_asked(
