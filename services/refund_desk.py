@@ -52,7 +52,8 @@ class RefundDesk:
             raise Forbidden(f"Your role may name at most {most}; ask a manager.", most=most)
         async with self._begin() as tx:
             number = await refund.reserve(tx, booking_id, wish, self._brackets)
-            if booking.user_id != user_id:
+            # A sum is named by a power of the staff, for whomever it is.
+            if booking.user_id != user_id or wish.amount is not None:
                 tx.audit.note(
                     "booking.refund",
                     target=f"booking:{booking_id}",

@@ -143,6 +143,24 @@ async def test_only_staff_name_a_sum(ada: Buyer, eve: Buyer, hall: Hall, provide
     assert found["left"] == {"amount": 2100, "currency": "EUR"}
 
 
+async def test_a_sum_that_staff_name_for_themselves_is_noted_too(
+    eve: Buyer, hall: Hall, provider: Sandbox, engine: AsyncEngine
+) -> None:
+    """It is their power that names it; what anybody gets back for their seats is nobody's."""
+    path = await bought(eve, hall, provider)
+    sum_ = {"amount": {"amount": 300, "currency": "EUR"}, "reason": "The sound was bad."}
+    for body in (sum_, {"seats": ["A1"]}):
+        assert (await eve.post(f"{path}/refund", body)).status_code == 202
+    noted = "SELECT actor, role, reason FROM audit_log WHERE action = 'booking.refund'"
+    booking_id = path.rpartition("/")[2]
+    async with engine.connect() as connection:
+        found = await connection.execute(
+            text(f"{noted} AND target = :it"), {"it": f"booking:{booking_id}"}
+        )
+        rows = [tuple(row) for row in found]
+    assert rows == [(eve.user["id"], "owner", "The sound was bad.")]
+
+
 async def test_what_a_buyer_says_of_their_refund_goes_with_them(
     ada: Buyer, hall: Hall, provider: Sandbox, superuser_url: str
 ) -> None:
