@@ -147,15 +147,31 @@ def _key_bytes(field: str, text: str) -> bytes:
 def _servers(settings: Settings) -> Iterator[str]:
     for name, url in _databases(settings):
         yield from _database(name, url)
-    redis = urlsplit(settings.redis_url.get_secret_value())
-    if redis.scheme == "redis" and not is_loopback(redis.hostname):
-        yield "SEATHOLD_REDIS_URL goes over the network in plain text; use rediss://"
-    elif "ssl_cert_reqs=none" in redis.query or "ssl_cert_reqs=optional" in redis.query:
-        yield "SEATHOLD_REDIS_URL takes anybody's certificate; leave ssl_cert_reqs away"
-    elif not (is_loopback(redis.hostname) or redis.password or "ssl_certfile=" in redis.query):
-        yield "SEATHOLD_REDIS_URL has no password, nor a certificate of ours (ssl_certfile)"
+    yield from _redis(settings.redis_url.get_secret_value())
     if settings.smtp_tls == "offered" and not is_loopback(settings.smtp_host):
         yield "SEATHOLD_SMTP_TLS=offered lets mail go over the network in plain text; unset it"
+
+
+def _redis(url: str) -> Iterator[str]:
+    # As the client reads it. Dear to import, and asked for in production only.
+    from redis.asyncio.connection import parse_url
+
+    try:
+        said = parse_url(url)
+    except ValueError:
+        yield "SEATHOLD_REDIS_URL cannot be read as redis:// or rediss://"
+        return
+    is_near = is_loopback(said.get("host"))
+    takes_anybodys = said.get("ssl_cert_reqs", "required") != "required"
+    if urlsplit(url).scheme == "redis" and not is_near:
+        yield "SEATHOLD_REDIS_URL goes over the network in plain text; use rediss://"
+    elif takes_anybodys or not said.get("ssl_check_hostname", True):
+        yield (
+            "SEATHOLD_REDIS_URL takes anybody's certificate;"
+            " leave ssl_cert_reqs and ssl_check_hostname away"
+        )
+    elif not (is_near or said.get("password") or said.get("ssl_certfile")):
+        yield "SEATHOLD_REDIS_URL has no password, nor a certificate of ours (ssl_certfile)"
 
 
 def _databases(settings: Settings) -> Iterator[tuple[str, str]]:

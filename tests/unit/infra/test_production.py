@@ -152,6 +152,16 @@ def test_nobody_guesses_where_the_pages_of_mailed_links_are(
             },
             "REDIS_URL takes anybody's certificate",
         ),
+        (
+            {"redis_url": "rediss://:one-of-our-own-making@redis.internal/?ssl_check_hostname=no"},
+            "REDIS_URL takes anybody's certificate",
+        ),
+        # The client takes the host from there, where none stands before it.
+        (
+            {"redis_url": "redis:///0?host=redis.internal"},
+            "REDIS_URL goes over the network in plain text",
+        ),
+        ({"redis_url": "http://redis.internal"}, "REDIS_URL cannot be read"),
         ({"smtp_host": "mail.internal"}, None),
         ({"smtp_host": "mail.internal", "smtp_tls": "offered"}, "SMTP_TLS=offered"),
         ({"smtp_tls": "offered"}, None),
