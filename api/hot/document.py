@@ -98,7 +98,7 @@ def url_of(scope: Scope) -> str:
 
 def read_after(value: bytes | str) -> int:
     """The moment that ``Read-After`` names; 0 for what is none of ours."""
-    return int(value) if len(value) <= 17 and value.isdigit() else 0
+    return int(value) if len(value) <= 17 and value.isascii() and value.isdigit() else 0
 
 
 def _takes_gzip(accept_encoding: bytes) -> bool:
