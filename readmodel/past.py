@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import text
@@ -10,7 +10,7 @@ from sqlalchemy import text
 from domain.history import History, histories
 from infra.postgres.database import Session
 from readmodel.bookings import Json
-from readmodel.instants import stamp
+from readmodel.instants import EPOCH, stamp
 from readmodel.projections import facts
 
 SHOW = text("""
@@ -23,12 +23,13 @@ async def availability(session: Session, show_id: UUID, at: datetime | None) -> 
     """Only seats that were not available, and who had them; ``at`` is now without one.
 
     ``version`` is the id of the last event of the show's bookings by then, 0 before the first.
-    An instant that is still to come is taken for now.
+    An instant that is still to come is taken for now, one before 1970 for its beginning.
     """
     show = await session.one(SHOW, id=show_id)
     if show is None:
         return None
-    at = min(at or show.now, show.now)
+    # Whoever asks may count in another zone, and what he counts may have no name in UTC.
+    at = max(EPOCH, min(at or show.now, show.now)).astimezone(UTC)
     found = await facts.of_show(session, show_id, at)
     taken = taken_at(list(histories(found).values()), at)
     return {

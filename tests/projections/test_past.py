@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
+import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from infra.postgres.database import Database
@@ -61,3 +62,21 @@ async def test_the_future_is_taken_for_now_and_no_show_has_no_past(
     assert await seats(own_database, hall.show_id, NOON + timedelta(days=9999)) == {}
     async with own_database.statements() as session:
         assert await past.availability(session, uuid4(), None) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("2026-01-04T10:15:00+01:00", "2026-01-04T09:15:00.000Z"),
+        ("2026-01-04T10:15:00Z", "2026-01-04T10:15:00.000Z"),
+        ("0001-01-01T00:00:00+14:00", "1970-01-01T00:00:00.000Z"),
+    ],
+)
+async def test_the_instant_is_told_in_utc_whatever_zone_it_was_asked_in(
+    own_database: Database, own_engine: AsyncEngine, asked: str, told: str
+) -> None:
+    hall = await create_hall(own_engine)
+    async with own_database.statements() as session:
+        found = await past.availability(session, hall.show_id, datetime.fromisoformat(asked))
+    assert found is not None
+    assert found["at"] == told
