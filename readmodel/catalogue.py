@@ -62,11 +62,13 @@ WHERE (CAST(:city AS text) IS NULL OR city = :city)
 ORDER BY city, name LIMIT :limit
 """)
 
+# A reading tells the time of its transaction, which begins before its snapshot: what was committed
+# by then is in it. The time of the statement is taken anew when it is run, after its snapshot.
 SELECT_SHOW = f"""
 SELECT shows.id, shows.movie_id, shows.starts_at, shows.ends_at, shows.format, shows.language,
        shows.status, shows.currency, shows.sales_open_at,
        {SALE_ENDS} AS sales_close_at,
-       statement_timestamp() AS now, seat_maps.version, seat_maps.capacity,
+       now() AS now, seat_maps.version, seat_maps.capacity,
        theatres.id AS theatre_id, theatres.name AS theatre, theatres.city, theatres.address,
        theatres.timezone, auditoriums.id AS auditorium_id, auditoriums.name AS auditorium,
        (SELECT json_object_agg(price_class, amount) FROM prices
@@ -85,7 +87,7 @@ SHOW = text(SELECT_SHOW + "WHERE shows.id = :id")
 # One statement, so that a crowd that finds no copy costs one: the film, with its shows if any.
 FILM_AND = """
 SELECT film.*, listed.* FROM (
-    SELECT row_to_json(movie)::text AS movie, statement_timestamp() AS read_at
+    SELECT row_to_json(movie)::text AS movie, now() AS read_at
     FROM (
         SELECT id, title, year, runtime_minutes, rating, genres, director, synopsis
         FROM movies WHERE id = :movie_id
@@ -122,10 +124,9 @@ WHERE seat_map_id = :id ORDER BY position
 # What `version` is made of: a seat's fence rises with every new holder, and what can become of one
 # holder's claim comes in one order: held, extended, run out, kept by a pay page, sold. So every
 # change of a seat raises the sum, none lowers it, and it survives a lost Redis.
-# The time is taken before the snapshot: what was committed by then is in it.
 AVAILABILITY = text("""
 SELECT EXISTS (SELECT FROM shows WHERE id = :id) AS is_there,
-       (extract(epoch FROM statement_timestamp()) * 1000000)::bigint AS read_at,
+       (extract(epoch FROM now()) * 1000000)::bigint AS read_at,
        coalesce(sum(fence * 16 + CASE
            WHEN state = 'sold' THEN 15 WHEN state <> 'held' THEN 0 WHEN NOT lapses THEN 14
            ELSE 2 * least(greatest(:extensions - extensions_left, 0), 6) + has_run_out::int
