@@ -26,8 +26,10 @@ from readmodel.catalogue import Reading
 
 MOST_BYTES = 128 * 1024 * 1024
 MOST_URLS_OF_ONE = 8
-# How far the counts in a list of shows may lag behind the seats.
+# Counts that lag behind the seats are read anew after so long, on the side; and not told for longer
+# than the second, however long nobody asked.
 COUNTS_SECONDS = 2.0
+COUNTS_LATEST_SECONDS = 2.5
 # How long a copy is trusted while no news comes in.
 DEAF_SECONDS = 2.0
 # Reading may take at most a tenth of the time, however fast the seats go.
@@ -70,6 +72,15 @@ class Source:
     fresh_seconds: float = math.inf
     of_seats: bool = False
     is_fixed: bool = False
+
+    @property
+    def most_age(self) -> float:
+        """How old another process' copy may be: of seats that changed before, nobody told us."""
+        return COUNTS_SECONDS if self.has_counts else self.seconds
+
+    @property
+    def has_counts(self) -> bool:
+        return not (self.of_seats or self.is_fixed)
 
 
 @dataclass(slots=True)
@@ -150,7 +161,7 @@ class Shelf:
             # Whoever names a moment may wait for a read of his own, not have one at will.
             await asyncio.sleep(max(0.0, old.read_at + REST * old.cost - self._clock()))
         for _ in range(TRIES):
-            kept = await asyncio.shield(self._fly(source, source.seconds, read_after).task)
+            kept = await asyncio.shield(self._fly(source, source.most_age, read_after).task)
             if kept is None or kept.document.read_at >= read_after:
                 break
         return kept
@@ -178,8 +189,11 @@ class Shelf:
             log.warning("copy_not_read", name=name, error=type(error).__name__)
 
     async def _read(self, source: Source, most_age: float, read_after: int) -> Kept | None:
+        is_ours = False
+
         async def read() -> tuple[bytes, float]:
-            began = self._clock()
+            nonlocal is_ours
+            is_ours, began = True, self._clock()
             async with self._database.statements() as session:
                 reading = await source.read(session)
             if reading is None:
@@ -197,6 +211,8 @@ class Shelf:
         kept, flight = self._put(source, copy), self._flights[source.name]
         if flight.is_deaf:
             kept.until = 0
+        if source.has_counts and not is_ours:
+            self._lag(kept, kept.read_at)
         for news in flight.news:
             self._apply(news, kept)
         return kept
@@ -221,8 +237,7 @@ class Shelf:
         if old is not None:
             kept.urls = old.urls
             if old.told_at > kept.read_at:
-                kept.told_at = old.told_at
-                kept.refresh_at = min(kept.refresh_at, kept.read_at + COUNTS_SECONDS)
+                self._lag(kept, old.told_at)
         self._kept[source.name] = kept
         self._by_url.update(dict.fromkeys(kept.urls, kept))
         self._size += document.size
@@ -252,8 +267,13 @@ class Shelf:
         elif kept.source.of_seats:
             kept.until = min(kept.until, kept.read_at + REST * kept.cost)
         else:
-            kept.told_at = self._clock()
-            kept.refresh_at = min(kept.refresh_at, kept.read_at + COUNTS_SECONDS)
+            self._lag(kept, self._clock())
+
+    def _lag(self, kept: Kept, told_at: float) -> None:
+        """Its counts may lack what has happened by then."""
+        kept.told_at = max(kept.told_at, told_at)
+        kept.refresh_at = min(kept.refresh_at, kept.read_at + COUNTS_SECONDS)
+        kept.until = min(kept.until, told_at + COUNTS_LATEST_SECONDS)
 
     def _on_gap(self) -> None:
         for kept in self._kept.values():
