@@ -23,10 +23,12 @@ BATCH = 500
 
 # Whoever has it works, and its death gives it up.
 TURN_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('projector', 2)) AS mine")
+# A rebuild may stand there already, or what one that died has left.
 ENSURE = text("""
 INSERT INTO projections (name, generation, state)
-SELECT name, 1, 'live' FROM unnest(CAST(:names AS text[])) AS wanted (name)
-WHERE NOT EXISTS (SELECT FROM projections WHERE projections.name = wanted.name)
+SELECT wanted.name, coalesce(max(generation), 0) + 1, 'live'
+FROM unnest(CAST(:names AS text[])) AS wanted (name) LEFT JOIN projections USING (name)
+GROUP BY wanted.name HAVING count(*) FILTER (WHERE state = 'live') = 0
 ON CONFLICT DO NOTHING
 """)
 LIVE = text("""
@@ -123,8 +125,10 @@ class Projector:
     async def _live(self, session: Session) -> dict[Place, list[Checkpoint]]:
         """Those at the same place share one reading."""
         by_place: dict[Place, list[Checkpoint]] = defaultdict(list)
-        for row in await session.all(LIVE):
-            if row.name in self._projections:
-                place = Place(row.xid, row.event_id)
-                by_place[place].append(Checkpoint(row.name, row.generation, place))
+        found = [row for row in await session.all(LIVE) if row.name in self._projections]
+        for row in found:
+            place = Place(row.xid, row.event_id)
+            by_place[place].append(Checkpoint(row.name, row.generation, place))
+        # A rebuild may have taken the generation that one was to begin with.
+        self._is_ensured = len(found) == len(self._projections)
         return by_place

@@ -173,3 +173,31 @@ async def test_two_rebuilds_of_one_projection_do_not_meet(url: str, own_database
             await Rebuild(own_database, PROJECTIONS[0]).run()
         await other.one(text("SELECT pg_advisory_unlock_all()"))
     assert await Rebuild(own_database, PROJECTIONS[0]).run() == 0
+
+
+async def test_a_rebuild_that_died_before_the_first_turn_keeps_no_projection_from_beginning(
+    url: str, own_database: Database
+) -> None:
+    show_id = uuid4()
+    book(url, show_id, "A1")
+    await horizon_passed(own_database)
+    killed = Rebuild(own_database, PROJECTIONS[0])
+    await killed.build(await killed.begin())
+    await catch_up(own_database)
+    assert await held(own_database, show_id) == 1
+    assert await Rebuild(own_database, PROJECTIONS[0]).run() == 2
+    assert await held(own_database, show_id) == 1
+    assert len(await rows(own_database, "SELECT 1 FROM projected_listing")) == 1
+
+
+async def test_a_rebuild_whose_projection_begins_meanwhile_takes_its_place_all_the_same(
+    url: str, own_database: Database
+) -> None:
+    show_id = uuid4()
+    book(url, show_id, "A1")
+    await horizon_passed(own_database)
+    rebuild = Rebuild(own_database, PROJECTIONS[0])
+    checkpoint, _ = await rebuild.build(await rebuild.begin())
+    await catch_up(own_database)
+    assert await rebuild.install(checkpoint)
+    assert await held(own_database, show_id) == 1
