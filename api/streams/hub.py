@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable
 
@@ -49,6 +50,7 @@ class Hub:
         self._framed = (HEARTBEAT, chunk(HEARTBEAT))
         self._watchers: set[Watcher] = set()
         self._woken = asyncio.Event()
+        self._told_at = -math.inf
 
     def __len__(self) -> int:
         return len(self._watchers)
@@ -62,7 +64,9 @@ class Hub:
         self._watchers.add(watcher)
 
     async def reach(self, version: int) -> None:
-        """Look anew if a reader has seen more in another process."""
+        """Look anew if a reader has seen more in another process; the others keep their pace."""
+        if version > self.version:
+            await self._paced()
         if version > self.version:
             await self._refresh()
 
@@ -98,17 +102,18 @@ class Hub:
     async def run(self) -> None:
         """Tell the watchers what changes, until there is none."""
         clock = asyncio.get_running_loop().time
-        told_at, was_woken = clock(), False
+        beaten_at, was_woken = clock(), False
         while True:
             # A read that was under way when the news came may lack it: look once more.
             was_woken = await self._woken_within(PACE_SECONDS if was_woken else self._poll_seconds)
             if not self._watchers:
                 return
+            await self._paced()
+            self._woken.clear()
             if await self._refresh():
-                told_at = clock()
-                await asyncio.sleep(PACE_SECONDS)
-            elif clock() - told_at >= HEARTBEAT_SECONDS:
-                told_at = clock()
+                continue
+            if clock() - max(beaten_at, self._told_at) >= HEARTBEAT_SECONDS:
+                beaten_at = clock()
                 await self._tell(HEARTBEAT, self.version)
 
     def _since(self, version: int | None) -> bytes:
@@ -130,6 +135,14 @@ class Hub:
         self._woken.clear()
         return True
 
+    async def _paced(self) -> None:
+        """Wait until a change may be told again."""
+        rest = self._told_at + PACE_SECONDS - asyncio.get_running_loop().time()
+        if rest > 0:
+            await asyncio.sleep(rest)
+            # Somebody else who waited may have told one.
+            await self._paced()
+
     async def _refresh(self) -> bool:
         """Look, and tell everybody what is new; whether anything is."""
         try:
@@ -142,9 +155,12 @@ class Hub:
         self._read_at = max(self._read_at, document.read_at)
         before = self.version
         step = self._log.advance(document.plain.body)
-        if step is not None:
-            await self._tell(step, before)
-        return step is not None
+        if step is None:
+            return False
+        self._told_at = asyncio.get_running_loop().time()
+        await self._tell(step, before)
+        self._told_at = asyncio.get_running_loop().time()
+        return True
 
     async def _tell(self, event: bytes, before: int) -> None:
         """Send ``event`` to all who are where it begins; who is behind catches up when it reads."""
