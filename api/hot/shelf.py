@@ -175,7 +175,8 @@ class Shelf:
     def _fly(self, source: Source, most_age: float, read_after: int) -> Flight:
         """The read under way for all who wait, or a new one."""
         flight = self._flights.get(source.name)
-        if flight is None:
+        # One that is over tells what was known when it began, and its end is told a step later.
+        if flight is None or flight.task.done():
             if not self.feed.is_live:
                 most_age = min(most_age, DEAF_SECONDS)
             task = asyncio.create_task(self._read(source, most_age, read_after))
@@ -184,7 +185,8 @@ class Shelf:
         return flight
 
     def _landed(self, name: str, task: asyncio.Task[Kept | None]) -> None:
-        del self._flights[name]
+        if self._flights[name].task is task:
+            del self._flights[name]
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("copy_not_read", name=name, error=type(error).__name__)
 

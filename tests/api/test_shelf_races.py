@@ -1,0 +1,77 @@
+"""The shelf at its turning points: a read that has just ended, a clock put back, old copies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from itertools import count
+from uuid import uuid4
+
+import pytest
+from redis.asyncio import Redis
+
+from api.hot.document import Document
+from api.hot.shelf import Route, Shelf, Source
+from infra.postgres.database import Database, Session
+from infra.redis.news import NewsFeed
+from infra.redis.shared_copies import Place, SharedCopies
+from infra.settings import Settings
+from readmodel.catalogue import Reading
+
+Moment = Callable[[], int]
+
+
+@pytest.fixture
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    database = Database(settings)
+    yield database
+    await database.close()
+
+
+def source_of(moment: Moment, *, seconds: float = 60) -> Source:
+    """A document that tells when it was read, by ``moment``."""
+
+    async def read(_: Session) -> Reading:
+        at = moment()
+        return Reading({"at": at}, read_at=at)
+
+    name = str(uuid4())
+    return Source(
+        name=name,
+        route=Route.AVAILABILITY,
+        place=Place(f"{{{name}}}:copy", f"{{{name}}}:stamp"),
+        read=read,
+        seconds=seconds,
+        cache_control=b"no-store",
+        of_seats=True,
+    )
+
+
+async def test_who_joins_a_read_that_has_just_ended_is_given_one_of_his_own(
+    database: Database, redis: Redis
+) -> None:
+    """With Redis away a read ends in the very step in which a request may come in."""
+    moments = count(1)
+    asked: list[asyncio.Task[Document | None]] = []
+    shelf = Shelf(database, SharedCopies(redis), NewsFeed(redis))
+    shelf._shared._breaker.failed()
+    put = shelf._put
+
+    def put_and_ask(source: Source, copy: object) -> object:
+        # Runs in the next step: the read is over by then, and not yet taken from the list.
+        asked.append(asyncio.ensure_future(shelf.get(source, read_after=2)))
+        shelf._put = put  # type: ignore[method-assign]
+        kept = put(source, copy)  # type: ignore[arg-type]
+        # Nothing kept, nothing to wait for before a read of one's own.
+        shelf._drop(source.name)
+        return kept
+
+    shelf._put = put_and_ask  # type: ignore[method-assign,assignment]
+    source = source_of(lambda: next(moments))
+    first = await shelf.get(source)
+    assert first is not None
+    assert first.read_at == 1
+    [task] = asked
+    second = await task
+    assert second is not None
+    assert second.read_at == 2
