@@ -223,9 +223,14 @@ class Shelf:
         about, body = _head(copy), copy.content.partition(b"\n")[2]
         document = Document(body, source.cache_control, about["read_at"], about["tag"])
         old = self._kept.get(source.name)
-        if old is not None and old.document.read_at > document.read_at:
-            return old
         now = self._clock()
+        # By our clock too: the database's is another after a failover, and may be put back.
+        if (
+            old is not None
+            and old.document.read_at > document.read_at
+            and old.read_at > now - copy.age
+        ):
+            return old
         kept = Kept(
             source,
             document,

@@ -152,7 +152,7 @@ class Hub:
             return False
         if document is None:
             return False
-        self._read_at = max(self._read_at, document.read_at)
+        self._read_at = document.read_at
         before = self.version
         step = self._log.advance(document.plain.body)
         if step is None:

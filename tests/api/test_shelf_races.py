@@ -75,3 +75,51 @@ async def test_who_joins_a_read_that_has_just_ended_is_given_one_of_his_own(
     second = await task
     assert second is not None
     assert second.read_at == 2
+
+
+@pytest.mark.parametrize("has_redis", [True, False])
+async def test_a_database_clock_that_is_put_back_freezes_nothing(
+    database: Database, redis: Redis, has_redis: bool
+) -> None:
+    """As after a failover: what is read now names an earlier moment than what is kept."""
+    now = 1000.0
+    moments = iter((3_600_000_000, 1_000_000, 2_000_000))
+    source = source_of(lambda: next(moments))
+    shelf = Shelf(database, SharedCopies(redis), NewsFeed(redis), clock=lambda: now)
+    if not has_redis:
+        shelf._shared._breaker.failed()
+    told = []
+    for _ in range(3):
+        document = await shelf.get(source)
+        assert document is not None
+        told.append(document.read_at)
+        now += 60
+        await redis.delete(source.place.key)
+    assert told == [3_600_000_000, 1_000_000, 2_000_000]
+
+
+async def test_an_older_copy_of_another_process_takes_no_newer_ones_place(
+    database: Database, redis: Redis
+) -> None:
+    now = 1000.0
+    moments = iter((1, 2))
+    source = source_of(lambda: next(moments))
+    feed = NewsFeed(redis)
+    feed.is_live = True
+    mine, another = (
+        Shelf(database, SharedCopies(redis), feed, clock=lambda: now) for _ in range(2)
+    )
+    assert await another.get(source) is not None
+    # Mine could not be kept in Redis, where the other's still is.
+    mine._shared._breaker.failed()
+    newer = await mine.get(source)
+    assert newer is not None
+    assert newer.read_at == 2
+    mine._shared._breaker.succeeded()
+    mine._on_gap()
+    # By Redis' clock the other was kept a second before.
+    now += 1
+    await redis.pexpire(source.place.key, await redis.pttl(source.place.key) - 2000)
+    again = await mine.get(source)
+    assert again is not None
+    assert again.read_at == 2
