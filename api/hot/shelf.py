@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 
 import orjson
 import structlog
@@ -25,6 +26,10 @@ from readmodel.bookings import Json
 from readmodel.catalogue import Reading
 
 MOST_BYTES = 128 * 1024 * 1024
+# What a copy takes beside its body: its names, addresses and headers; 2.5 KB were measured.
+BESIDE_BYTES = 2500
+# So many of the oldest are looked at for each that comes: more are let go than can pile up.
+LOOKED_AT = 2
 MOST_URLS_OF_ONE = 8
 # Counts that lag behind the seats are read anew after so long, on the side; and not told for longer
 # than the second, however long nobody asked.
@@ -151,7 +156,9 @@ class Shelf:
             kept = await self._fetch(source, read_after)
         if kept is None:
             return None
-        if url and url not in self._by_url and len(kept.urls) < MOST_URLS_OF_ONE:
+        # It may have been let go while its reader was woken.
+        is_here = self._kept.get(source.name) is kept
+        if is_here and url and url not in self._by_url and len(kept.urls) < MOST_URLS_OF_ONE:
             kept.urls.append(url)
             self._by_url[url] = kept
         return kept.document
@@ -241,21 +248,30 @@ class Shelf:
             refresh_at=now - copy.age + source.fresh_seconds,
         )
         self._drop(source.name)
+        self._let_go()
         if old is not None:
             kept.urls = old.urls
             if old.told_at > kept.read_at:
                 self._lag(kept, old.told_at)
         self._kept[source.name] = kept
         self._by_url.update(dict.fromkeys(kept.urls, kept))
-        self._size += document.size
+        self._size += BESIDE_BYTES + document.size
         while self._size > MOST_BYTES and len(self._kept) > 1:
             self._drop(next(iter(self._kept)))
         return kept
 
+    def _let_go(self) -> None:
+        """What is over and nobody came back for: all news is compared with all that is kept."""
+        for name in list(islice(self._kept, LOOKED_AT)):
+            if self._kept[name].until <= self._clock():
+                self._drop(name)
+            else:
+                self._kept.move_to_end(name)
+
     def _drop(self, name: str) -> None:
         kept = self._kept.pop(name, None)
         if kept is not None:
-            self._size -= kept.document.size
+            self._size -= BESIDE_BYTES + kept.document.size
             for url in kept.urls:
                 self._by_url.pop(url, None)
 

@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from api.hot.document import Document
-from api.hot.shelf import Route, Shelf, Source
+from api.hot.shelf import BESIDE_BYTES, Route, Shelf, Source
 from infra.postgres.database import Database, Session
 from infra.redis.news import NewsFeed
 from infra.redis.shared_copies import Place, SharedCopies
@@ -123,3 +123,22 @@ async def test_an_older_copy_of_another_process_takes_no_newer_ones_place(
     again = await mine.get(source)
     assert again is not None
     assert again.read_at == 2
+
+
+async def test_what_is_over_is_let_go_and_what_is_not_stays(
+    database: Database, redis: Redis
+) -> None:
+    """A crawler asks for each film, city and day once; the copies of yesterday are of no use."""
+    now = 1000.0
+    feed = NewsFeed(redis)
+    feed.is_live = True
+    shelf = Shelf(database, SharedCopies(redis), feed, clock=lambda: now)
+    shelf._shared._breaker.failed()
+    stays = source_of(lambda: 1, seconds=3600)
+    await shelf.get(stays, url="/stays")
+    for number in range(200):
+        await shelf.get(source_of(lambda: 1, seconds=20), url=f"/{number}")
+        now += 1
+    assert shelf.ready("/stays", 0) is not None
+    assert len(shelf._kept) == len(shelf._by_url) <= 1 + 2 * 20
+    assert shelf._size == sum(BESIDE_BYTES + one.document.size for one in shelf._kept.values())
