@@ -157,8 +157,10 @@ class Shelf:
         if kept is None:
             return None
         # It may have been let go while its reader was woken.
-        is_here = self._kept.get(source.name) is kept
-        if is_here and url and url not in self._by_url and len(kept.urls) < MOST_URLS_OF_ONE:
+        if url and url not in self._by_url and self._kept.get(source.name) is kept:
+            # Else a few who make up addresses would keep out the one that the crowd asks under.
+            if len(kept.urls) == MOST_URLS_OF_ONE:
+                self._by_url.pop(kept.urls.pop(0), None)
             kept.urls.append(url)
             self._by_url[url] = kept
         return kept.document

@@ -292,3 +292,19 @@ async def test_the_ready_answer_is_the_one_that_the_framework_gives(
         kept = await both[0].get(url, headers={"If-None-Match": tag, "Accept-Encoding": packed})
         assert (kept.status_code, kept.content) == (304, b"")
         assert kept.headers["vary"] == "Accept-Encoding, Read-After"
+
+
+async def test_made_up_addresses_do_not_keep_the_true_one_from_the_fast_way(
+    both: list[httpx2.AsyncClient], app: FastAPI, engine: AsyncEngine
+) -> None:
+    """As pages add the time to an address so that no cache answers."""
+    hall = await create_hall(engine)
+    path = f"/api/show/{hall.show_id}"
+    shelf = app.state.parts.shelf
+    for number in range(20):
+        await both[0].get(f"{path}?_={number}")
+    await both[0].get(path)
+    assert shelf.ready(path, 0) is not None
+    urls = shelf._kept[f"show:{hall.show_id}"].urls
+    assert len(urls) == 8
+    assert [url for url in shelf._by_url if str(hall.show_id) in url] == urls
