@@ -29,7 +29,7 @@ class By(StrEnum):
 
 # A day is the one on which the show begins at its theatre. No place is further from UTC than 14
 # hours: what bounds a local day lets the index on the start find it. A cancelled show has no seats
-# to fill, but the money that came and went.
+# to fill, but the money that came and went; what of it still counts as sold fills no seat either.
 SALES = text("""
 WITH line AS (
     SELECT shows.id AS show_id, shows.starts_at, shows.movie_id, movies.title AS movie,
@@ -63,6 +63,7 @@ SELECT key, currency, min(movie) AS movie, min(theatre) AS theatre, min(city) AS
        count(DISTINCT show_id) AS shows, sum(capacity)::bigint AS capacity,
        sum(bookings)::bigint AS bookings, sum(confirmed)::bigint AS confirmed,
        sum(lapsed)::bigint AS lapsed, sum(seats_sold)::bigint AS seats_sold,
+       sum(CASE WHEN capacity > 0 THEN seats_sold ELSE 0 END)::bigint AS filled,
        sum(seats_returned)::bigint AS seats_returned, sum(revenue)::bigint AS revenue,
        sum(refunded)::bigint AS refunds, sum(charged_back)::bigint AS charged_back
 FROM keyed GROUP BY key, currency
@@ -152,7 +153,7 @@ def _line(row: Any, by: By) -> Json:
     return {
         **{name: names[name] for name in NAMES[by]},
         **{name: getattr(row, name) for name in COUNTS},
-        "occupancy": _rate(row.seats_sold, row.capacity),
+        "occupancy": _rate(row.filled, row.capacity),
         "lapse_rate": _rate(row.lapsed, row.bookings),
         **{name: money(getattr(row, name), row.currency) for name in SUMS},
     }

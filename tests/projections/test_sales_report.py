@@ -104,6 +104,21 @@ async def test_shows_of_a_film_and_of_a_theatre_come_to_one_line(
     assert by is not By.MOVIE or line["movie_id"] == str(row.movie_id)
 
 
+async def test_what_a_cancelled_show_has_not_given_back_yet_fills_no_seat_of_another(
+    url: str, own_database: Database, own_engine: AsyncEngine, hall: Hall
+) -> None:
+    """Its refunds may wait for days, for a balance or a bank; its seats count as sold till then."""
+    called_off = await create_hall(own_engine)
+    await rows(own_database, STARTS, at="2026-12-04T10:00:00Z", id=called_off.show_id)
+    cancel = "UPDATE shows SET status = 'cancelled' WHERE id = :id RETURNING 1"
+    await rows(own_database, cancel, id=called_off.show_id)
+    book(url, called_off.show_id, *called_off.labels, then=[CONFIRMED])
+    book(url, hall.show_id, "A1", then=[CONFIRMED])
+    await catch_up(own_database)
+    [line] = await sold(own_database, By.DAY)
+    assert (line["seats_sold"], line["capacity"], line["occupancy"]) == (11, 10, 0.1)
+
+
 async def test_currencies_are_never_added_up(
     url: str, own_database: Database, own_engine: AsyncEngine, hall: Hall
 ) -> None:
