@@ -43,7 +43,8 @@ TOO_MANY_SECONDS = 10
 
 router = APIRouter(prefix="/api", tags=["catalogue"])
 
-Cursor = Annotated[str | None, Query(max_length=1000, examples=[CURSOR_EXAMPLE])]
+# A title of 300 characters, of four bytes each, in base64 beside its id.
+Cursor = Annotated[str | None, Query(max_length=2000, examples=[CURSOR_EXAMPLE])]
 Words = Annotated[str | None, Query(max_length=200, examples=["metropolis fritz"])]
 Genre = Annotated[str | None, Query(max_length=200, examples=["Drama"])]
 City = Annotated[str | None, Query(max_length=200, examples=["Berlin"])]

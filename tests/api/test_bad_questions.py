@@ -33,7 +33,7 @@ BAD_IDS = ("x", "1", "%00", "00000000-0000-0000-0000-00000000000g", "%F0%9F%8E%A
         "cursor=WyJhIiwgImIiXQ==",
         "cursor=WzEsIDJd",
         "cursor=WyJcdTAwMDAiLCAiYiJd",
-        "cursor=" + "A" * 2000,
+        "cursor=" + "A" * 2004,
         "date=tomorrow",
         "date=2026-02-30",
         "date=2026-13-01",
