@@ -91,9 +91,10 @@ def _text(headers: Headers) -> Mapping[str, str]:
 
 
 def url_of(scope: Scope) -> str:
-    """The path and the query as they were sent."""
+    """The path and the query; a question mark that was sent as a part of the path stays one."""
     query: bytes = scope["query_string"]
-    return f"{scope['path']}?{query.decode('latin-1')}" if query else scope["path"]
+    path: str = scope["path"].replace("?", "%3F")
+    return f"{path}?{query.decode('latin-1')}" if query else path
 
 
 def read_after(value: bytes | str) -> int:

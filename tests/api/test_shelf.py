@@ -308,3 +308,12 @@ async def test_made_up_addresses_do_not_keep_the_true_one_from_the_fast_way(
     urls = shelf._kept[f"show:{hall.show_id}"].urls
     assert len(urls) == 8
     assert [url for url in shelf._by_url if str(hall.show_id) in url] == urls
+
+
+async def test_a_question_mark_in_the_path_asks_for_nothing_that_is_ready(
+    both: list[httpx2.AsyncClient], engine: AsyncEngine
+) -> None:
+    hall = await create_hall(engine)
+    movie_id = await movie_of(engine, hall)
+    assert (await both[0].get(f"/api/shows/{movie_id}?city=Berlin")).status_code == 200
+    assert (await both[0].get(f"/api/shows/{movie_id}%3Fcity=Berlin")).status_code == 404
