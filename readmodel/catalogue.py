@@ -123,7 +123,8 @@ WHERE seat_map_id = :id ORDER BY position
 
 # What `version` is made of: a seat's fence rises with every new holder, and what can become of one
 # holder's claim comes in one order: held, extended, run out, kept by a pay page, sold. So every
-# change of a seat raises the sum, none lowers it, and it survives a lost Redis.
+# change of a seat raises the sum, none lowers it, and it survives a lost Redis. Holds are judged by
+# one moment: of two that end while the rows are read, either could be the one that had ended.
 AVAILABILITY = text("""
 SELECT EXISTS (SELECT FROM shows WHERE id = :id) AS is_there,
        (extract(epoch FROM now()) * 1000000)::bigint AS read_at,
@@ -135,8 +136,8 @@ SELECT EXISTS (SELECT FROM shows WHERE id = :id) AS is_there,
            AS seats
 FROM (
     SELECT claim.label, claim.fence, claim.state, lapses, extensions_left,
-           coalesce(claim.state = 'held' AND lapses AND hold_expires_at <= clock_timestamp(),
-                    false) AS has_run_out
+           coalesce(claim.state = 'held' AND lapses AND hold_expires_at <= now(), false)
+               AS has_run_out
     FROM seat_claims AS claim LEFT JOIN bookings ON bookings.id = claim.booking_id
     WHERE claim.show_id = :id ORDER BY claim.label
 ) AS claim
