@@ -16,6 +16,7 @@ from seathold.progress import Progress, Say
 from seathold.reading import Connection, connect
 
 BATCH = 2000
+NEXT_AT_MOST = 500
 LOOK_AGAIN_SECONDS = 0.5
 
 # Below the horizon of running transactions nothing can be added any more, so that the order of
@@ -37,7 +38,7 @@ WHERE (events.xid, id) > (CAST(%(xid)s AS xid8), %(id)s)
   AND events.xid < pg_snapshot_xmin(pg_current_snapshot())
   AND (CAST(%(event_type)s AS text) IS NULL OR event_type = %(event_type)s)
   AND (CAST(%(aggregate)s AS uuid) IS NULL OR aggregate_id = %(aggregate)s)
-ORDER BY events.xid, id LIMIT 500
+ORDER BY events.xid, id LIMIT %(limit)s
 """
 HOW_MANY = "SELECT count(*) AS events FROM events"
 # A booking's row names the last event of its stream, so that a stream cut short is noticed.
@@ -74,10 +75,16 @@ def tail(
         newest = {**wanted, "xid": place[0], "id": place[1], "limit": limit}
         for row in reversed(db.execute(NEWEST, newest).fetchall()):
             say(render(row))
+        asked = {**wanted, "limit": NEXT_AT_MOST}
         while follow:
-            for row in db.execute(NEXT, {**wanted, "xid": place[0], "id": place[1]}).fetchall():
+            last = db.execute(LAST).fetchone()
+            rows = db.execute(NEXT, {**asked, "xid": place[0], "id": place[1]}).fetchall()
+            for row in rows:
                 say(render(row))
                 place = (row.place, row.id)
+            if last and len(rows) < NEXT_AT_MOST:
+                # What was not wanted is not looked through again and again.
+                place = max(place, (last.xid, last.id), key=lambda at: (int(at[0]), at[1]))
             time.sleep(LOOK_AGAIN_SECONDS)
 
 

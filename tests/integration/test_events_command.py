@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 from uuid import UUID, uuid4
 
 import psycopg
@@ -26,11 +26,13 @@ from readmodel import bookings
 from seathold import events as command
 from seathold import progress
 from seathold.cli import app
+from seathold.reading import connect
 from services.session import NewSession
 from services.user import NewUser
 from tests.conftest import WORKER
 from tests.factories import PRICE, create_hall
 from tests.fixtures import servers
+from tests.helpers.eventually import eventually
 from tests.helpers.horizon import horizon_passed
 from tests.helpers.till import Till
 
@@ -164,6 +166,56 @@ async def test_a_follower_hears_what_was_committed_late(store: Store, quick: Non
         assert follower.heard in ([], [first])
     await asyncio.wait_for(following, 10)
     assert follower.heard == [first, str(early), late]
+
+
+async def test_a_follower_does_not_look_through_again_what_it_does_not_want(
+    store: Store, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rarer the wanted, the more it would read each time, and the longer it follows."""
+    after: list[int] = []
+
+    class Watched:
+        """The connection, and after which event the next ones were asked for."""
+
+        def __init__(self, db: Connection) -> None:
+            self._db = db
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._db.close()
+
+        def execute(self, query: str, values: dict[str, Any] | None = None) -> Any:
+            if query == command.NEXT and values is not None:
+                after.append(values["id"])
+                if len(after) > 500:
+                    raise Enough
+            return self._db.execute(query.encode(), values)
+
+    monkeypatch.setattr(command, "connect", lambda url: Watched(connect(url)))
+    follower = Follower(store, wanted=2)
+    first = await store.register()
+    following = asyncio.create_task(asyncio.to_thread(follower.follow))
+
+    async def is_following() -> bool:
+        return bool(after)
+
+    await eventually(is_following)
+    unwanted = store.by.execute(
+        "INSERT INTO events (aggregate_id, sequence, event_type, payload, actor, version,"
+        " previous_hash, hash)"
+        " VALUES (gen_random_uuid(), 1, 'ProfileChanged', '{}', 'x', 1, '', '') RETURNING id"
+    ).fetchone()
+    assert unwanted is not None
+
+    async def is_passed() -> bool:
+        return after[-1:] == [unwanted[0]]
+
+    await eventually(is_passed, message="what it does not want is before it for ever")
+    last = await store.register()
+    await asyncio.wait_for(following, 10)
+    assert follower.heard == [first, last]
 
 
 def test_what_nobody_touched_is_whole(store: Store) -> None:
