@@ -26,13 +26,16 @@ INSERT INTO projections (name, generation, state)
 SELECT :name, coalesce(max(generation), 0) + 1, 'building' FROM projections WHERE name = :name
 RETURNING generation
 """)
+# A rebuild whose lock went with its connection may still be at it: it adds nothing to what is given
+# up, and does not install it.
+GIVE_UP = text("UPDATE projections SET state = 'old' WHERE name = :name AND state = 'building'")
 # The live one is locked first, so that it does not move on in between.
 LOCK_LIVE = text("SELECT 1 FROM projections WHERE name = :name AND state = 'live' FOR UPDATE")
 HAS_CAUGHT_UP = text("""
 SELECT (made.xid, made.event_id) >= (live.xid, live.event_id) AS caught_up
 FROM projections AS made LEFT JOIN projections AS live
   ON live.name = made.name AND live.state = 'live'
-WHERE made.name = :name AND made.generation = :generation
+WHERE made.name = :name AND made.generation = :generation AND made.state = 'building'
 """)
 RETIRE = text("UPDATE projections SET state = 'old' WHERE name = :name AND state = 'live'")
 INSTALL = text("""
@@ -101,12 +104,18 @@ class Rebuild:
         return there, len(batch.facts)
 
     async def install(self, checkpoint: Checkpoint) -> bool:
-        """Put it in the live one's place, unless that is further by now: then nothing changes."""
+        """Put it in the live one's place, unless that is further by now: then nothing changes.
+
+        Raises:
+            AlreadyRebuilding: another process has taken this one for left over.
+        """
         asked = {"name": checkpoint.name, "generation": checkpoint.generation}
         async with self._database.transaction() as session:
             session.later(LOCK_LIVE, name=checkpoint.name)
             row = await session.one(HAS_CAUGHT_UP, **asked)
-            if row is None or row.caught_up is False:
+            if row is None:
+                raise AlreadyRebuilding(f"{checkpoint.name} was changed by somebody else.")
+            if row.caught_up is False:
                 return False
             session.later(RETIRE, name=checkpoint.name)
             session.later(INSTALL, changes=1, **asked)
@@ -116,6 +125,7 @@ class Rebuild:
         """Delete the rows of every generation but the live one, in batches."""
         name = self._projection.name
         async with self._database.statements() as session:
+            await session.change(GIVE_UP, name=name)
             for row in await session.all(LEFT_OVER, name=name):
                 await self._clear(session, row.generation)
                 await session.change(FORGET, name=name, generation=row.generation)
