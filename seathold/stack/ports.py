@@ -12,19 +12,35 @@ LOOPBACK = "127.0.0.1"
 TRIES = 50
 
 
-def reserve(usual: int, policy: Policy, taken: set[int]) -> socket.socket:
+class Reserved(socket.socket):
+    """A port that is ours until this is closed; it never listens.
+
+    A server of ours may listen there, and so could another stack's that starts at the same time:
+    between stacks the same number of UDP decides, which has one owner and nothing closing down.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.claim = socket.socket(type=socket.SOCK_DGRAM)
+
+    def close(self) -> None:
+        self.claim.close()
+        super().close()
+
+
+def reserve(usual: int, policy: Policy, taken: set[int]) -> Reserved:
     """A free port: ``auto`` takes any, ``default`` the usual one or the next after it.
 
-    The port is the socket's while that is open, and the socket never listens: a server of ours
-    may listen there, but the system gives the port to nobody else who asks for any. A port that
+    The system gives it to nobody else who asks for any, and no other stack takes it. A port that
     was only looked for can be gone before its server starts.
     """
-    for port in [0] if policy == "auto" else range(usual, usual + TRIES):
-        held = socket.socket()
+    for port in [0] * TRIES if policy == "auto" else range(usual, usual + TRIES):
+        held = Reserved()
         # The usual port may still have connections of the last run that are closing down.
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, policy == "default")
         try:
             held.bind((LOOPBACK, port))
+            held.claim.bind((LOOPBACK, port_of(held)))
         except OSError:
             held.close()
             continue

@@ -48,6 +48,18 @@ def test_a_port_is_given_out_once() -> None:
         assert ports.port_of(held) != usual
 
 
+def test_of_two_stacks_that_start_at_once_each_gets_a_port_of_its_own() -> None:
+    """Neither has a server there yet."""
+    with socket.socket() as free:
+        free.bind((ports.LOOPBACK, 0))
+        usual = free.getsockname()[1]
+    with (
+        ports.reserve(usual, "default", set()) as one,
+        ports.reserve(usual, "default", set()) as other,
+    ):
+        assert ports.port_of(one) != ports.port_of(other)
+
+
 def test_where_every_port_is_taken_one_sentence_names_the_fix() -> None:
     every = set(range(20_000, 20_000 + ports.TRIES))
     with pytest.raises(StackError, match=r"20000 to 20049 is free: .*`seathold dev --ports auto`"):
