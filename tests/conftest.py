@@ -32,6 +32,10 @@ for name in [name for name in os.environ if name.startswith("SEATHOLD_")]:
     if not name.startswith(("SEATHOLD_TEST_", "SEATHOLD_TEMPORAL_CLI")):
         del os.environ[name]
 
+# A machine may reach its package index by a proxy, and nothing that the tests ask is behind it.
+for name in ("no_proxy", "NO_PROXY"):
+    os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost")))
+
 # A traceback in colours, with the locals of each frame, holds up the loop that the servers' answers
 # wait for by up to a second.
 structlog.configure(

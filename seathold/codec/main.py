@@ -26,7 +26,8 @@ def create_app(settings: Settings, ui_origins: list[str], port: int) -> ASGIApp:
     """
     own = settings.codec_origin
     here = [f"http://127.0.0.1:{port}", f"http://localhost:{port}"]
-    api = httpx2.AsyncClient(base_url=settings.public_url, timeout=API_SECONDS)
+    # Our own API, like all that we ask, is never behind the proxy that the environment may name.
+    api = httpx2.AsyncClient(base_url=settings.public_url, timeout=API_SECONDS, trust_env=False)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

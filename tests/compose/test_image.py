@@ -82,6 +82,12 @@ class TestHealthcheck:
         with server(200) as url:
             assert healthcheck([url]) == 0
 
+    def test_no_proxy_is_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("no_proxy", "")
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+        with server(200) as url:
+            assert healthcheck([url]) == 0
+
     def test_503_is_not(self) -> None:
         with server(503) as url:
             assert healthcheck([url]) == 1

@@ -14,6 +14,7 @@ from seathold import cli
 from seathold.codec import main
 from seathold.codec.readers import Readers
 from seathold.codec.web import CodecServer
+from tests.compose.test_image import server as http_server
 from tests.helpers.production import environment
 
 PUBLIC = "https://codec.cinema.org"
@@ -93,6 +94,19 @@ async def test_in_development_it_is_found_on_this_machine(origin: str) -> None:
         mine = await one.post("/logout", headers={"Origin": origin})
         other = await one.post("/logout", headers={"Origin": "http://localhost:8089"})
     assert (mine.status_code, other.status_code) == (303, 403)
+
+
+async def test_the_api_is_asked_without_the_proxy_for_the_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    own = "http://127.0.0.1:8088"
+    with http_server(501) as api:
+        app = main.create_app(Settings(_env_file=None, public_url=api), [UI], 8088)
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=own) as one:
+            answer = await one.post("/login", data=FORM, headers={"Origin": own})
+    assert "Address, password or code is wrong." in answer.text, "the API's word, not the proxy's"
 
 
 def test_in_production_it_does_not_start_without_its_address(
