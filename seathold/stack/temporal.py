@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
+import subprocess  # nosec B404
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from contracts.booking import SEARCH_ATTRIBUTES
@@ -26,6 +29,8 @@ SERVER_SETTINGS = (
 DOWNLOAD_SECONDS = 60
 BUILD_SECONDS = 1200
 SAY_SECONDS = 15
+# It says so in a tenth of a second; read from a slow disk for the first time it takes longer.
+VERSION_SECONDS = 60
 READY_SECONDS = 60
 Say = Callable[[str], None]
 
@@ -65,16 +70,38 @@ def find(say: Say) -> Path:
     """
     named = os.environ.get("SEATHOLD_TEMPORAL_CLI")
     if named:
-        if not os.access(named, os.X_OK):
-            raise StackError(f"SEATHOLD_TEMPORAL_CLI names {named}, which cannot be run.")
+        if not _works(named):
+            raise StackError(f"SEATHOLD_TEMPORAL_CLI names {named}, which is no Temporal server.")
         return Path(named)
     on_path = shutil.which("temporal")
-    if on_path:
+    if on_path and _works(on_path):
         return Path(on_path)
-    cached = cache_folder() / "bin" / "temporal"
-    if not cached.exists():
-        _fetch(cached, say)
+    try:
+        cached = cache_folder() / "bin" / "temporal"
+        if not _works(cached):
+            _fetch(cached, say)
+    except (OSError, RuntimeError) as error:
+        raise StackError(
+            f"The user's cache cannot keep the Temporal server: {str(error).rstrip('.')}."
+            " Set XDG_CACHE_HOME to a folder of yours, or SEATHOLD_TEMPORAL_CLI to the `temporal`"
+            " binary."
+        ) from error
     return cached
+
+
+def _works(binary: str | Path) -> bool:
+    """Whether it says that it is one: a file may be damaged, another program bear the name."""
+    try:
+        told = subprocess.run(  # nosec B603
+            [binary, "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=VERSION_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return told.returncode == 0 and b"Server" in told.stdout
 
 
 def cache_folder() -> Path:
@@ -89,7 +116,7 @@ def _fetch(target: Path, say: Say) -> None:
         seconds=DOWNLOAD_SECONDS + BUILD_SECONDS,
         on_wait=lambda: say("Another start is fetching the Temporal server; waiting for it …"),
     ):
-        if not target.exists() and not _download(target, say) and not _build(target, say):
+        if not _works(target) and not _download(target, say) and not _build(target, say):
             raise StackError(
                 "No Temporal server was found. Do one of these: set TEMPORAL_ADDRESS to a"
                 " running server; set SEATHOLD_TEMPORAL_CLI to the `temporal` binary; put"
@@ -137,6 +164,9 @@ def _build(target: Path, say: Say) -> bool:
             _watch(build, began, say)
         finally:
             build.stop()
+            # Its compilers, which a Go that is told to end leaves at work.
+            with suppress(ProcessLookupError):
+                os.killpg(build.pid, signal.SIGKILL)
         built = Path(folder) / "temporal"
         if not built.exists():
             say(f"  the build failed; see {log}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +22,8 @@ from seathold.stack.plan import Plan
 from seathold.stack.process import Child, StackError
 from tests.stack.command import CLEAN, ROOT, is_zombie, wait_for
 
+# In full: one of the tests takes PATH away.
+COPY, MOVE = shutil.which("cp"), shutil.which("mv")
 STARTER = """
 import sys, time
 from pathlib import Path
@@ -225,7 +228,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "seathold"
 
 
-def executable(path: Path, script: str = "") -> Path:
+def executable(path: Path, script: str = "echo 'temporal version 1 (Server 1.29)'") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\n{script}")
     path.chmod(0o755)
@@ -246,14 +249,49 @@ def test_the_chain_prefers_our_variable_then_path_then_the_cache(
 
 def test_go_builds_the_server_into_the_cache_once(nowhere: Path, tmp_path: Path) -> None:
     builds = tmp_path / "builds"
-    script = f'echo built >> {builds}\necho "#!/bin/sh" > "$GOBIN/temporal"\n'
-    executable(tmp_path / "bin" / "go", script)
+    ready = executable(tmp_path / "ready")
+    executable(tmp_path / "bin" / "go", f'echo built >> {builds}\n{COPY} {ready} "$GOBIN/temporal"')
+    # What is left of a damaged disk is none.
+    (nowhere / "bin").mkdir(parents=True)
+    (nowhere / "bin" / "temporal").write_bytes(b"\x7fELF")
     said: list[str] = []
     for _ in range(2):
         assert temporal.find(said.append) == nowhere / "bin" / "temporal"
     assert builds.read_text() == "built\n"
     assert any("3 to 6 minutes" in line for line in said)
     assert sorted(path.name for path in (nowhere / "bin").iterdir() if path.is_dir()) == []
+
+
+def test_another_program_of_the_name_is_passed_over(nowhere: Path, tmp_path: Path) -> None:
+    executable(tmp_path / "bin" / "temporal", "echo unknown command; exit 1")
+    cached = executable(nowhere / "bin" / "temporal")
+    assert temporal.find(print) == cached
+
+
+def test_a_build_that_is_given_up_leaves_no_compiler_at_work(
+    nowhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, compilers = tmp_path / "compiler", list[psutil.Process]()
+    script = f"/bin/sleep 600 &\necho $! > {told}.part\n{MOVE} {told}.part {told}\nwait"
+    executable(tmp_path / "bin" / "go", script)
+
+    def given_up(*_: object) -> None:
+        wait_for(told.exists)
+        compilers.append(psutil.Process(int(told.read_text())))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(temporal, "_watch", given_up)
+    with pytest.raises(KeyboardInterrupt):
+        temporal.find(print)
+    wait_for(lambda: not compilers[0].is_running() or is_zombie(compilers[0]))
+
+
+def test_a_cache_that_cannot_be_written_is_said_in_one_sentence(
+    nowhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc")
+    with pytest.raises(StackError, match=r"server: .*'/proc/seathold'\. Set XDG_CACHE_HOME"):
+        temporal.find(print)
 
 
 def test_no_server_anywhere_names_every_way_to_one(nowhere: Path) -> None:
@@ -266,9 +304,10 @@ def test_no_server_anywhere_names_every_way_to_one(nowhere: Path) -> None:
 def test_a_variable_that_names_nothing_runnable_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SEATHOLD_TEMPORAL_CLI", str(tmp_path / "gone"))
-    with pytest.raises(StackError, match="SEATHOLD_TEMPORAL_CLI"):
-        temporal.find(print)
+    for named in (tmp_path / "gone", tmp_path):
+        monkeypatch.setenv("SEATHOLD_TEMPORAL_CLI", str(named))
+        with pytest.raises(StackError, match="SEATHOLD_TEMPORAL_CLI"):
+            temporal.find(print)
 
 
 def test_an_old_python_is_refused_with_one_sentence(tmp_path: Path) -> None:
