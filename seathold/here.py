@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 from dotenv import dotenv_values
 
@@ -30,14 +29,18 @@ def join_stack() -> None:
     """Work on the stack that runs in ``.run``, unless the environment or ``.env`` names a database.
 
     What they name besides stays as it is.
+
+    Raises:
+        NoDatabase: the stack in ``.run`` is somebody else's.
     """
     given = {**dotenv_values(".env"), **os.environ}
     if given.get(ENVIRONMENT["database_url"]):
         return
-    with suppress(NoDatabase):
-        for key, told in stack_in(DEFAULT_RUN_DIR).items():
-            if not given.get(ENVIRONMENT[key]):
-                os.environ[ENVIRONMENT[key]] = told
+    if not (DEFAULT_RUN_DIR / "dev.json").exists():
+        return
+    for key, told in stack_in(DEFAULT_RUN_DIR).items():
+        if not given.get(ENVIRONMENT[key]):
+            os.environ[ENVIRONMENT[key]] = told
 
 
 def reason_of(error: Exception) -> str | None:
@@ -52,6 +55,8 @@ def reason_of(error: Exception) -> str | None:
     cause = getattr(error, "orig", None) or error
     if isinstance(cause, ValidationError) and cause.title == Settings.__name__:
         return "\n".join(refusals(cause))
+    if isinstance(cause, NoDatabase):
+        return str(cause)
     if isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None:
         first = str(cause).strip().partition("\n")[0]
         return f"{first}. Start `seathold dev`, or name a database with SEATHOLD_DATABASE_URL."

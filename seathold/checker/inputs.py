@@ -92,12 +92,17 @@ def stack_in(run_dir: Path) -> dict[str, str]:
     """What the stack that runs there says of itself, as far as ``ENVIRONMENT`` names it.
 
     Raises:
-        NoDatabase: none runs there.
+        NoDatabase: none runs there, or it is somebody else's.
     """
     path = run_dir / "dev.json"
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (PermissionError, ValueError) as error:
+        raise NoDatabase(
+            f"{path} cannot be read ({error}): run this as the account that started the stack, or"
+            " name a database with SEATHOLD_DATABASE_URL."
+        ) from None
+    except (FileNotFoundError, NotADirectoryError):
         raise NoDatabase(
             f"No stack is running there ({path} is missing): start `seathold dev`,"
             " or name a database with SEATHOLD_DATABASE_URL."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -22,7 +23,7 @@ INTERRUPTED = 130
 def in_foreground(work: Callable[[], int], say: Callable[[str], None]) -> int:
     """Run ``work``, in which a signal raises ``KeyboardInterrupt`` once; the exit code.
 
-    A ``StackError`` is told as its one sentence.
+    A ``StackError`` is told as its one sentence, as is what the disk or the system refuses.
     """
     for number in SIGNALS:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
@@ -36,6 +37,11 @@ def in_foreground(work: Callable[[], int], say: Callable[[str], None]) -> int:
         return INTERRUPTED
     except StackError as error:
         say(f"Error: {error}")
+        return 1
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # nobody is there to be told
+            raise
+        say(f"Error: {error}.")
         return 1
 
 

@@ -9,6 +9,8 @@ import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from seathold.stack.process import StackError
+
 
 @dataclass(frozen=True)
 class StackSecrets:
@@ -23,8 +25,18 @@ class StackSecrets:
 
 
 def load(path: Path) -> StackSecrets:
-    """Read the secrets; make those that are not there yet."""
-    kept = json.loads(path.read_text()) if path.exists() else {}
+    """Read the secrets; make those that are not there yet.
+
+    Raises:
+        StackError: what is there cannot be read.
+    """
+    try:
+        kept = dict(json.loads(path.read_text())) if path.exists() else {}
+    except (OSError, ValueError, TypeError) as error:
+        raise StackError(
+            f"{path} cannot be read ({error}), and the data beside it opens to nothing else: put it"
+            f" back, or delete {path.parent} to start over."
+        ) from error
     made = StackSecrets(
         database_password=secrets.token_urlsafe(24),
         database_owner_password=secrets.token_urlsafe(24),

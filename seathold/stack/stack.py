@@ -156,6 +156,11 @@ class Stack:
             raise StackError(
                 f"Another stack runs under {self._dir}: stop it, or give --run-dir another place."
             ) from error
+        except OSError as error:
+            raise StackError(
+                f"{self._dir} cannot be written ({error.strerror}): give --run-dir a folder that is"
+                " yours."
+            ) from error
 
     def _launch(self, name: str) -> None:
         self._children[name] = self._plan.launch(name)

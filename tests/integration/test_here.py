@@ -60,6 +60,15 @@ def test_a_database_that_is_named_comes_first(running: Path, where: str) -> None
     assert "Traceback" not in done.stderr
 
 
+def test_a_stack_that_cannot_be_read_is_not_taken_for_none(running: Path) -> None:
+    (running / ".run" / "dev.json").write_text('{"database_url": ')
+    for words in (["projections"], ["check"], ["check", "--run-dir", ".run"]):
+        done = seathold(running, *words)
+        assert done.returncode == 2, "1 is a breach"
+        assert ".run/dev.json cannot be read" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 def test_a_temporal_that_is_away_is_said_in_one_sentence(running: Path) -> None:
     elsewhere = {"TEMPORAL_ADDRESS": "127.0.0.1:1"}
     done = seathold(running, "worker", SEATHOLD_DATABASE_URL=NOBODY, **elsewhere)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -16,6 +17,8 @@ import pytest
 from temporalio.client import Client
 
 from infra.temporal_polls import are_polled
+from seathold import dev
+from seathold.stack import foreground, secrets
 from seathold.stack.process import StackError
 from seathold.stack.stack import Stack
 from tests.helpers.accounts import PASSWORD, new_email
@@ -145,6 +148,34 @@ def test_a_stack_is_not_up_without_its_worker(stack: Stack, tmp_path: Path) -> N
     ):
         pytest.fail("it was up")
     assert not (tmp_path / "run" / "dev.json").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    taken = tmp_path / "file" / "run"
+    with pytest.raises(StackError, match=r"run cannot be written \(Not a directory\): give --run"):
+        Stack(taken).__enter__()
+
+
+@pytest.mark.parametrize("kept", ["{", "[1]", "null"])
+def test_secrets_that_are_damaged_are_never_made_anew(tmp_path: Path, kept: str) -> None:
+    """The data beside them would open to none of the new ones."""
+    (tmp_path / "secrets.json").write_text(kept)
+    with pytest.raises(StackError, match=r"secrets\.json cannot be read .*: put it back, or del"):
+        Stack(tmp_path, ports="auto").__enter__()
+    assert (tmp_path / "secrets.json").read_text() == kept
+
+
+def test_a_full_disk_is_said_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(secrets, "write_private", full)
+    monkeypatch.setattr(foreground, "SIGNALS", ())  # they are pytest's
+    assert dev.main(tmp_path / "run", "auto", seed=False) == 1
+    assert capsys.readouterr().out == "Error: [Errno 28] No space left on device.\n"
 
 
 def test_what_was_stopped_stays_so_until_it_is_started(stack: Stack) -> None:
