@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -18,6 +20,7 @@ from seathold import cli_accounts, cli_record, here
 
 # Imports wait inside the commands, so that `--help` and each process load only what they need.
 app = typer.Typer(
+    cls=here.Commands,
     help="Seathold: seat booking where every booking is a durable Temporal workflow.",
     no_args_is_help=True,
     add_completion=False,
@@ -63,15 +66,9 @@ def _start(context: typer.Context) -> None:
         if command in here.COMMANDS:
             here.join_stack()
         return
-    from pydantic import ValidationError
+    from infra.settings import Settings
 
-    from infra.settings import Settings, refusals
-
-    try:
-        Settings()
-    except ValidationError as error:
-        typer.echo("\n".join(f"Error: {reason}" for reason in refusals(error)), err=True)
-        raise typer.Exit(2) from error
+    Settings()
     if command in STAND_INS:
         typer.echo(f"Error: `seathold {command}` is for development.", err=True)
         raise typer.Exit(2)
@@ -384,10 +381,8 @@ def projections_rebuild(
 
 
 def main() -> None:
-    try:
-        app()
-    except Exception as error:
-        if (reason := here.reason_of(error)) is None:
-            raise
-        typer.echo(f"Error: {reason}", err=True)
-        raise SystemExit(2) from error
+    for stream in (sys.stdout, sys.stderr):
+        # A film's title fits into no other encoding that a terminal may be set to.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")
+    app()

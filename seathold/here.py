@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
+import typer
 from dotenv import dotenv_values
+from typer.core import TyperGroup
 
 from seathold.checker.inputs import DEFAULT_RUN_DIR, ENVIRONMENT, NoDatabase, stack_in
 
@@ -25,6 +28,22 @@ COMMANDS = frozenset(
 )
 
 
+class Commands(TyperGroup):
+    """Says what keeps a command from its work, where that can be mended; exit code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            if (reasons := _reasons_of(error)) is None:
+                raise
+            for reason in reasons:
+                typer.echo(f"Error: {reason}", err=True)
+            raise typer.Exit(2) from error
+
+
 def join_stack() -> None:
     """Work on the stack that runs in ``.run``, unless the environment or ``.env`` names a database.
 
@@ -43,7 +62,7 @@ def join_stack() -> None:
             os.environ[ENVIRONMENT[key]] = told
 
 
-def reason_of(error: Exception) -> str | None:
+def _reasons_of(error: Exception) -> list[str] | None:
     """What to mend, where it is the settings or a server that is away; None for anything else."""
     import psycopg
     from pydantic import ValidationError
@@ -54,13 +73,13 @@ def reason_of(error: Exception) -> str | None:
 
     cause = getattr(error, "orig", None) or error
     if isinstance(cause, ValidationError) and cause.title == Settings.__name__:
-        return "\n".join(refusals(cause))
+        return refusals(cause)
     if isinstance(cause, NoDatabase):
-        return str(cause)
+        return [str(cause)]
     if isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None:
         first = str(cause).strip().partition("\n")[0]
-        return f"{first}. Start `seathold dev`, or name a database with SEATHOLD_DATABASE_URL."
+        return [f"{first}. Start `seathold dev`, or name a database with SEATHOLD_DATABASE_URL."]
     # A connection that is made at once says so by a bare RuntimeError.
     if isinstance(cause, ProcessAway | RPCError) or "Failed client connect" in str(cause):
-        return f"Temporal: {cause}. Start `seathold dev`, or name a server with TEMPORAL_ADDRESS."
+        return [f"Temporal: {cause}. Start `seathold dev`, or name a server with TEMPORAL_ADDRESS."]
     return None

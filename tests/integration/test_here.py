@@ -29,6 +29,7 @@ def seathold(folder: Path, *words: str, **environment: str) -> subprocess.Comple
         env=bare | environment,
         capture_output=True,
         text=True,
+        encoding="utf-8",
         timeout=SECONDS,
         check=False,
     )
@@ -78,7 +79,16 @@ def test_a_temporal_that_is_away_is_said_in_one_sentence(running: Path) -> None:
 
 
 def test_a_setting_that_is_wrong_is_named(running: Path) -> None:
-    done = seathold(running, "seed", SEATHOLD_HOLD_SECONDS="abc")
+    wrong = {"SEATHOLD_HOLD_SECONDS": "abc", "SEATHOLD_API_WORKERS": "two"}
+    done = seathold(running, "seed", **wrong)
     assert done.returncode == 2
-    assert done.stderr.startswith("Error: SEATHOLD_HOLD_SECONDS: ")
-    assert "Traceback" not in done.stderr
+    told = [line.partition(": Input")[0] for line in done.stderr.splitlines()]
+    assert told == [f"Error: {name}" for name in wrong]
+
+
+def test_titles_are_told_whatever_the_terminals_encoding(tmp_path: Path) -> None:
+    (tmp_path / "films.json").write_text('[{"Title": "Ran"}, {"Title": "Ran"}]')
+    named = {"SEATHOLD_DATABASE_URL": NOBODY, "PYTHONIOENCODING": "latin-1"}
+    done = seathold(tmp_path, "import", "films.json", **named)
+    assert "“Ran” is the film of row 1" in done.stdout
+    assert done.returncode == 2, "the database is away"
