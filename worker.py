@@ -246,13 +246,38 @@ async def run_loops(parts: Parts, stop: asyncio.Event) -> None:
             projector.REST_SECONDS,
         ),
     }
-    async with asyncio.TaskGroup() as group:
-        for name, (loop, full, rest_seconds) in passes.items():
-            group.create_task(repeat(name, loop, full=full, rest_seconds=rest_seconds, stop=stop))
-    await deliveries.drain()
-    await partners.aclose()
-    await mailer.aclose()
-    await sms.aclose()
+    try:
+        async with asyncio.TaskGroup() as group:
+            for name, (loop, full, rest) in passes.items():
+                group.create_task(repeat(name, loop, full=full, rest_seconds=rest, stop=stop))
+        await deliveries.drain()
+    finally:
+        await partners.aclose()
+        await mailer.aclose()
+        await sms.aclose()
+
+
+async def _end_loops_in_time(parts: Parts, stop: asyncio.Event) -> None:
+    """Run them until ``stop``; a pass that takes longer than the drain is cut off, as by a kill.
+
+    A mail server alone may take a minute for its answer.
+    """
+
+    async def end_in_time() -> None:
+        await stop.wait()
+        limit.reschedule(asyncio.get_running_loop().time() + DRAIN.total_seconds())
+
+    try:
+        async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as group:
+            group.create_task(end_in_time())
+            await run_loops(parts, stop)
+    except TimeoutError:
+        log.warning("loops_cut_off")
+
+
+async def _end(worker: Worker, stop: asyncio.Event) -> None:
+    await stop.wait()
+    await worker.shutdown()
 
 
 async def serve(
@@ -264,15 +289,19 @@ async def serve(
         await register_search_attributes(parts.client)
         await schedule_reconciliation(parts.client, parts.gateways)
         async with AsyncExitStack() as running:
-            if role in ("all", "booking"):
-                for worker in temporal_workers(parts):
-                    await running.enter_async_context(worker)
+            workers = temporal_workers(parts) if role in ("all", "booking") else []
+            for worker in workers:
+                await running.enter_async_context(worker)
             telling = asyncio.create_task(_tell_ready(parts.client, role, ready_file))
             running.callback(telling.cancel)
-            if role in ("all", "loops"):
-                await run_loops(parts, stop)
-            await stop.wait()
-            log.info("worker_draining")
+            # All at once: each may take the whole drain, and a kill follows soon after it.
+            async with asyncio.TaskGroup() as ending:
+                for worker in workers:
+                    ending.create_task(_end(worker, stop))
+                if role in ("all", "loops"):
+                    ending.create_task(_end_loops_in_time(parts, stop))
+                await stop.wait()
+                log.info("worker_draining")
 
 
 async def _tell_ready(client: Client, role: Role, ready_file: Path | None) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from temporalio import workflow
 from temporalio.api.enums.v1 import EventType, PendingActivityState
 from temporalio.client import (
@@ -24,13 +27,16 @@ from temporalio.client import (
 )
 from temporalio.worker import Worker
 
-from contracts.booking import BOOKING_QUEUE, BookingContract
+import worker as process
+from contracts.booking import BOOKING_QUEUE, PAYMENT_QUEUE, BookingContract
 from contracts.reconcile import SCHEDULE_ID, ReconcileContract, ReconcileInput
 from contracts.show_cancel import ShowCancelSteps
 from domain.show_cancel import ShowStep
 from domain.steps import CancelRequest
 from infra.settings import Settings
+from loops.sweep import SweepLoop
 from tests.factories import Hall
+from tests.fixtures import servers
 from tests.helpers.eventually import eventually
 from tests.helpers.relay import Relay
 from tests.helpers.saga import UNSANDBOXED, Saga
@@ -40,6 +46,7 @@ from worker import LAST_POLL
 from workflows import policies
 
 LATE_MS = 3000
+SHUTDOWN = Worker.shutdown
 ON_ITS_WAY = [(PendingActivityState.PENDING_ACTIVITY_STATE_STARTED, 1)]
 
 
@@ -142,6 +149,38 @@ async def test_a_worker_that_is_told_to_end_finishes_its_call_to_the_provider(
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED
     ]
     assert started.attempt == 1, "it was finished by the one that began it"
+
+
+async def test_a_pass_that_does_not_end_keeps_no_worker_from_its_end(
+    saga: Saga, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a database of its own, where the loops find nothing."""
+    begun, stop = asyncio.Event(), asyncio.Event()
+    drained = {queue: asyncio.Event() for queue in (BOOKING_QUEUE, PAYMENT_QUEUE)}
+
+    async def endless(_: SweepLoop) -> int:
+        begun.set()
+        await asyncio.gather(*(one.wait() for one in drained.values()))
+        never: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        return await never
+
+    async def shutdown(worker: Worker) -> None:
+        await SHUTDOWN(worker)
+        drained[worker.task_queue].set()
+
+    monkeypatch.setattr(SweepLoop, "one_pass", endless)
+    monkeypatch.setattr(Worker, "shutdown", shutdown)
+    monkeypatch.setattr(process, "DRAIN", timedelta(seconds=5))
+    url = await asyncio.to_thread(
+        servers.make_database, os.environ[servers.DATABASE], f"drain_{saga.client.namespace}"
+    )
+    own = settings.model_copy(update={"database_url": SecretStr(servers.as_app(url))})
+    async with no_reconciliation(saga), asyncio.timeout(60):
+        serving = asyncio.create_task(process.serve(own, "all", stop))
+        await begun.wait()
+        stop.set()
+        await serving
+    assert all(one.is_set() for one in drained.values()), "they ended while it was at work"
 
 
 @workflow.defn
