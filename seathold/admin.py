@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,6 +15,7 @@ from infra.postgres.database import Database
 from infra.postgres.second_factor import PostgresSecondFactors
 from infra.postgres.staff import LOCK_OWNERS
 from infra.settings import Settings
+from seathold.who import account
 from services.password import require_hard_to_guess
 
 NAME = "Owner"
@@ -75,7 +75,7 @@ async def create_admin(
                 key=email_key(new.email),
                 name=NAME,
                 hash=hashed,
-                operator=getpass.getuser(),
+                operator=account(),
             )
         if created is None:
             raise Conflict("This address has an account already.", code="email_taken")
@@ -93,7 +93,7 @@ async def reset_second_factor(settings: Settings, email: str, reason: str) -> in
     database = Database(settings)
     try:
         ended = await PostgresSecondFactors(database).reset(
-            email_key(email), actor=f"operator:{getpass.getuser()}", reason=reason
+            email_key(email), actor=f"operator:{account()}", reason=reason
         )
     finally:
         await database.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from typing import Any
 from uuid import UUID
@@ -15,6 +14,7 @@ from infra.settings import Settings
 from infra.temporal import connect
 from infra.temporal_shows import TemporalShowProcess
 from readmodel import catalogue, show_cancel
+from seathold.who import account
 from services.show_cancel import ShowDesk
 from services.show_ports import CancelShow
 
@@ -28,7 +28,7 @@ async def cancel(settings: Settings, show_id: UUID, reason: str, *, dry_run: boo
     try:
         if dry_run:
             return _shown((await desk.plan(show_id)).as_json())
-        await desk.cancel(CancelShow(show_id, reason, f"operator:{getpass.getuser()}", None))
+        await desk.cancel(CancelShow(show_id, reason, f"operator:{account()}", None))
         await _tell_readers(settings, database, show_id)
         return _shown(await _read(database, show_id))
     finally:

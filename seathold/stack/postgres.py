@@ -54,10 +54,11 @@ def launch(
     database; without, the superuser does, whose ``password`` this is.
 
     Raises:
-        StackError: PostgreSQL is missing, root has no account for it, or the cluster cannot be
+        StackError: PostgreSQL is missing, there is no account for it, or the cluster cannot be
             made.
     """
     account = _unprivileged() if os.geteuid() == 0 else None
+    _require_name(account.uid if account else os.geteuid())
     found = binaries or _wheel_binaries(account)
     if not (folder / "PG_VERSION").exists():
         _make_cluster(found, folder, password, account)
@@ -101,6 +102,16 @@ def _unprivileged() -> Account:
             " (useradd --system nobody), start as another user, or set SEATHOLD_DATABASE_URL."
         ) from error
     return Account(entry.pw_uid, entry.pw_gid)
+
+
+def _require_name(uid: int) -> None:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError as error:
+        raise StackError(
+            f"PostgreSQL runs for no account without a name, and {uid} has none: start as one that"
+            " has, or set SEATHOLD_DATABASE_URL."
+        ) from error
 
 
 @contextmanager

@@ -172,6 +172,15 @@ def test_root_without_an_account_for_postgres_is_told_the_fix(
         postgres.launch(tmp_path / "data", port=1, password="any", log=tmp_path / "log")
 
 
+def test_an_account_without_a_name_is_told_the_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 4_242)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    with pytest.raises(StackError, match=r"4242 has none: start as .*SEATHOLD_DATABASE_URL"):
+        postgres.launch(tmp_path / "data", port=1, password="any", log=tmp_path / "log")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("API_WORKERS", "two"), ("WORKER_PROCESSES", "0"), ("ORPHAN_RULE", "strict")],
