@@ -116,6 +116,9 @@ def _fetch(target: Path, say: Say) -> None:
         seconds=DOWNLOAD_SECONDS + BUILD_SECONDS,
         on_wait=lambda: say("Another start is fetching the Temporal server; waiting for it …"),
     ):
+        # Of a start that was killed half-way; whoever has the lock is alone here.
+        for left in (*target.parent.glob("download.*"), *target.parent.glob("build.*")):
+            shutil.rmtree(left)
         if not _works(target) and not _download(target, say) and not _build(target, say):
             raise StackError(
                 "No Temporal server was found. Do one of these: set TEMPORAL_ADDRESS to a"

@@ -260,8 +260,8 @@ def test_go_builds_the_server_into_the_cache_once(nowhere: Path, tmp_path: Path)
     builds = tmp_path / "builds"
     ready = executable(tmp_path / "ready")
     executable(tmp_path / "bin" / "go", f'echo built >> {builds}\n{COPY} {ready} "$GOBIN/temporal"')
-    # What is left of a damaged disk is none.
-    (nowhere / "bin").mkdir(parents=True)
+    # What is left of a damaged disk is none, nor is half a download of a start that was killed.
+    executable(nowhere / "bin" / "download.dead" / "temporal")
     (nowhere / "bin" / "temporal").write_bytes(b"\x7fELF")
     said: list[str] = []
     for _ in range(2):
