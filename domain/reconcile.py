@@ -8,7 +8,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from domain.payment import ProviderPayment, ProviderPaymentStatus, ProviderRefund
+from domain.payment import (
+    DisputeStatus,
+    ProviderDispute,
+    ProviderPayment,
+    ProviderPaymentStatus,
+    ProviderRefund,
+)
 from domain.payment_status import PaymentStatus, rank
 
 # Two runs look at this much together: clocks differ, and a list may lag behind its payments.
@@ -24,6 +30,7 @@ class Booked:
 
     ``told_refunded`` is what the provider said before, ``settled`` what our refunds come to,
     ``unasked`` what went back without them; the ``posted`` ones are what the ledger has.
+    ``disputes`` are the provider's id and the status of each that is on record.
     """
 
     id: UUID
@@ -42,6 +49,7 @@ class Booked:
     posted_fee: int = 0
     unasked: int = 0
     updated_at: datetime | None = None
+    disputes: Sequence[Sequence[str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +156,9 @@ def _is_nothing(payment: ProviderPayment) -> bool:
 
 def _is_behind(theirs: ProviderPayment, ours: Booked) -> bool:
     """A refund of ours that settled is no news, though nobody has read the payment since."""
+    known = {reference: DisputeStatus(status) for reference, status in ours.disputes}
+    if any(_is_further(one, known.get(one.reference)) for one in theirs.disputes):
+        return True
     gave_back = max(ours.told_refunded, ours.settled)
     if ours.captured < theirs.captured or gave_back < theirs.refunded or ours.fee < theirs.fee:
         return True
@@ -155,6 +166,18 @@ def _is_behind(theirs: ProviderPayment, ours: Booked) -> bool:
     if status is ProviderPaymentStatus.REFUNDED and gave_back == theirs.refunded:
         status = ProviderPaymentStatus.CAPTURED
     return _rank(ours.status) < _rank(status)
+
+
+def _is_further(told: ProviderDispute, known: DisputeStatus | None) -> bool:
+    """One that is over on record stays so; another end of it is for a person."""
+    match known:
+        case None:
+            return True
+        case DisputeStatus.INQUIRY:
+            return told.status is not DisputeStatus.INQUIRY
+        case DisputeStatus.OPEN:
+            return told.status.is_over
+    return False
 
 
 def _rank(status: str) -> int:

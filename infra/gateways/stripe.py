@@ -14,7 +14,6 @@ import stripe
 from stripe.params import (
     PaymentIntentCancelParams,
     PaymentIntentCaptureParams,
-    PaymentIntentListParams,
     RefundCreateParams,
     RefundListParams,
 )
@@ -35,7 +34,6 @@ from infra.gateways.stripe_answers import (
     REFUND_KEY,
     DisputeList,
     IntentAnswer,
-    IntentList,
     RefundAnswer,
     RefundList,
     SessionAnswer,
@@ -43,6 +41,7 @@ from infra.gateways.stripe_answers import (
     to_stripe,
 )
 from infra.gateways.stripe_http import REPLAYED, HttpClient
+from infra.gateways.stripe_lists import EXPAND_CHARGE, PAGE_SIZE, changed
 from infra.gateways.wire import (
     ID,
     Shape,
@@ -61,11 +60,6 @@ KEY = re.compile(r"(?:sk|rk)_(?:test|live)_[A-Za-z0-9_]{1,250}")
 MIN_SESSION_SECONDS = 30 * 60
 # Stripe's shortest life, and half an hour in which a repeat of the opening is still taken.
 SESSION_OUTLIVES_HOLD = timedelta(seconds=2 * MIN_SESSION_SECONDS)
-PAGE_SIZE = 100
-# A payment is created when the page is first tried, and may be paid for as long as the page lives.
-LISTED_EARLIER = timedelta(hours=3)
-# With each charge its fee.
-EXPAND_CHARGE = "latest_charge.balance_transaction"
 EXPAND = [f"payment_intent.{EXPAND_CHARGE}"]
 # Hourly tries of the day for which a refusal is repeated, and some by hand.
 MAX_TURNS = 60
@@ -111,17 +105,17 @@ class StripeGateway:
         stripe.enable_telemetry = False
         logging.getLogger("stripe").setLevel(logging.WARNING)
         self._http = HttpClient(transport or bare_transport())
-        client = stripe.StripeClient(
+        self._client = stripe.StripeClient(
             api_key,
             stripe_version=API_VERSION,
             base_addresses={"api": base_url},
             http_client=self._http,
             max_network_retries=0,  # our callers retry, with a back-off that survives a crash
         )
-        self._sessions = client.v1.checkout.sessions
-        self._intents = client.v1.payment_intents
-        self._refunds = client.v1.refunds
-        self._disputes = client.v1.disputes
+        self._sessions = self._client.v1.checkout.sessions
+        self._intents = self._client.v1.payment_intents
+        self._refunds = self._client.v1.refunds
+        self._disputes = self._client.v1.disputes
 
     @property
     def name(self) -> str:
@@ -267,16 +261,17 @@ class StripeGateway:
         return ProviderRefund(reference=answer.id, status=answer.outcome)
 
     async def list_payments(self, since: datetime, cursor: str | None = None) -> PaymentPage:
-        """From well before ``since``, by creation, newest first: Stripe lists by nothing else."""
-        wish: PaymentIntentListParams = {
-            "created": {"gte": int((since - LISTED_EARLIER).timestamp())},
-            "limit": PAGE_SIZE,
-            "expand": [f"data.{EXPAND_CHARGE}"],
-        }
-        if cursor is not None:
-            wish["starting_after"] = checked_id(cursor)
-        answer, _ = await self._ask(IntentList, self._intents.list_async(wish))
-        return answer.as_page()
+        """Those that are new, then those of new disputes, then those of new refunds.
+
+        Intents that nobody has tried to pay are left out; the lists do not name the pages.
+        """
+        intents, following = await changed(self._client, self._ask, since, cursor)
+        found = [
+            replace(paid, disputes=await self._disputes_of(intent))
+            for intent in intents
+            if (paid := intent.as_payment("")) is not None
+        ]
+        return PaymentPage(tuple(found), following)
 
     async def list_refunds(self, reference: str) -> list[ProviderRefund]:
         """At most a hundred: a payment with more is ``Unavailable``, for a person to look at."""

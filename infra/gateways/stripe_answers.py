@@ -11,7 +11,6 @@ from domain.errors import Conflict
 from domain.money import MINOR_DIGITS, Money
 from domain.payment import (
     DisputeStatus,
-    PaymentPage,
     ProviderDispute,
     ProviderPayment,
     ProviderPaymentStatus,
@@ -214,11 +213,27 @@ class IntentList(Answer):
     data: Annotated[list[IntentAnswer], Field(max_length=100)]
     has_more: bool
 
-    def as_page(self) -> PaymentPage:
-        """Intents that nobody has tried to pay are left out; the list does not name the pages."""
-        found = [intent.as_payment("") for intent in self.data]
-        last = self.data[-1].id if self.has_more and self.data else None
-        return PaymentPage(tuple(payment for payment in found if payment), last)
+    @property
+    def intents(self) -> list[IntentAnswer]:
+        return self.data
+
+
+class ChangeAnswer(Answer):
+    """A dispute or a refund in the list of all; what others took may be of no PaymentIntent."""
+
+    id: Id
+    payment_intent: IntentAnswer | None
+
+
+class ChangeList(Answer):
+    data: Annotated[list[ChangeAnswer], Field(max_length=100)]
+    has_more: bool
+
+    @property
+    def intents(self) -> list[IntentAnswer]:
+        """Each once, however many changes it has."""
+        found = (one.payment_intent for one in self.data)
+        return list({intent.id: intent for intent in found if intent}.values())
 
 
 class SessionAnswer(Answer):

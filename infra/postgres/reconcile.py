@@ -27,7 +27,10 @@ SELECT paid.id, paid.booking_id, paid.payment_id, paid.reference, paid.status, p
        (SELECT coalesce(sum(amount), 0)::bigint FROM refunds
         WHERE provider_payment_id = paid.id AND status = 'succeeded') AS settled,
        posted.captured AS posted_captured, posted.refunded AS posted_refunded,
-       posted.fee AS posted_fee
+       posted.fee AS posted_fee, ARRAY(
+           SELECT ARRAY[disputes.reference, disputes.status] FROM disputes
+           WHERE provider_payment_id = paid.id
+       ) AS disputes
 FROM provider_payments AS paid, LATERAL (
     SELECT coalesce(sum(debit - credit) FILTER (WHERE kind = 'captured'), 0)::bigint AS captured,
            coalesce(sum(credit - debit) FILTER (
@@ -62,6 +65,13 @@ SELECT DISTINCT reference FROM (
       AND refunds.created_at < now() - interval '1 minute'
     ORDER BY refunds.created_at LIMIT 100
 ) AS oldest
+""")
+# A dispute ends weeks after its payment was listed. Drawn by lot, so that none waits behind others.
+DISPUTED = text("""
+SELECT paid.reference FROM disputes
+JOIN provider_payments AS paid ON paid.id = disputes.provider_payment_id
+WHERE disputes.status = 'open' AND provider = :provider
+GROUP BY paid.reference ORDER BY random() LIMIT 100
 """)
 
 REFUNDS = text(f"""
@@ -118,7 +128,8 @@ class PostgresProviderBooks:
         async with self._database.statements() as session:
             never = await session.all(NEVER_LISTED, provider=provider)
             under_way = await session.all(UNDER_WAY, provider=provider)
-        return sorted({row.reference for row in (*never, *under_way)})
+            disputed = await session.all(DISPUTED, provider=provider)
+        return sorted({row.reference for row in (*never, *under_way, *disputed)})
 
     async def refunds(self, receipt_id: UUID) -> Sequence[BookedRefund]:
         async with self._database.statements() as session:

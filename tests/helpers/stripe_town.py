@@ -29,6 +29,11 @@ INTENT = {
     "failed": "requires_payment_method",
 }
 
+# What can be listed, and where the town keeps it.
+LISTS = {name: name for name in ("sessions", "refunds", "disputes")} | {
+    "payment_intents": "intents"
+}
+
 
 class Refused(Exception):
     def __init__(self, status: int, message: str, **error: str) -> None:
@@ -109,11 +114,18 @@ class StripeTown(httpx2.AsyncBaseTransport):
             {
                 "id": f"du_{uuid4().hex}",
                 "payment_intent": payment,
+                "created": int(time.time()),
                 "amount": amount or intent["latest_charge"]["amount_captured"],
                 "currency": intent["currency"],
             },
         )
         known["status"] = "needs_response" if outcome == "opened" else outcome
+
+    def others_have(self, change: str) -> None:
+        """A change of what was charged without a PaymentIntent, as older shops do."""
+        things = self.disputes if change == "disputed" else self.refunds
+        id_ = f"old_{uuid4().hex}"
+        things[id_] = {"id": id_, "payment_intent": None, "created": int(time.time())}
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         self.requests.append(request)
@@ -178,7 +190,7 @@ class StripeTown(httpx2.AsyncBaseTransport):
         match (request.method, *request.url.path.split("/")[2:]):
             case ("POST", "checkout", "sessions"):
                 return self._open(wish)
-            case ("GET", *path) if path[-1] in ("sessions", "payment_intents", "refunds"):
+            case ("GET", *path) if path[-1] in LISTS:
                 return self._list(path[-1], wish)
             case ("GET", "checkout", "sessions", id_):
                 return self._page(id_, expand)
@@ -194,8 +206,6 @@ class StripeTown(httpx2.AsyncBaseTransport):
                 return self._end(known(self.intents, id_), how)
             case ("POST", "refunds"):
                 return self._refund(wish)
-            case ("GET", "disputes"):
-                return self._disputes_of(wish["payment_intent"])
         raise AssertionError(f"the town has no {request.method} {request.url.path}")
 
     def _open(self, wish: dict[str, str]) -> Json:
@@ -221,10 +231,6 @@ class StripeTown(httpx2.AsyncBaseTransport):
         if expand and page["payment_intent"] is not None:
             page["payment_intent"] = self.intents[page["payment_intent"]]
         return page
-
-    def _disputes_of(self, payment: str) -> Json:
-        dispute = self.disputes.get(payment)
-        return {"data": [dispute] if dispute else []}
 
     def _end(self, intent: Json, how: str) -> Json:
         return self._capture(intent) if how == "capture" else self._cancel(intent)
@@ -257,6 +263,7 @@ class StripeTown(httpx2.AsyncBaseTransport):
         self.refunds[id_] = {
             "id": id_,
             "payment_intent": intent["id"],
+            "created": int(time.time()),
             "amount": amount,
             "currency": intent["currency"],
             "status": status,
@@ -265,14 +272,20 @@ class StripeTown(httpx2.AsyncBaseTransport):
         return dict(self.refunds[id_])
 
     def _list(self, what: str, wish: dict[str, str]) -> Json:
-        """Newest first; two payments to a page, so that a longer list must be paged through."""
-        if what == "payment_intents":
+        """Newest first; two things to a page, so that a longer list must be paged through."""
+        things = getattr(self, LISTS[what])
+        if "created[gte]" in wish:
             since = int(wish["created[gte]"])
-            made = [one for one in self.intents.values() if one["created"] >= since][::-1]
+            made = [one for one in things.values() if one["created"] >= since][::-1]
             last = wish.get("starting_after")
             after = [one["id"] for one in made].index(last) + 1 if last else 0
-            return {"data": made[after : after + 2], "has_more": len(made) > after + 2}
-        things = self.sessions if what == "sessions" else self.refunds
+            page = made[after : after + 2]
+            if any(value.startswith("data.payment_intent.") for value in wish.values()):
+                known_by = [self.intents.get(one["payment_intent"]) for one in page]
+                page = [
+                    one | {"payment_intent": it} for one, it in zip(page, known_by, strict=True)
+                ]
+            return {"data": page, "has_more": len(made) > after + 2}
         if what == "refunds":
             known(self.intents, wish["payment_intent"])
         found = [one for one in things.values() if one["payment_intent"] == wish["payment_intent"]]

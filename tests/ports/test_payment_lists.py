@@ -66,6 +66,33 @@ async def test_a_long_list_comes_in_pages_without_a_gap(
     assert (await gateway.list_payments(since)).next is not None
 
 
+@pytest.mark.parametrize("change", ["disputed", "refunded"])
+async def test_a_payment_of_long_ago_is_listed_by_what_became_of_it_since(
+    gateway: PaymentGateway, provider: Provider, change: str
+) -> None:
+    """All webhooks of it may be lost, and its page is polled no more."""
+    many = 3
+    paid = [pay(provider, await opened(gateway, f"{change}-{number}")) for number in range(many)]
+    since = datetime.now(UTC) - timedelta(seconds=1)
+    if isinstance(provider, StripeTown):
+        for intent in provider.intents.values():
+            intent["created"] -= 9 * 24 * 3600
+        provider.others_have(change)
+    for reference in paid:
+        if change == "disputed":
+            provider.dispute(reference, "opened")
+        else:
+            await gateway.refund(reference, key=f"{reference}-back", amount=Money(400, "EUR"))
+    found = {one.reference: one for one in await listed(gateway, since)}
+    for reference in paid:
+        read = await gateway.read_payment(reference)
+        assert (found[reference].refunded, found[reference].disputes) == (
+            read.refunded,
+            read.disputes,
+        )
+        assert read.refunded or read.disputes
+
+
 async def test_what_is_long_over_is_not_listed(gateway: PaymentGateway, provider: Provider) -> None:
     pay(provider, await opened(gateway, "long-over"))
     assert await listed(gateway, datetime.now(UTC) + timedelta(hours=6)) == []

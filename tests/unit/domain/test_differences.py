@@ -10,7 +10,13 @@ from uuid import UUID
 import pytest
 
 from domain.money import Money
-from domain.payment import ProviderPayment, ProviderPaymentStatus, ProviderRefund
+from domain.payment import (
+    DisputeStatus,
+    ProviderDispute,
+    ProviderPayment,
+    ProviderPaymentStatus,
+    ProviderRefund,
+)
 from domain.reconcile import Booked, BookedRefund, compare, listed, since_when, unasked
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -62,6 +68,34 @@ def test_each_unit_is_compared(
     theirs: dict[str, Any], ours: dict[str, Any], told: list[str]
 ) -> None:
     assert list(compare(replace(THEIRS, **theirs), replace(OURS, **ours))) == told
+
+
+@pytest.mark.parametrize(
+    ("told", "known", "is_behind"),
+    [
+        ("inquiry", None, True),
+        ("won", None, True),
+        ("inquiry", "inquiry", False),
+        ("open", "inquiry", True),
+        ("lost", "inquiry", True),
+        ("open", "open", False),
+        # An older answer.
+        ("inquiry", "open", False),
+        ("won", "open", True),
+        ("lost", "open", True),
+        ("lost", "lost", False),
+        ("open", "lost", False),
+        # By an appeal: for a person.
+        ("won", "lost", False),
+    ],
+)
+def test_a_dispute_that_is_further_there_is_news(
+    told: str, known: str | None, is_behind: bool
+) -> None:
+    dispute = ProviderDispute("dsp_1", DisputeStatus(told), Money(2400, "EUR"))
+    on_record = [("dsp_0", "won")] + ([("dsp_1", known)] if known else [])
+    found = compare(replace(THEIRS, disputes=(dispute,)), replace(OURS, disputes=on_record))
+    assert list(found) == (["behind"] if is_behind else [])
 
 
 @pytest.mark.parametrize("status", list(S))
