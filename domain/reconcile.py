@@ -130,6 +130,20 @@ def listed(told: Sequence[ProviderRefund]) -> int:
     return sum(one.amount.amount for one in told if one.amount and one.status != "failed")
 
 
+def is_under_way(
+    refunded: int, rows: Sequence[BookedRefund], told: Sequence[ProviderRefund]
+) -> bool:
+    """Whether the provider's sum is ahead of ours by what it has accepted of us and not settled.
+
+    Some count a refund from then on: no difference until it ends, which may take days.
+    """
+    waiting = [one for one in told if one.status == "pending"]
+    ours = [row for row in rows if row.status == "pending"]
+    if not waiting or any(not any(row.is_now(one) for row in ours) for one in waiting):
+        return False
+    return refunded == listed(told)
+
+
 def unasked(known: int, rows: Sequence[BookedRefund], told: Sequence[ProviderRefund]) -> int:
     """What of a payment went back without our asking, by the provider's list of its refunds.
 

@@ -205,7 +205,7 @@ class Reconciler:
                 return
             ours, theirs = await self._fresh(gateway, theirs.reference)
         if ours is not None and Difference.REFUNDS in compare(theirs, ours):
-            if await self._repair.refunds(gateway, ours, tally):
+            if await self._repair.refunds(gateway, theirs, ours, tally):
                 explained.add(Difference.REFUNDS)
             ours, theirs = await self._fresh(gateway, theirs.reference)
         still = set(compare(theirs, ours))

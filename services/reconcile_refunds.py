@@ -10,8 +10,8 @@ from domain.errors import Conflict, NotFound
 from domain.events import Event, EventType
 from domain.ledger import Subject
 from domain.money import Money
-from domain.payment import ProviderRefund
-from domain.reconcile import Booked, BookedRefund, listed, unasked
+from domain.payment import ProviderPayment, ProviderRefund
+from domain.reconcile import Booked, BookedRefund, is_under_way, listed, unasked
 from services import case, payment, refund
 from services import reconcile_cases as cases
 from services.gateway import PaymentGateway
@@ -27,10 +27,12 @@ class RefundRepair:
         self._books = books
         self._process = process
 
-    async def refunds(self, gateway: PaymentGateway, ours: Booked, tally: Tally) -> bool:
+    async def refunds(
+        self, gateway: PaymentGateway, theirs: ProviderPayment, ours: Booked, tally: Tally
+    ) -> bool:
         """Settle here what is settled there; what neither side can explain becomes a case.
 
-        Whether there is one that explains why the sums differ still.
+        Whether such a case explains why the sums differ still, or what is under way does.
 
         Raises:
             Conflict: news of the payment came meanwhile; compare it again.
@@ -51,7 +53,7 @@ class RefundRepair:
             if row.reference is not None and row.status != "failed":
                 await self._require_there(gateway, ours, row, told, tally)
         await self._count_unasked(gateway.name, known, told, tally)
-        return tally.left > left_before
+        return tally.left > left_before or is_under_way(theirs.refunded, rows, told)
 
     async def _count_unasked(
         self, provider: str, known: Booked, told: Sequence[ProviderRefund], tally: Tally

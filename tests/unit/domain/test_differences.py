@@ -17,7 +17,15 @@ from domain.payment import (
     ProviderPaymentStatus,
     ProviderRefund,
 )
-from domain.reconcile import Booked, BookedRefund, compare, listed, since_when, unasked
+from domain.reconcile import (
+    Booked,
+    BookedRefund,
+    compare,
+    is_under_way,
+    listed,
+    since_when,
+    unasked,
+)
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ID = UUID(int=1)
@@ -160,3 +168,26 @@ def test_what_went_back_unasked_is_what_the_list_says(
 
 def test_what_failed_did_not_go_back() -> None:
     assert listed([OURS_SENT, BY_HAND, replace(BY_HAND, status="failed")]) == 800
+
+
+@pytest.mark.parametrize(
+    ("refunded", "row", "told", "it_is"),
+    [
+        (400, {}, [{}], True),
+        (400, {"reference": None}, [{}], True),
+        # It counts more than it lists, or nothing is on its way.
+        (401, {}, [{}], False),
+        (0, {}, [{}], False),
+        (400, {"status": "succeeded"}, [{"status": "succeeded"}], False),
+        (0, {}, [], False),
+        # Ours has failed, or it is somebody else's.
+        (400, {"status": "failed"}, [{}], False),
+        (800, {}, [{}, {"reference": "ref_9", "key": None}], False),
+    ],
+)
+def test_a_sum_may_count_what_is_under_way(
+    refunded: int, row: dict[str, Any], told: list[dict[str, Any]], it_is: bool
+) -> None:
+    ours = replace(ROW, **{"status": "pending", **row})
+    theirs = [replace(OURS_SENT, **{"status": "pending", **one}) for one in told]
+    assert is_under_way(refunded, [ours], theirs) is it_is
