@@ -167,7 +167,11 @@ async def _ask_refund(gateway: PaymentGateway, refund: Refund) -> ProviderRefund
         answer = await gateway.refund(
             refund.reference, key=refund.idempotency_key, amount=refund.amount
         )
-    except (Conflict, NotFound) as error:
+    except NotFound as error:
+        # It has told us of this payment, so our key is another account's now. The refund may have
+        # gone out under the one before, and a new key might pay a second time.
+        raise Unavailable("The provider does not tell of a payment of ours.") from error
+    except Conflict as error:
         if refund.is_accepted:
             # No word that it failed, so a new key might pay a second time.
             raise Unavailable("The provider does not tell of a refund it had accepted.") from error

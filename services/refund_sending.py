@@ -30,8 +30,8 @@ async def ask(
     Raises:
         Unavailable: the outcome is not known; ask again.
         BalanceTooLow: the provider cannot pay it yet; that is on record.
-        Conflict, NotFound: the provider's clear no, or ours (``payment_disputed``) where it has
-            nothing under the part's key, to a part that it never accepted.
+        Conflict: the provider's clear no, or ours (``payment_disputed``) where it has nothing
+            under the part's key, to a part that it never accepted.
     """
     async with begin.alone() as tx:
         parts = await tx.refunds.parts(booking_id, number)
@@ -52,7 +52,11 @@ async def ask(
             async with begin.alone() as tx:
                 tx.refunds.short(part.id, is_short=True)
             raise
-        except (Conflict, NotFound):
+        except NotFound as error:
+            # It has told us of this payment, so our key is another account's now. The refund may
+            # have gone out under the one before, its answer lost.
+            raise Unavailable("The provider does not know a payment of ours.") from error
+        except Conflict:
             if not part.was_accepted:
                 raise
             async with begin() as tx:

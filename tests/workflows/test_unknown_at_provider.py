@@ -211,3 +211,52 @@ async def test_a_refund_that_was_accepted_gets_no_new_key_from_a_provider_that_k
     await settle_at_the_bank(saga, input, provider, "succeeded")
     assert await send() == "succeeded"
     assert provider.payment(reference)["refunded"] == 2399
+
+
+async def made_unheard(gateway: Forgetful, reference: str, saga: Saga, input: BookingInput) -> None:
+    """The provider makes the refund that is due, its answer is lost; then our key is another's."""
+    [[key, amount]] = await saga.rows(
+        "SELECT idempotency_key, amount FROM refunds WHERE booking_id = :id",
+        id=UUID(input.booking_id),
+    )
+    await gateway.refund(reference, key=key, amount=Money(amount, "EUR"))
+    gateway.refunds_the_lost = False
+    gateway.lost.add(reference)
+
+
+async def test_a_refund_that_was_sent_unheard_is_not_withdrawn_by_another_accounts_not_found(
+    saga: Saga, hall: Hall, gateway: Forgetful, provider: Sandbox
+) -> None:
+    input = hall.input()
+    async with saga.worker():
+        reference = await sold(saga, input, provider)
+    number = await ask(saga, input)
+    await made_unheard(gateway, reference, saga, input)
+    async with saga.worker():
+        await saga.process.refund(UUID(input.booking_id), number, None)
+        handle = saga.client.get_workflow_handle(refund_workflow_id(input.booking_id, number))
+        await asked_on(saga, input, handle, gateway, "refund")
+        assert await saga.rows(STATUS, id=UUID(input.booking_id)) == [("pending", 0)]
+        gateway.lost.clear()
+        assert (await handle.result())["outcome"] == "succeeded"
+    assert await saga.state(input) == "refunded"
+    assert provider.payment(reference)["refunded"] == 2400
+
+
+async def test_late_money_that_was_sent_unheard_gets_no_new_key_from_another_account(
+    saga: Saga, hall: Hall, gateway: Forgetful, provider: Sandbox
+) -> None:
+    input = hall.input()
+    async with saga.worker():
+        session_id = await page_of_ended_hold(saga, input)
+    reference = pay(provider, session_id, force=True, amount=2399)
+    await tell(saga, session_id)
+    receipt = await receipt_id(saga, reference)
+    await made_unheard(gateway, reference, saga, input)
+    with pytest.raises(Unavailable, match="does not tell of a payment"):
+        await providers.send_refund(saga.begin, saga.gateways, receipt, request_id=None)
+    assert await saga.rows(STATUS, id=UUID(input.booking_id)) == [("pending", 0)]
+    gateway.lost.clear()
+    sent = await providers.send_refund(saga.begin, saga.gateways, receipt, request_id=None)
+    assert sent == "succeeded"
+    assert provider.payment(reference)["refunded"] == 2399
