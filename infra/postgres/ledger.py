@@ -21,7 +21,8 @@ ON CONFLICT (posting_id, account) DO NOTHING
 """)
 # Whether all decided money balances (docs/ledger.md), and the case where it does not: one statement
 # that nobody waits for. A promise that is let go has its verdict first, and its end at the provider
-# afterwards: until then its posting does not count, and any other of it does.
+# afterwards: until then its posting does not count, and any other of it does. The bank holds what
+# its disputes say, also where the case of one was resolved long before its end.
 CLOSE = text("""
 WITH stands AS (
     SELECT currency, account, (sum(debit) - sum(credit))::bigint AS amount
@@ -32,16 +33,21 @@ WITH stands AS (
           AND (decision IS NULL OR status = 'authorised' AND entry.kind = 'authorised')
     )
     GROUP BY currency, account
-), sending AS (
-    SELECT currency, sum(amount)::bigint AS amount FROM refunds
+), explained AS (
+    SELECT currency, 'refunds_due' AS account, -sum(amount)::bigint AS amount FROM refunds
     WHERE booking_id = :booking_id AND status = 'pending' GROUP BY currency
-), wrong AS (
-    SELECT FROM stands WHERE account IN ('buyer', 'authorised', 'disputed') AND amount <> 0
     UNION ALL
-    SELECT FROM (SELECT currency, -amount AS amount FROM stands
-                 WHERE account = 'refunds_due') AS due
-    FULL JOIN sending USING (currency)
-    WHERE coalesce(due.amount, 0) <> coalesce(sending.amount, 0)
+    SELECT disputes.currency, 'disputed', sum(disputes.amount)::bigint
+    FROM disputes JOIN provider_payments AS paid ON paid.id = provider_payment_id
+    WHERE disputes.booking_id = :booking_id AND decision IS NOT NULL
+      AND (disputes.status = 'open' OR disputes.status = 'lost' AND borne_by IS NULL)
+    GROUP BY disputes.currency
+), wrong AS (
+    SELECT FROM stands WHERE account IN ('buyer', 'authorised') AND amount <> 0
+    UNION ALL
+    SELECT FROM (SELECT * FROM stands WHERE account IN ('refunds_due', 'disputed')) AS it
+    FULL JOIN explained USING (currency, account)
+    WHERE coalesce(it.amount, 0) <> coalesce(explained.amount, 0)
 ), opened AS (
     INSERT INTO cases (id, kind, dedupe, summary, booking_id)
     SELECT gen_random_uuid(), CAST(:kind AS text),
