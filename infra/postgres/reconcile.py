@@ -43,10 +43,15 @@ FROM provider_payments AS paid, LATERAL (
 WHERE paid.provider = :provider AND paid.reference = ANY(CAST(:references AS text[]))
 """)
 
+# Waits for nobody: a page that was paid twice is recorded in one transaction, in an order of its
+# own, and the two could wait for one another. What is passed over is asked for by the next run.
 LOOKED_AT = text("""
-UPDATE provider_payments SET reconciled_at = now()
-WHERE provider = :provider AND reference = ANY(CAST(:references AS text[]))
-  AND reconciled_at IS NULL
+UPDATE provider_payments SET reconciled_at = now() WHERE id IN (
+    SELECT id FROM provider_payments
+    WHERE provider = :provider AND reference = ANY(CAST(:references AS text[]))
+      AND reconciled_at IS NULL
+    FOR UPDATE SKIP LOCKED
+)
 """)
 
 # A payment that no list has shown for minutes is asked for by its id.
