@@ -21,9 +21,13 @@ class Dispute:
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """What a dispute must know of a refund; ``number`` None: a verdict sends it."""
+    """What a dispute must know of a refund; ``number`` None: a verdict sends it.
+
+    ``in_flight``: the provider has accepted it, and the bank has not ended it.
+    """
 
     id: UUID
     number: int | None
     status: str
     amount: Money
+    in_flight: bool = False

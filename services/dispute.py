@@ -132,6 +132,20 @@ async def after_refund(
     return await settle(tx, booking_id, receipt.id, request_id=request_id)
 
 
+async def refund_failed(
+    tx: Transaction, booking_id: UUID, receipt_id: UUID, refund_id: UUID, *, request_id: str | None
+) -> None:
+    """The bank ended a refund unpaid that was in flight when the payment was disputed.
+
+    While one is open its end decides whether it is sent again. Lost, the buyer has the money.
+    """
+    await tx.bookings.lock(booking_id)
+    found = {one.status for one in await tx.disputes.of_payment(receipt_id)}
+    if DisputeStatus.LOST in found and DisputeStatus.OPEN not in found:
+        await tx.refunds.settle(refund_id, "failed")
+        await settle(tx, booking_id, receipt_id, request_id=request_id)
+
+
 async def _look_for_reversal(
     tx: Transaction, booking: Booking, receipt: Receipt, told: ProviderDispute
 ) -> None:
@@ -169,10 +183,13 @@ async def _bear_loss(
     """The money is gone for good; what was to go back by our own verdict is back with its owner.
 
     Of a payment that was lost in part the rest stays due, and a person sends it: its refund may
-    have been asked for whole before, so no key could send less of it for certain.
+    have been asked for whole before, so no key could send less of it for certain. One in flight has
+    to end at the bank first: it may be paid beside what the bank took.
     """
     own = [one for one in returns if one.number is None and one.status != "succeeded"]
     is_due = receipt.verdict is not Verdict.CONFIRMS and bool(own)
+    if is_due and any(one.in_flight for one in own):
+        return
     source = Account.REFUNDS_DUE if is_due else Account.REVENUE
     if not await tx.disputes.bear(dispute.id, source):
         return

@@ -205,6 +205,9 @@ async def settle_refund(
     )
     payload = {"refund_id": str(refund.id), "amount": refund.amount.amount}
     tx.bookings.record(booking, [Event(settled, payload)], actor="system", request_id=request_id)
+    if receipt.disputed:
+        # It was in flight when the bank took the money, too: evidence, and a loss.
+        await dispute.settle(tx, booking.id, receipt.id, request_id=request_id)
 
 
 async def _note_unpaid(

@@ -11,7 +11,7 @@ import structlog
 from domain.errors import BalanceTooLow, Conflict, NotFound, Unavailable
 from domain.payment import ProviderRefund, ProviderSession, SessionStatus
 from domain.refund import RETRY
-from services import capture, payment
+from services import capture, dispute, payment
 from services.gateway import PaymentGateway
 from services.payment import Recorded
 from services.payment_rows import Attempt
@@ -108,7 +108,8 @@ async def send_refund(
 
     ``retry``: the provider says that it failed, or will have none of it: send it again later,
     under the new key that it has now. ``failed``: that was the last try, and a case is open.
-    ``disputed``: the buyer's bank holds the money or has taken it, so nothing is sent.
+    ``disputed``: the buyer's bank holds the money or has taken it, so nothing is sent; what was
+    sent before is read until it ends.
 
     Raises:
         Unavailable: the provider did not answer or has not settled it yet; ask again.
@@ -125,20 +126,27 @@ async def send_refund(
         assert refund is not None, "recording the capture decided it"
     if refund.status == "succeeded":
         return refund.status
-    if receipt is not None and receipt.disputed:
-        # Open: the end of the dispute starts this again. Lost: the buyer has the money.
-        return "disputed"
+    is_disputed = receipt is not None and receipt.disputed
     try:
-        answer = await _ask_refund(gateways[refund.provider], refund)
+        ask = _sent_before if is_disputed else _ask_refund
+        answer = await ask(gateways[refund.provider], refund)
     except BalanceTooLow:
         async with begin.alone() as tx:
             tx.refunds.short(refund.id, is_short=True)
         raise
+    if answer is None:
+        # Open: the end of the dispute starts this again. Lost: the buyer has the money.
+        return "disputed"
     if answer.status == "pending":
         async with begin.alone() as tx:
             await tx.refunds.accept(refund.id, answer.reference, refund.tries)
         raise Unavailable("The provider has not settled the refund yet.")
     async with begin() as tx:
+        if answer.status == "failed" and is_disputed:
+            await dispute.refund_failed(
+                tx, refund.booking_id, receipt_id, refund.id, request_id=request_id
+            )
+            return "disputed"
         if answer.status == "failed":
             booking = await tx.bookings.lock(refund.booking_id)
             assert booking is not None, "its refund has a row"
@@ -155,6 +163,15 @@ async def send_refund(
             tx, receipt_id, status=answer.status, reference=answer.reference, request_id=request_id
         )
     return answer.status
+
+
+async def _sent_before(gateway: PaymentGateway, refund: Refund) -> ProviderRefund | None:
+    """What the provider made of the refund's key before the bank disputed the payment."""
+    try:
+        made = await gateway.list_refunds(refund.reference)
+    except (Conflict, NotFound) as error:
+        raise Unavailable("The provider does not tell of the refunds it has made.") from error
+    return next((one for one in made if one.key == refund.idempotency_key), None)
 
 
 async def _ask_refund(gateway: PaymentGateway, refund: Refund) -> ProviderRefund:

@@ -60,7 +60,8 @@ UPDATE disputes SET borne_by = :account WHERE id = :id AND status = 'lost' AND b
 """)
 
 RETURNS = text("""
-SELECT id, number, status, amount, currency FROM refunds
+SELECT id, number, status, amount, currency,
+       status = 'pending' AND reference IS NOT NULL AS in_flight FROM refunds
 WHERE provider_payment_id = :id ORDER BY created_at, id
 """)
 
@@ -98,7 +99,7 @@ class PostgresDisputes:
 
     async def returns(self, receipt_id: UUID) -> list[Return]:
         return [
-            Return(row.id, row.number, row.status, Money(row.amount, row.currency))
+            Return(row.id, row.number, row.status, Money(row.amount, row.currency), row.in_flight)
             for row in await self._session.all(RETURNS, id=receipt_id)
         ]
 
