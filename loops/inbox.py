@@ -77,6 +77,11 @@ class InboxLoop:
         session_id, event = None, orjson.loads(row.body)
         try:
             session_id = await self._news.session_id_of(row.provider, event)
+            if session_id is None and not self._news.is_about_money(row.provider, event):
+                # Nobody has to look at it, as at money of no booking.
+                reason = f"{row.event_type[:100]} tells of no payment"
+                await self._work.quarantine_inbox(row.id, reason=reason)
+                return False
             if session_id is None:
                 return await self._quarantine(row, "the event names no session")
             seen = await self._news.by_session(row.provider, session_id, request_id=row.request_id)

@@ -113,6 +113,13 @@ class PaymentGateway(Protocol):
         """Whether a webhook's body, read as JSON, claims that its session was paid for good."""
         ...
 
+    def is_about_money(self, event: Mapping[str, Any]) -> bool:
+        """Whether a webhook's body, read as JSON, may tell of a buyer's money, known to us or not.
+
+        False for what a provider sends of other things, such as its own payouts to us.
+        """
+        ...
+
     async def read_refund(self, reference: str) -> ProviderRefund:
         """A refund by the id that ``refund`` answered with: how it stands now."""
         ...

@@ -73,6 +73,10 @@ class PaymentNews:
         """Whether a signed event claims that its session was paid for good."""
         return self._gateways[provider_name].says_captured(event)
 
+    def is_about_money(self, provider_name: str, event: Mapping[str, Any]) -> bool:
+        """Whether an event may tell of a buyer's money, known to us or not."""
+        return self._gateways[provider_name].is_about_money(event)
+
     async def report_unknown(self, row: InboxRow, session_id: str | None) -> None:
         """Open a case for an event that belongs to no booking, with the money it is about."""
         payments: tuple[ProviderPayment, ...] = ()

@@ -218,6 +218,9 @@ class SandboxGateway:
     def says_captured(self, event: Mapping[str, Any]) -> bool:
         return event.get("type") == "payment.captured"
 
+    def is_about_money(self, event: Mapping[str, Any]) -> bool:
+        return True
+
     async def read_refund(self, reference: str) -> ProviderRefund:
         path = f"/v1/refunds/{checked_id(reference)}"
         answer = await self._call(RefundAnswer, "GET", path)

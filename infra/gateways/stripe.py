@@ -63,6 +63,8 @@ SESSION_OUTLIVES_HOLD = timedelta(seconds=2 * MIN_SESSION_SECONDS)
 EXPAND = [f"payment_intent.{EXPAND_CHARGE}"]
 # Hourly tries of the day for which a refusal is repeated, and some by hand.
 MAX_TURNS = 60
+# The things that a payment is made of. An endpoint may be sent events of hundreds of others.
+TELL_OF_MONEY = ("checkout.session", "payment_intent", "charge", "refund", "dispute")
 ABILITIES = Abilities(
     can_void=True,
     min_session_seconds=MIN_SESSION_SECONDS,
@@ -345,6 +347,12 @@ class StripeGateway:
             page = data.get("object") if isinstance(data, dict) else None
             return isinstance(page, dict) and page.get("payment_status") == "paid"
         return kind == "checkout.session.async_payment_succeeded"
+
+    def is_about_money(self, event: Mapping[str, Any]) -> bool:
+        data = event.get("data")
+        thing = data.get("object") if isinstance(data, dict) else None
+        kind = thing.get("object") if isinstance(thing, dict) else None
+        return not isinstance(kind, str) or kind in TELL_OF_MONEY
 
     async def _ask(
         self, shape: type[Shape], call: Awaitable[stripe.StripeObject]
