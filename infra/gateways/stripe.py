@@ -41,7 +41,7 @@ from infra.gateways.stripe_answers import (
     to_stripe,
 )
 from infra.gateways.stripe_http import REPLAYED, HttpClient
-from infra.gateways.stripe_lists import EXPAND_CHARGE, PAGE_SIZE, changed
+from infra.gateways.stripe_lists import EXPAND_CHARGE, changed
 from infra.gateways.wire import (
     ID,
     Shape,
@@ -60,6 +60,7 @@ KEY = re.compile(r"(?:sk|rk)_(?:test|live)_[A-Za-z0-9_]{1,250}")
 MIN_SESSION_SECONDS = 30 * 60
 # Stripe's shortest life, and half an hour in which a repeat of the opening is still taken.
 SESSION_OUTLIVES_HOLD = timedelta(seconds=2 * MIN_SESSION_SECONDS)
+REFUNDS_AT_MOST = 100
 EXPAND = [f"payment_intent.{EXPAND_CHARGE}"]
 # Hourly tries of the day for which a refusal is repeated, and some by hand.
 MAX_TURNS = 60
@@ -277,7 +278,7 @@ class StripeGateway:
 
     async def list_refunds(self, reference: str) -> list[ProviderRefund]:
         """At most a hundred: a payment with more is ``Unavailable``, for a person to look at."""
-        wish: RefundListParams = {"payment_intent": checked_id(reference), "limit": PAGE_SIZE}
+        wish: RefundListParams = {"payment_intent": checked_id(reference), "limit": REFUNDS_AT_MOST}
         answer, _ = await self._ask(RefundList, self._refunds.list_async(wish))
         if answer.has_more or any(one.payment_intent != reference for one in answer.data):
             raise unusable("the refunds are not those of one payment")

@@ -15,7 +15,10 @@ import stripe
 from infra.gateways.stripe_answers import ChangeList, IntentAnswer, IntentList
 from infra.gateways.wire import Shape, checked_id
 
-PAGE_SIZE = 100
+# Less than half of the longest answer that we read: a payment with its charge has some 8 kB, and a
+# dispute may have whole letters with it. Too long a page would be too long at each run again.
+PAYMENTS_A_PAGE = 50
+CHANGES_A_PAGE = 20
 # A payment is created when the page is first tried, and may be paid for as long as the page lives.
 LISTED_EARLIER = timedelta(hours=3)
 # With each charge its fee.
@@ -36,7 +39,7 @@ async def changed(
     """A page of payments, and the cursor of the next one; one may be on several pages."""
     name, _, last = (cursor or "").rpartition(":")
     # The library has a type of its own for each list; of what is asked here all are the same.
-    wish: Any = {"limit": PAGE_SIZE}
+    wish: Any = {"limit": CHANGES_A_PAGE if name else PAYMENTS_A_PAGE}
     if last:
         wish["starting_after"] = checked_id(last)
     answer: IntentList | ChangeList
