@@ -13,6 +13,12 @@ KEYS = "tests/ports/test_refund_keys.py"
 DISPUTES = "tests/workflows/test_disputes.py"
 CLOSING = "tests/integration/test_paid_while_closing.py"
 ORDER = "tests/integration/infra/test_payment_order.py"
+RETRIES = "tests/workflows/test_refund_retries.py"
+BY_HAND = "tests/workflows/test_refunds_by_hand.py"
+OUTCOMES = "tests/race/test_reserve_outcomes.py"
+UNKNOWN = "tests/workflows/test_unknown_at_provider.py"
+IN_FLIGHT = "tests/workflows/test_disputed_in_flight.py"
+RECONCILED = "tests/workflows/test_reconcile_disputes.py"
 
 
 @dataclass(frozen=True)
@@ -155,8 +161,8 @@ MUTANTS = (
         (
             Edit(
                 "services/provider.py",
-                "if receipt is not None and receipt.disputed:",
-                "if receipt is not None and receipt.disputed is None:",
+                "is_disputed = receipt is not None and receipt.disputed\n",
+                "is_disputed = receipt is not None and receipt.disputed is None\n",
             ),
         ),
         (f"{DISPUTES}::test_a_dispute_of_money_that_bought_no_seat",),
@@ -176,6 +182,83 @@ MUTANTS = (
             ),
         ),
         (f"{ORDER}::test_the_same_facts_in_any_order_leave_the_same_row",),
+    ),
+    Mutant(
+        "dispute-is-no-to-a-refund-that-was-sent",
+        (
+            Edit(
+                "services/refund_sending.py",
+                "                answer = await _sent_before(gateway, part)\n",
+                "                raise payment_disputed()\n",
+            ),
+        ),
+        (f"{RETRIES}::test_a_refund_that_was_paid_is_not_withdrawn_by_a_dispute",),
+    ),
+    Mutant(
+        "lost-dispute-ends-a-refund-in-flight",
+        (
+            Edit(
+                "services/dispute.py",
+                "if is_due and any(one.in_flight for one in own):",
+                "if is_due and not own:",
+            ),
+        ),
+        (f"{IN_FLIGHT}::test_a_refund_in_flight_ends_at_the_bank_first",),
+    ),
+    Mutant(
+        "not-found-is-no-to-a-refund",
+        (
+            Edit(
+                "services/provider.py",
+                'raise Unavailable("The provider does not tell of a payment of ours.") from error',
+                'return ProviderRefund("", "failed")',
+            ),
+        ),
+        (f"{UNKNOWN}::test_late_money_that_was_sent_unheard_gets_no_new_key_from_another_account",),
+    ),
+    Mutant(
+        "disputes-by-webhook-alone",
+        (
+            Edit(
+                "domain/reconcile.py",
+                "if any(_is_further(one, known.get(one.reference)) for one in theirs.disputes):",
+                "if not known and ours.disputes:",
+            ),
+        ),
+        (f"{RECONCILED}::test_one_that_nobody_heard_of_is_recorded_as_by_its_webhook",),
+    ),
+    Mutant(
+        "unasked-by-an-older-list",
+        (
+            Edit(
+                "infra/postgres/payment.py",
+                "WHERE id = :id AND updated_at = :seen",
+                "WHERE id = :id AND (updated_at = :seen OR true)",
+            ),
+        ),
+        (f"{BY_HAND}::test_a_list_that_is_older_than_the_news_lowers_nothing",),
+    ),
+    Mutant(
+        "undo-looks-for-a-hold-once",
+        (
+            Edit(
+                "services/booking.py",
+                "    return await tx.bookings.lock(UUID(step.booking_id))\n",
+                "    return None\n",
+            ),
+        ),
+        (f"{OUTCOMES}::test_the_undo_of_a_hold_ends_the_hold_that_was_just_being_committed",),
+    ),
+    Mutant(
+        "grace-by-our-rows-alone",
+        (
+            Edit(
+                "services/booking.py",
+                "if known or step.is_settling else",
+                "if known else",
+            ),
+        ),
+        (f"{PATHS}::test_money_that_settles_after_the_ordinary_grace_still_confirms",),
     ),
     Mutant(
         "outbox-row-outside-the-transaction",

@@ -76,7 +76,7 @@ async def disputed(provider: Sandbox, saga: Saga, page: str, reference: str) -> 
 
 @pytest.mark.parametrize("at_the_bank", ["succeeded", "failed"])
 @pytest.mark.parametrize("lost_first", [True, False], ids=["lost first", "ended first"])
-async def test_a_refund_in_flight_ends_at_the_bank_and_the_books_say_who_has_the_money(
+async def test_a_refund_in_flight_ends_at_the_bank_first(
     saga: Saga,
     hall: Hall,
     gateway: LosesAll,
