@@ -275,8 +275,14 @@ class Refunds(Protocol):
     async def add(self, booking_id: UUID, parts: Sequence[RefundPart], **told: Any) -> None:
         """Insert the parts, each out of its payment; ``told`` are ``reason`` and ``note``."""
 
-    async def accept(self, refund_id: UUID, reference: str, tries: int = 0) -> bool:
-        """Write the provider's id of the pending try number ``tries``; False: not that one now."""
+    async def accept(
+        self, refund_id: UUID, reference: str, tries: int = 0, *, is_found: bool = False
+    ) -> bool:
+        """Write the provider's id of the pending try number ``tries``; False: not that one now.
+
+        ``is_found``: it was sent before, by somebody who died before telling, and is met now. It is
+        written as accepted when the refund was made, for since then it may have been.
+        """
 
     async def try_again(self, refund_id: UUID, reference: str | None, tries: int) -> bool:
         """Give a pending refund, whose try failed at the provider, a new key for the next one.

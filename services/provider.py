@@ -128,7 +128,7 @@ async def send_refund(
         return refund.status
     is_disputed = receipt is not None and receipt.disputed
     try:
-        ask = _sent_before if is_disputed else _ask_refund
+        ask = _found_refund if is_disputed else _ask_refund
         answer = await ask(gateways[refund.provider], refund)
     except BalanceTooLow:
         async with begin.alone() as tx:
@@ -139,7 +139,7 @@ async def send_refund(
         return "disputed"
     if answer.status == "pending":
         async with begin.alone() as tx:
-            await tx.refunds.accept(refund.id, answer.reference, refund.tries)
+            await tx.refunds.accept(refund.id, answer.reference, refund.tries, is_found=is_disputed)
         raise Unavailable("The provider has not settled the refund yet.")
     async with begin() as tx:
         if answer.status == "failed" and is_disputed:
@@ -165,13 +165,25 @@ async def send_refund(
     return answer.status
 
 
-async def _sent_before(gateway: PaymentGateway, refund: Refund) -> ProviderRefund | None:
-    """What the provider made of the refund's key before the bank disputed the payment."""
+async def sent_before(gateway: PaymentGateway, paid: str, key: str) -> ProviderRefund | None:
+    """What the provider made of the refund's key before the bank disputed the payment ``paid``.
+
+    That nothing is sent now is our word: it tells nothing of one that was sent and whose answer
+    was lost, which a new key, or seats that stay sold, would pay for a second time.
+
+    Raises:
+        Unavailable: the provider did not say which refunds it has; ask again.
+    """
     try:
-        made = await gateway.list_refunds(refund.reference)
+        made = await gateway.list_refunds(paid)
     except (Conflict, NotFound) as error:
+        # No word on the refund: a no to the question must not be taken for a no to the money.
         raise Unavailable("The provider does not tell of the refunds it has made.") from error
-    return next((one for one in made if one.key == refund.idempotency_key), None)
+    return next((one for one in made if one.key == key), None)
+
+
+async def _found_refund(gateway: PaymentGateway, refund: Refund) -> ProviderRefund | None:
+    return await sent_before(gateway, refund.reference, refund.idempotency_key)
 
 
 async def _ask_refund(gateway: PaymentGateway, refund: Refund) -> ProviderRefund:

@@ -140,7 +140,9 @@ async def _settle(tx: Transaction, ours: Booked, row: BookedRefund, told: Provid
     for part in await tx.refunds.parts(row.booking_id, row.number):
         if part.id == row.id:
             if part.reference is None:
-                await refund.accept(tx, row.booking_id, part, told.reference, request_id=None)
+                await refund.accept(
+                    tx, row.booking_id, part, told.reference, is_found=True, request_id=None
+                )
             await refund.record_end(tx, row.booking_id, part, "succeeded", request_id=None)
 
 

@@ -130,14 +130,21 @@ def judge(standing: Standing, wish: RefundWish, brackets: tuple[Bracket, ...] = 
 
 
 async def accept(
-    tx: Transaction, booking_id: UUID, part: RefundPart, reference: str, *, request_id: str | None
+    tx: Transaction,
+    booking_id: UUID,
+    part: RefundPart,
+    reference: str,
+    *,
+    is_found: bool,
+    request_id: str | None,
 ) -> None:
     """The provider will pay this part: its seats go back on sale in the same transaction.
 
-    They went before when this is another try.
+    They went before when this is another try. ``is_found``: see ``Refunds.accept``.
     """
     booking = await _booking(tx, booking_id)
-    if not await tx.refunds.accept(part.id, reference, part.tries) or part.tries:
+    is_news = await tx.refunds.accept(part.id, reference, part.tries, is_found=is_found)
+    if not is_news or part.tries:
         return
     told = {"number": part.number, "refund_id": str(part.id), "amount": part.amount}
     events = [Event(EventType.REFUND_ACCEPTED, told)]

@@ -9,7 +9,7 @@ from domain.errors import BalanceTooLow, Conflict, NotFound, Unavailable
 from domain.money import Money
 from domain.payment import ProviderRefund
 from domain.refund import RETRY, RefundPart, payment_disputed
-from services import case, refund
+from services import case, provider, refund
 from services.gateway import PaymentGateway
 from services.ports import Transaction, UnitOfWork
 from services.refund_retry import try_again
@@ -44,7 +44,8 @@ async def ask(
             async with begin.alone() as tx:
                 receipt = await tx.payments.receipt(part.provider_payment_id)
             gateway, amount = gateways[part.provider], Money(part.amount, known.currency)
-            if receipt is not None and receipt.disputed:
+            is_disputed = receipt is not None and receipt.disputed
+            if is_disputed:
                 answer = await _sent_before(gateway, part)
             else:
                 answer = await gateway.refund(part.paid_reference, key=part.key, amount=amount)
@@ -63,30 +64,24 @@ async def ask(
                 await fail(tx, booking_id, part, None, request_id=request_id)
             continue
         async with begin() as tx:
-            await refund.accept(tx, booking_id, part, answer.reference, request_id=request_id)
+            await refund.accept(
+                tx,
+                booking_id,
+                part,
+                answer.reference,
+                is_found=is_disputed,
+                request_id=request_id,
+            )
             if answer.status == "failed":
                 await fail(tx, booking_id, part, answer.reference, request_id=request_id)
 
 
 async def _sent_before(gateway: PaymentGateway, part: RefundPart) -> ProviderRefund:
-    """What the provider made of the part's key before the bank disputed the payment.
-
-    That nothing is sent now is our word: it tells nothing of one that was sent and whose answer
-    was lost, which a new key, or seats that stay sold, would pay for a second time.
-
-    Raises:
-        Conflict: ``payment_disputed``: the provider has no refund under this key.
-        Unavailable: the provider did not say which refunds it has; ask again.
-    """
-    try:
-        made = await gateway.list_refunds(part.paid_reference)
-    except (Conflict, NotFound) as error:
-        # No word on the refund: a no to the question must not be taken for a no to the money.
-        raise Unavailable("The provider does not tell of the refunds it has made.") from error
-    for one in made:
-        if one.key == part.key:
-            return one
-    raise payment_disputed()
+    """As ``provider.sent_before``; raises Conflict, ``payment_disputed``, where that is nothing."""
+    made = await provider.sent_before(gateway, part.paid_reference, part.key)
+    if made is None:
+        raise payment_disputed()
+    return made
 
 
 async def settle(

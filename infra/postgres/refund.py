@@ -52,8 +52,9 @@ FROM bookings WHERE id = :booking_id
 """)
 
 ACCEPT = text("""
-UPDATE refunds SET accepted_at = coalesce(accepted_at, clock_timestamp()), reference = :reference,
-    short_at = NULL
+UPDATE refunds SET reference = :reference, short_at = NULL,
+    accepted_at = coalesce(accepted_at,
+                           CASE WHEN :is_found THEN created_at ELSE clock_timestamp() END)
 WHERE id = :id AND status = 'pending' AND reference IS NULL AND tries = :tries
 """)
 
@@ -145,8 +146,12 @@ class PostgresRefunds:
             )
         await self._session.flush()
 
-    async def accept(self, refund_id: UUID, reference: str, tries: int = 0) -> bool:
-        changed = await self._session.change(ACCEPT, id=refund_id, reference=reference, tries=tries)
+    async def accept(
+        self, refund_id: UUID, reference: str, tries: int = 0, *, is_found: bool = False
+    ) -> bool:
+        changed = await self._session.change(
+            ACCEPT, id=refund_id, reference=reference, tries=tries, is_found=is_found
+        )
         return changed == 1
 
     async def try_again(self, refund_id: UUID, reference: str | None, tries: int) -> bool:

@@ -134,7 +134,7 @@ class Desk:
             if end == "refused":
                 await refund.withdraw(tx, id_, number, request_id=None)
                 return
-            await refund.accept(tx, id_, part, f"ref_{part.id}", request_id=None)
+            await refund.accept(tx, id_, part, f"ref_{part.id}", is_found=False, request_id=None)
         async with self.begin() as tx:
             [part] = await tx.refunds.parts(id_, number)
             if end != "pending":

@@ -31,6 +31,7 @@ from tests.workflows.test_disputes import books
 from tests.workflows.test_refund_faults import settle_at_the_bank
 
 PAID = 2399
+FOUND = "SELECT accepted_at = created_at FROM refunds WHERE booking_id = :id"
 SENT = "SELECT status, reference IS NOT NULL FROM refunds WHERE booking_id = :id"
 
 
@@ -128,6 +129,7 @@ async def test_a_refund_that_was_sent_unheard_is_found_when_the_bank_disputes_th
     receipt = await receipt_id(saga, reference)
     with pytest.raises(Unavailable, match="has not settled"):
         await providers.send_refund(saga.begin, saga.gateways, receipt, request_id=None)
+    assert await saga.rows(FOUND, id=UUID(input.booking_id)) == [(True,)], "D1: sent before it"
     await settle_at_the_bank(saga, input, provider, "succeeded")
     sent = await providers.send_refund(saga.begin, saga.gateways, receipt, request_id=None)
     assert sent == "succeeded"

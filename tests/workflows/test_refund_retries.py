@@ -32,6 +32,7 @@ from workflows import policies
 
 __all__ = ["at_once", "faulty"]
 SENT = REFUND_RETRIES + 1
+FOUND = "SELECT accepted_at = created_at FROM refunds WHERE booking_id = :id"
 UNTOLD = [
     Unavailable("It is away."),
     NotFound("No such payment."),
@@ -258,6 +259,7 @@ async def test_a_refund_that_was_paid_is_not_withdrawn_by_a_dispute(
     assert fault.times_run("withdraw_refund", input.booking_id) == 0
     assert [one["status"] for one in sent(faulty, reference)] == ["succeeded"]
     assert await tries_of(saga, input) == [("succeeded", 0, 0)]
+    assert await saga.rows(FOUND, id=UUID(input.booking_id)) == [(True,)], "D1: sent before it"
     assert await saga.state(input) == "confirmed"
     assert await settled(saga, input)
 
