@@ -71,11 +71,12 @@ SELECT DISTINCT reference FROM (
     ORDER BY refunds.created_at LIMIT 100
 ) AS oldest
 """)
-# A dispute ends weeks after its payment was listed. Drawn by lot, so that none waits behind others.
+# A dispute ends, and an inquiry becomes one, weeks after its payment was listed. Drawn by lot, so
+# that none waits behind others.
 DISPUTED = text("""
 SELECT paid.reference FROM disputes
 JOIN provider_payments AS paid ON paid.id = disputes.provider_payment_id
-WHERE disputes.status = 'open' AND provider = :provider
+WHERE disputes.status IN ('inquiry', 'open') AND provider = :provider
 GROUP BY paid.reference ORDER BY random() LIMIT 100
 """)
 

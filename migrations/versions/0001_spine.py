@@ -978,6 +978,13 @@ def upgrade() -> None:
         ),
     )
     op.create_index(op.f("disputes_booking_id_idx"), "disputes", ["booking_id"], unique=False)
+    op.create_index(
+        "disputes_under_way_idx",
+        "disputes",
+        ["provider_payment_id"],
+        unique=False,
+        postgresql_where=sa.text("status IN ('inquiry', 'open')"),
+    )
     op.create_table(
         "refunds",
         sa.Column("id", sa.UUID(), nullable=False),
@@ -1557,6 +1564,11 @@ def downgrade() -> None:
     op.drop_index(op.f("refunds_provider_payment_id_idx"), table_name="refunds")
     op.drop_index(op.f("refunds_booking_id_idx"), table_name="refunds")
     op.drop_table("refunds")
+    op.drop_index(
+        "disputes_under_way_idx",
+        table_name="disputes",
+        postgresql_where=sa.text("status IN ('inquiry', 'open')"),
+    )
     op.drop_index(op.f("disputes_booking_id_idx"), table_name="disputes")
     op.drop_table("disputes")
     op.drop_index(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
 from tests.factories import Hall
 from tests.helpers.saga import Saga
@@ -14,6 +15,15 @@ from tests.workflows.test_disputes import WHOLE, books, disputed, shown
 from tests.workflows.test_reconcile import now, of, reconcile
 from tests.workflows.test_refunds import sold
 
+ASKED_ABOUT = text("""
+UPDATE disputes SET status = 'inquiry', opened_at = NULL
+FROM provider_payments AS paid
+WHERE paid.id = provider_payment_id AND paid.reference = :reference
+""")
+UNHEARD = text("""
+SELECT disputes.id FROM disputes JOIN provider_payments AS paid ON paid.id = provider_payment_id
+WHERE disputes.status = 'inquiry' AND paid.reference = :reference
+""")
 ENDS = {
     "opened": ("disputed", {"disputed": WHOLE, "revenue": -WHOLE}, ["dispute"]),
     "won": ("confirmed", {"provider": WHOLE, "revenue": -WHOLE}, []),
@@ -51,3 +61,19 @@ async def test_the_end_of_one_is_asked_for_though_no_list_shows_its_payment_any_
     told = of(await reconcile(saga, now() + timedelta(hours=1)), reference)
     assert told == [f"repaired: behind of payment {reference}"]
     assert (await shown(saga, input))[0] == ENDS[outcome][0]
+
+
+async def test_nor_is_what_becomes_of_an_inquiry_left_to_its_webhook(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    input = hall.input()
+    async with saga.worker():
+        reference = await sold(saga, input, provider)
+    await disputed(saga, input, provider, reference, "opened")
+    await reconcile(saga, now() - timedelta(minutes=1))
+    async with saga.database.statements() as session:
+        await session.change(ASKED_ABOUT, reference=reference)
+    told = of(await reconcile(saga, now() + timedelta(hours=1)), reference)
+    assert told == [f"repaired: behind of payment {reference}"]
+    async with saga.database.statements() as session:
+        assert await session.all(UNHEARD, reference=reference) == []

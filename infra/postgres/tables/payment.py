@@ -144,6 +144,11 @@ disputes = Table(
     sa.CheckConstraint("borne_by IS NULL OR status = 'lost'", name="borne_by"),
     sa.UniqueConstraint("provider_payment_id", "reference"),
     Index(None, "booking_id"),
+    Index(
+        "disputes_under_way_idx",
+        "provider_payment_id",
+        postgresql_where=text("status IN ('inquiry', 'open')"),
+    ),
 )
 
 refunds = Table(
