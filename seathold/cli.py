@@ -94,7 +94,7 @@ def demo() -> None:
     from seathold import demo as command
     from seathold.stack.foreground import in_foreground
 
-    raise typer.Exit(in_foreground(command.main, typer.echo))
+    raise typer.Exit(in_foreground(command.main))
 
 
 @app.command()

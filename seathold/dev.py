@@ -27,7 +27,7 @@ def main(run_dir: Path, ports: Policy, *, seed: bool) -> int:
                 _say("Stopping everything; the data stays.")
         return 0
 
-    return in_foreground(work, _say)
+    return in_foreground(work)
 
 
 def _say(text: str) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+import typer
+
 from seathold.stack.process import StackError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -20,10 +22,11 @@ LOOK_SECONDS = 0.5
 INTERRUPTED = 130
 
 
-def in_foreground(work: Callable[[], int], say: Callable[[str], None]) -> int:
+def in_foreground(work: Callable[[], int]) -> int:
     """Run ``work``, in which a signal raises ``KeyboardInterrupt`` once; the exit code.
 
-    A ``StackError`` is told as its one sentence, as is what the disk or the system refuses.
+    A ``StackError`` is told on stderr as its one sentence, as is what the disk or the system
+    refuses.
     """
     for number in SIGNALS:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
@@ -36,12 +39,12 @@ def in_foreground(work: Callable[[], int], say: Callable[[str], None]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except StackError as error:
-        say(f"Error: {error}")
+        typer.echo(f"Error: {error}", err=True)
         return 1
     except OSError as error:
         if error.errno == errno.EPIPE:  # nobody is there to be told
             raise
-        say(f"Error: {error}.")
+        typer.echo(f"Error: {error}.", err=True)
         return 1
 
 

@@ -175,7 +175,7 @@ def test_a_full_disk_is_said_in_one_sentence(
     monkeypatch.setattr(secrets, "write_private", full)
     monkeypatch.setattr(foreground, "SIGNALS", ())  # they are pytest's
     assert dev.main(tmp_path / "run", "auto", seed=False) == 1
-    assert capsys.readouterr().out == "Error: [Errno 28] No space left on device.\n"
+    assert capsys.readouterr().err == "Error: [Errno 28] No space left on device.\n"
 
 
 def test_what_was_stopped_stays_so_until_it_is_started(stack: Stack) -> None:

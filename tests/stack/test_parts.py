@@ -348,7 +348,7 @@ def test_a_command_ends_with_the_runner_that_is_killed(tmp_path: Path, runner_na
         "        print('up', flush=True)\n"
         "        time.sleep(600)\n"
         "    finally: print('ended in order', flush=True)\n"
-        "sys.exit(in_foreground(work, print))"
+        "sys.exit(in_foreground(work))"
     )
     # The `;` keeps bash from replacing itself by the command.
     shell = f'"{sys.executable}" -c "$1"; true'
