@@ -82,7 +82,10 @@ async def test_who_takes_nothing_of_an_answer_is_not_waited_for(
     silent.close()
 
 
-async def test_who_takes_it_in_time_has_all_of_it(server: Server) -> None:
+async def test_who_takes_it_in_time_has_all_of_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hasty, "answer_seconds", 60)
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(GET + b"\r\n")
     await reader.readuntil(b"\r\n\r\n")
