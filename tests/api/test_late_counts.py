@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
@@ -14,11 +13,10 @@ from api.hot import sources
 from api.hot.shelf import Shelf
 from infra.postgres.database import Database
 from infra.redis.news import NewsFeed
-from infra.redis.seat_claims import RedisSeatPreclaims
 from infra.redis.shared_copies import SharedCopies
 from infra.settings import Settings
 from tests.factories import Hall, create_hall
-from tests.helpers.catalogue import run
+from tests.helpers.catalogue import sell
 from tests.helpers.eventually import eventually
 
 
@@ -63,17 +61,11 @@ async def feed(redis: Redis) -> AsyncIterator[NewsFeed]:
         yield feed
 
 
-async def sell(engine: AsyncEngine, redis: Redis, feed: NewsFeed, hall: Hall, label: str) -> None:
+async def sold(engine: AsyncEngine, redis: Redis, feed: NewsFeed, hall: Hall) -> None:
     """Once it returns, every process has heard of it."""
     told: list[str] = []
     feed.hear(lambda news: told.extend(news.ids), lambda: None)
-    await run(
-        engine,
-        "INSERT INTO seat_claims (show_id, label, state) VALUES (:show, :label, 'sold')",
-        show=hall.show_id,
-        label=label,
-    )
-    await RedisSeatPreclaims(redis).sell(hall.show_id, [label], uuid4())
+    await sell(engine, hall.show_id, redis=redis)
 
     async def is_told() -> bool:
         return str(hall.show_id) in told
@@ -88,7 +80,7 @@ async def test_a_process_that_first_reads_after_the_sale_does_not_tell_the_count
     hall = await create_hall(engine, seats=10)
     early, late = (Process(database, redis, feed) for _ in range(2))
     assert await early.available(hall) == 10
-    await sell(engine, redis, feed, hall, "A1")
+    await sold(engine, redis, feed, hall)
     await late.available(hall)
     await late.grow_older(redis, hall, module.COUNTS_LATEST_SECONDS)
     assert await late.available(hall) == 9
@@ -100,6 +92,6 @@ async def test_counts_that_nobody_asked_for_meanwhile_are_not_told_once_more(
     hall = await create_hall(engine, seats=10)
     process = Process(database, redis, feed)
     assert await process.available(hall) == 10
-    await sell(engine, redis, feed, hall, "A1")
+    await sold(engine, redis, feed, hall)
     await process.grow_older(redis, hall, 60)
     assert await process.available(hall) == 9

@@ -20,13 +20,12 @@ from api.deps.state import AppState
 from infra.postgres.database import Session
 from infra.redis import shared_copies
 from infra.redis.news import Newsroom
-from infra.redis.seat_claims import RedisSeatPreclaims
 from infra.redis.shared_copies import Copy, Place, SharedCopies
 from infra.settings import Settings
 from readmodel import catalogue
 from tests.factories import Hall, create_hall
 from tests.helpers.accounts import client_of
-from tests.helpers.catalogue import nothing_older, run
+from tests.helpers.catalogue import nothing_older, run, sell
 from tests.helpers.eventually import eventually
 
 CROWD = 1000
@@ -167,18 +166,12 @@ async def test_seats_that_change_hands_change_the_counts(
 ) -> None:
     hall = await create_hall(engine, seats=10)
     path = f"/api/show/{hall.show_id}"
-    preclaims, booking_id = RedisSeatPreclaims(redis), uuid4()
 
     async def counts() -> set[int]:
         return {(await client.get(path)).json()["availability"]["available"] for client in both}
 
     assert await counts() == {10}
-    await run(
-        engine,
-        "INSERT INTO seat_claims (show_id, label, state) VALUES (:show, 'A1', 'sold')",
-        show=hall.show_id,
-    )
-    await preclaims.sell(hall.show_id, ["A1"], booking_id)
+    await sell(engine, hall.show_id, redis=redis)
 
     async def is_counted() -> bool:
         return await counts() == {9}
@@ -191,15 +184,8 @@ async def test_availability_is_read_anew_when_a_seat_is_marked(
 ) -> None:
     hall = await create_hall(engine, seats=4)
     path = f"/api/show/{hall.show_id}/availability"
-    preclaims = RedisSeatPreclaims(redis)
     for label in hall.labels:
-        await run(
-            engine,
-            "INSERT INTO seat_claims (show_id, label, state) VALUES (:show, :label, 'sold')",
-            show=hall.show_id,
-            label=label,
-        )
-        await preclaims.sell(hall.show_id, [label], uuid4())
+        await sell(engine, hall.show_id, label, redis=redis)
 
         async def is_seen(label: str = label) -> bool:
             answers = [(await client.get(path)).json() for client in both]
@@ -224,12 +210,7 @@ async def test_who_wrote_reads_what_he_wrote_in_every_process(
         for client in both:
             for path in paths:
                 await client.get(path)
-        await run(
-            engine,
-            "INSERT INTO seat_claims (show_id, label, state) VALUES (:show, :label, 'sold')",
-            show=hall.show_id,
-            label=label,
-        )
+        await sell(engine, hall.show_id, label)
         headers = nothing_older() if tells else {}
         for client in both:
             show, seats = [(await client.get(path, headers=headers)).json() for path in paths]
@@ -246,11 +227,7 @@ async def test_with_redis_away_reads_go_on_and_are_seconds_old(
     path = f"/api/show/{hall.show_id}"
     async with app.router.lifespan_context(app), client_of(app) as client:
         assert (await client.get(path)).json()["availability"]["available"] == 10
-        await run(
-            engine,
-            "INSERT INTO seat_claims (show_id, label, state) VALUES (:show, 'A1', 'sold')",
-            show=hall.show_id,
-        )
+        await sell(engine, hall.show_id)
 
         async def is_seen() -> bool:
             return bool((await client.get(path)).json()["availability"]["available"] == 9)

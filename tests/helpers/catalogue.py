@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx2
+from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from infra.redis.seat_claims import RedisSeatPreclaims
+
+SELL = "INSERT INTO seat_claims (show_id, label, state) VALUES (:show_id, :label, 'sold')"
 ADD_MOVIE = "INSERT INTO movies (id, source_key, title, director, genres, year)"
 
 
@@ -20,6 +24,15 @@ def nothing_older() -> dict[str, str]:
 async def run(engine: AsyncEngine, statement: str, **values: object) -> None:
     async with engine.begin() as connection:
         await connection.execute(text(statement), values)
+
+
+async def sell(
+    engine: AsyncEngine, show_id: UUID, label: str = "A1", *, redis: Redis | None = None
+) -> None:
+    """Nobody's booking has the seat; with ``redis`` every process hears of it."""
+    await run(engine, SELL, show_id=show_id, label=label)
+    if redis is not None:
+        await RedisSeatPreclaims(redis).sell(show_id, [label], uuid4())
 
 
 async def add_movie(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from itertools import pairwise
-from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
@@ -13,21 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.app import create_app
 from api.streams import hub as hub_module
-from infra.redis.seat_claims import RedisSeatPreclaims
 from infra.settings import Settings
-from tests.factories import Hall, create_hall
-from tests.helpers.catalogue import run
+from tests.factories import create_hall
+from tests.helpers.catalogue import sell
 from tests.helpers.live_api import Reader, close_all, live_api
-
-
-async def sell(engine: AsyncEngine, redis: Redis, hall: Hall, label: str) -> None:
-    await run(
-        engine,
-        "INSERT INTO seat_claims (show_id, label, state) VALUES (:show, :label, 'sold')",
-        show=hall.show_id,
-        label=label,
-    )
-    await RedisSeatPreclaims(redis).sell(hall.show_id, [label], uuid4())
 
 
 async def test_readers_that_come_from_another_process_do_not_hurry_the_others(
@@ -41,7 +29,7 @@ async def test_readers_that_come_from_another_process_do_not_hurry_the_others(
         await watching.next("snapshot")
         told = []
         for label in hall.labels[:3]:
-            await sell(engine, redis, hall, label)
+            await sell(engine, hall.show_id, label, redis=redis)
             ahead = asyncio.create_task(
                 Reader.open(live.port, hall.show_id, Last_Event_ID="999999999999999999")
             )

@@ -13,7 +13,7 @@ from infra.settings import Settings
 from readmodel import catalogue
 from readmodel.catalogue import Reading
 from tests.factories import Hall, create_hall
-from tests.helpers.catalogue import run
+from tests.helpers.catalogue import sell
 
 # Two statements see one snapshot. In one statement only a hair lies between its snapshot and its
 # time, which the server takes when it runs what it has bound; a crowd finds it.
@@ -45,11 +45,7 @@ async def test_a_reading_is_no_older_than_the_moment_it_names(
         async with database.transaction() as session:
             session.later(ONE_SNAPSHOT)
             before = await READS[name](session, hall)
-            await run(
-                engine,
-                "INSERT INTO seat_claims (show_id, label, state) VALUES (:show, 'A1', 'sold')",
-                show=hall.show_id,
-            )
+            await sell(engine, hall.show_id)
             clock = await session.one(CLOCK)
             after = await READS[name](session, hall)
     finally:
