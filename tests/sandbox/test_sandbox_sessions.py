@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from seathold.standins.sandbox.store import Store
 from tests.sandbox.process import Sandbox, eventually, soon
+
+
+def test_the_folder_of_its_file_is_made(tmp_path: Path) -> None:
+    Store(tmp_path / "new" / "sandbox.sqlite").close()
+    assert (tmp_path / "new" / "sandbox.sqlite").exists()
 
 
 def test_a_session_is_opened_and_read_back(sandbox: Sandbox) -> None:

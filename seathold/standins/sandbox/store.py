@@ -92,6 +92,7 @@ class Store:
     """
 
     def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         self.read = sqlite3.connect(path, isolation_level=None)
         self.read.row_factory = sqlite3.Row
         self.read.execute("PRAGMA journal_mode = WAL")
