@@ -115,7 +115,7 @@ class RateLimits:
 
     def here(self, *hits: Hit) -> Standing:
         """Count in this process alone; how the tightest window stands."""
-        return _tightest([self._hit_here(hit) for hit in hits])
+        return _tightest([_standing(hit.policy, *self._count_here(hit)) for hit in hits])
 
     async def everywhere(self, *hits: Hit) -> Standing:
         """Count for all processes, in one round trip; how the tightest window stands.
@@ -135,27 +135,23 @@ class RateLimits:
         self._breaker.succeeded()
         return _tightest(standings)
 
-    def _hit_here(self, hit: Hit) -> Standing:
+    def _count_here(self, hit: Hit) -> tuple[bool, float, int]:
         item = _item(hit.policy)
         fits = self._local.hit(item, hit.who)
-        return _standing(hit.policy, fits, *self._local.get_window_stats(item, hit.who))
+        return fits, *self._local.get_window_stats(item, hit.who)
 
     def _without_redis(self, hits: Sequence[Hit]) -> Standing:
-        """What is full is remembered as with Redis: some only ask ``known_full`` beforehand."""
-        standings = [self._hit_here(hit) for hit in hits]
-        for hit, standing in zip(hits, standings, strict=True):
-            if standing.is_over:
-                item = _item(hit.policy)
-                ends, _ = self._local.get_window_stats(item, hit.who)
-                self._full.put(item.key_for(hit.who), 1, ends)
-        return _tightest(standings)
+        return _tightest([self._noted(hit, *self._count_here(hit)) for hit in hits])
 
     async def _hit_everywhere(self, hit: Hit) -> Standing:
         item = _item(hit.policy)
         fits = await self._shared.hit(item, hit.who)
-        ends, remaining = await self._shared.get_window_stats(item, hit.who)
+        return self._noted(hit, fits, *await self._shared.get_window_stats(item, hit.who))
+
+    def _noted(self, hit: Hit, fits: bool, ends: float, remaining: int) -> Standing:
+        """What is full is remembered: some only ask ``known_full`` beforehand."""
         if not fits:
-            self._full.put(item.key_for(hit.who), 1, ends)
+            self._full.put(_item(hit.policy).key_for(hit.who), 1, ends)
         return _standing(hit.policy, fits, ends, remaining)
 
     def known_full(self, hit: Hit) -> Standing | None:

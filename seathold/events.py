@@ -12,7 +12,7 @@ from uuid import UUID
 
 from domain.events import Event, EventType, event_hash
 from domain.upcasters import FromTheFuture, upcast
-from seathold.progress import Progress, Say
+from seathold.progress import HOW_MANY, Progress, Say
 from seathold.reading import Connection, connect
 
 BATCH = 2000
@@ -40,7 +40,6 @@ WHERE (events.xid, id) > (CAST(%(xid)s AS xid8), %(id)s)
   AND (CAST(%(aggregate)s AS uuid) IS NULL OR aggregate_id = %(aggregate)s)
 ORDER BY events.xid, id LIMIT %(limit)s
 """
-HOW_MANY = "SELECT count(*) AS events FROM events"
 # A booking's row names the last event of its stream, so that a stream cut short is noticed.
 STREAM = """
 SELECT events.*, bookings.sequence AS end_sequence, event_hash AS end_hash

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 EVERY_SECONDS = 10.0
+HOW_MANY = "SELECT count(*) AS events FROM events"
 
 Say = Callable[[str], None]
 Clock = Callable[[], float]

@@ -11,11 +11,10 @@ from infra.settings import Settings
 from readmodel.projections.lag import Status, status
 from readmodel.projections.projector import PROJECTIONS
 from readmodel.projections.rebuild import AlreadyRebuilding, rebuild_by_name
-from seathold.progress import Progress, Say
+from seathold.progress import HOW_MANY, Progress, Say
 
 NAMES = [one.name for one in PROJECTIONS]
 HEADER = ("name", "state", "generation", "checkpoint", "waiting", "lag_seconds")
-HOW_MANY = text("SELECT count(*) AS events FROM events")
 
 
 async def listed(settings: Settings) -> str:
@@ -44,7 +43,7 @@ async def rebuild(settings: Settings, names: Sequence[str], say: Say, whisper: S
     code = 0
     try:
         async with database.statements() as session:
-            counted = await session.one(HOW_MANY)
+            counted = await session.one(text(HOW_MANY))
         for name in names:
             progress = Progress(counted.events if counted else 0, whisper)
             try:

@@ -157,9 +157,11 @@ class Hub:
         step = self._log.advance(document.plain.body)
         if step is None:
             return False
-        self._told_at = asyncio.get_running_loop().time()
+        clock = asyncio.get_running_loop().time
+        # From now on nobody else tells one, and the pace counts from when everybody has it.
+        self._told_at = clock()
         await self._tell(step, before)
-        self._told_at = asyncio.get_running_loop().time()
+        self._told_at = clock()
         return True
 
     async def _tell(self, event: bytes, before: int) -> None:

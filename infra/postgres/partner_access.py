@@ -13,6 +13,7 @@ from infra.postgres.database import Session
 
 # Whether the owner of ``endpoint`` may hear what partners are told: as ``GET /api/partner/events``
 # in api/policy.py. Judged anew for each try, for a key also ends by itself, and what it made stays.
+# The index of the staff is of whoever is no user.
 HEARS = """
 endpoint.owner_id IN (
     SELECT id FROM users

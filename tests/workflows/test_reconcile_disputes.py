@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
+from domain.steps import BookingInput
 from tests.factories import Hall
 from tests.helpers.saga import Saga
 from tests.sandbox.process import Sandbox
@@ -48,15 +49,21 @@ async def test_one_that_nobody_heard_of_is_recorded_as_by_its_webhook(
     assert of(await reconcile(saga, since), reference) == []
 
 
-@pytest.mark.parametrize("outcome", ["won", "lost"])
-async def test_the_end_of_one_is_asked_for_though_no_list_shows_its_payment_any_more(
-    saga: Saga, hall: Hall, provider: Sandbox, outcome: str
-) -> None:
+async def disputed_long_ago(saga: Saga, hall: Hall, provider: Sandbox) -> tuple[BookingInput, str]:
+    """A booking and its payment, which no list shows any more."""
     input = hall.input()
     async with saga.worker():
         reference = await sold(saga, input, provider)
     await disputed(saga, input, provider, reference, "opened")
     await reconcile(saga, now() - timedelta(minutes=1))
+    return input, reference
+
+
+@pytest.mark.parametrize("outcome", ["won", "lost"])
+async def test_the_end_of_one_is_asked_for_though_no_list_shows_its_payment_any_more(
+    saga: Saga, hall: Hall, provider: Sandbox, outcome: str
+) -> None:
+    input, reference = await disputed_long_ago(saga, hall, provider)
     provider.dispute(reference, outcome)
     told = of(await reconcile(saga, now() + timedelta(hours=1)), reference)
     assert told == [f"repaired: behind of payment {reference}"]
@@ -66,11 +73,7 @@ async def test_the_end_of_one_is_asked_for_though_no_list_shows_its_payment_any_
 async def test_nor_is_what_becomes_of_an_inquiry_left_to_its_webhook(
     saga: Saga, hall: Hall, provider: Sandbox
 ) -> None:
-    input = hall.input()
-    async with saga.worker():
-        reference = await sold(saga, input, provider)
-    await disputed(saga, input, provider, reference, "opened")
-    await reconcile(saga, now() - timedelta(minutes=1))
+    _, reference = await disputed_long_ago(saga, hall, provider)
     async with saga.database.statements() as session:
         await session.change(ASKED_ABOUT, reference=reference)
     told = of(await reconcile(saga, now() + timedelta(hours=1)), reference)

@@ -76,14 +76,18 @@ def test_what_bounds_the_asking_bounds_no_key(limited: FastAPI) -> None:
     assert min(hit.policy.quota for hit in plan.hits) >= MAX_PER_MINUTE
 
 
-async def test_guesses_at_keys_end_before_the_database_is_asked(
-    limited: FastAPI, address: str, keys: Keys
-) -> None:
-    async with client_from(limited, address) as client:
-        found = [
+async def _guess(app: FastAPI, address: str) -> list[int]:
+    async with client_from(app, address) as client:
+        return [
             (await client.get(PATH, headers={"X-API-Key": f"sk_{n}"})).status_code
             for n in range(KEY_GUESSES.quota + 10)
         ]
+
+
+async def test_guesses_at_keys_end_before_the_database_is_asked(
+    limited: FastAPI, address: str, keys: Keys
+) -> None:
+    found = await _guess(limited, address)
     assert found.count(401) == keys.asked <= KEY_GUESSES.quota + 1
     assert found[-1] == 429
 
@@ -93,11 +97,7 @@ async def test_guesses_at_keys_end_without_redis_too(
 ) -> None:
     alone = RateLimits(Gone())  # type: ignore[arg-type]
     with replaced_parts(limited, limits=alone):
-        async with client_from(limited, address) as client:
-            found = [
-                (await client.get(PATH, headers={"X-API-Key": f"sk_{n}"})).status_code
-                for n in range(KEY_GUESSES.quota + 10)
-            ]
+        found = await _guess(limited, address)
     assert found.count(401) == keys.asked <= KEY_GUESSES.quota + 1
     assert found[-1] == 429
 
