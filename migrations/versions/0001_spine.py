@@ -74,6 +74,54 @@ SALES = (
     "charged_back",
 )
 
+# In the order in which they can go; their indexes and triggers go with them.
+TABLES = (
+    "partner_attempts",
+    "partner_deliveries",
+    "partner_events",
+    "partner_feed",
+    "partner_endpoints",
+    "show_cancellations",
+    "ledger_entries",
+    "reconciliations",
+    "seat_offers",
+    "cases",
+    "refunds",
+    "disputes",
+    "provider_payments",
+    "payments",
+    "notification_outbox",
+    "booking_seats",
+    "seat_claims",
+    "prices",
+    "bookings",
+    "booking_requests",
+    "shows",
+    "seats",
+    "seat_maps",
+    "recovery_codes",
+    "second_factors",
+    "api_keys",
+    "account_tokens",
+    "sessions",
+    "auditoriums",
+    "webhook_inbox",
+    "users",
+    "theatres",
+    "movies",
+    "idempotency_keys",
+    "projected_demand",
+    "projected_sales",
+    "projected_timeline",
+    "projected_seats",
+    "projected_listing",
+    "projections",
+    "events",
+    "audit_seals",
+    "audit_log",
+)
+FUNCTIONS = ("ledger_is_append_only", "ledger_must_balance", "record_is_append_only")
+
 
 class Xid8(sa.types.UserDefinedType[str]):
     cache_ok = True
@@ -1510,193 +1558,11 @@ def create_partner_tables() -> None:
     )
 
 
-def drop_partner_tables() -> None:
-    op.drop_table("partner_attempts")
-    op.drop_table("partner_deliveries")
-    op.drop_table("partner_events")
-    op.drop_table("partner_feed")
-    op.drop_table("partner_endpoints")
-
-
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
-    drop_partner_tables()
-    op.drop_index(
-        "show_cancellations_running_idx",
-        table_name="show_cancellations",
-        postgresql_where=sa.text("status <> 'finished'"),
-    )
-    op.drop_table("show_cancellations")
-    op.drop_table("ledger_entries")
-    op.drop_table("reconciliations")
-    op.execute("DROP FUNCTION ledger_is_append_only, ledger_must_balance")
-    op.drop_index(
-        "seat_offers_open_key",
-        table_name="seat_offers",
-        postgresql_where=sa.text("state = 'open'"),
-    )
-    op.drop_index(
-        "seat_offers_expiry_idx",
-        table_name="seat_offers",
-        postgresql_where=sa.text("state = 'open'"),
-    )
-    op.drop_index(op.f("seat_offers_booking_id_created_at_idx"), table_name="seat_offers")
-    op.drop_table("seat_offers")
-    op.drop_index(
-        "cases_unresolved_idx",
-        table_name="cases",
-        postgresql_where=sa.text("status <> 'resolved'"),
-    )
-    op.drop_index(
-        "cases_booking_idx",
-        table_name="cases",
-        postgresql_where=sa.text("booking_id IS NOT NULL"),
-    )
-    op.drop_index("cases_kind_idx", table_name="cases")
-    op.drop_index("cases_status_idx", table_name="cases")
-    op.drop_table("cases")
-    op.drop_index(
-        "refunds_pending_idx", table_name="refunds", postgresql_where=sa.text("status = 'pending'")
-    )
-    op.drop_index(
-        "refunds_asked_key", table_name="refunds", postgresql_where=sa.text("number IS NOT NULL")
-    )
-    op.drop_index(op.f("refunds_provider_payment_id_idx"), table_name="refunds")
-    op.drop_index(op.f("refunds_booking_id_idx"), table_name="refunds")
-    op.drop_table("refunds")
-    op.drop_index(
-        "disputes_under_way_idx",
-        table_name="disputes",
-        postgresql_where=sa.text("status IN ('inquiry', 'open')"),
-    )
-    op.drop_index(op.f("disputes_booking_id_idx"), table_name="disputes")
-    op.drop_table("disputes")
-    op.drop_index(
-        "provider_payments_authorised_idx",
-        table_name="provider_payments",
-        postgresql_where=sa.text("status = 'authorised'"),
-    )
-    op.drop_index(
-        "provider_payments_undecided_idx",
-        table_name="provider_payments",
-        postgresql_where=sa.text("decision IS NULL AND status = 'captured'"),
-    )
-    op.drop_index(
-        "provider_payments_one_confirms_key",
-        table_name="provider_payments",
-        postgresql_where=sa.text("decision = 'confirms'"),
-    )
-    op.drop_index(op.f("provider_payments_booking_id_idx"), table_name="provider_payments")
-    op.drop_table("provider_payments")
-    op.drop_index(
-        "payments_poll_idx",
-        table_name="payments",
-        postgresql_where=sa.text("next_poll_at IS NOT NULL"),
-    )
-    op.drop_index(
-        "payments_one_open_key",
-        table_name="payments",
-        postgresql_where=sa.text("status IN ('open', 'processing')"),
-    )
-    op.drop_table("payments")
-    op.drop_index(
-        "notification_outbox_user_idx",
-        table_name="notification_outbox",
-        postgresql_where=sa.text("booking_id IS NULL"),
-    )
-    op.drop_index(
-        "notification_outbox_account_idx",
-        table_name="notification_outbox",
-        postgresql_where=sa.text("booking_id IS NULL AND state = 'pending'"),
-    )
-    op.drop_index(
-        "notification_outbox_due_idx",
-        table_name="notification_outbox",
-        postgresql_where=sa.text("state IN ('pending', 'sending')"),
-    )
-    op.drop_table("notification_outbox")
-    op.drop_table("booking_seats")
-    op.drop_index("seat_claims_show_label_key", table_name="seat_claims")
-    op.drop_index(
-        "seat_claims_booking_idx",
-        table_name="seat_claims",
-        postgresql_where=sa.text("booking_id IS NOT NULL"),
-    )
-    op.drop_table("seat_claims")
-    op.drop_table("prices")
-    op.drop_index("bookings_user_show_idx", table_name="bookings")
-    op.drop_index("bookings_user_idx", table_name="bookings")
-    op.drop_index(
-        "bookings_user_open_idx",
-        table_name="bookings",
-        postgresql_where=sa.text("state IN ('held', 'expiring', 'cancelling')"),
-    )
-    op.drop_index("bookings_show_idx", table_name="bookings")
-    op.drop_index(
-        "bookings_open_idx",
-        table_name="bookings",
-        postgresql_where=sa.text("state IN ('held', 'expiring', 'cancelling')"),
-    )
-    op.drop_table("bookings")
-    op.drop_index(
-        "booking_requests_user_unsettled_idx",
-        table_name="booking_requests",
-        postgresql_where=sa.text("outcome IS NULL"),
-    )
-    op.drop_index(
-        "booking_requests_unsettled_idx",
-        table_name="booking_requests",
-        postgresql_where=sa.text("outcome IS NULL"),
-    )
-    op.drop_table("booking_requests")
-    op.drop_index(op.f("shows_starts_at_id_idx"), table_name="shows")
-    op.drop_index(op.f("shows_movie_id_starts_at_idx"), table_name="shows")
-    op.drop_index(op.f("shows_auditorium_id_starts_at_idx"), table_name="shows")
-    op.drop_table("shows")
-    op.drop_table("seats")
-    op.drop_table("seat_maps")
-    op.drop_table("recovery_codes")
-    op.drop_table("second_factors")
-    op.drop_table("api_keys")
-    op.drop_index(op.f("account_tokens_expires_at_idx"), table_name="account_tokens")
-    op.drop_index(op.f("account_tokens_user_id_idx"), table_name="account_tokens")
-    op.drop_table("account_tokens")
-    op.drop_index(
-        "sessions_ended_idx",
-        table_name="sessions",
-        postgresql_where=sa.text("ended_at IS NOT NULL"),
-    )
-    op.drop_index(op.f("sessions_expires_at_idx"), table_name="sessions")
-    op.drop_index(op.f("sessions_user_id_idx"), table_name="sessions")
-    op.drop_table("sessions")
-    op.drop_table("auditoriums")
-    op.drop_index(
-        "webhook_inbox_pending_idx",
-        table_name="webhook_inbox",
-        postgresql_where=sa.text("status = 'pending'"),
-    )
-    op.drop_table("webhook_inbox")
-    op.drop_index("users_staff_idx", table_name="users", postgresql_where=sa.text("role <> 'user'"))
-    op.drop_table("users")
-    op.drop_table("theatres")
-    op.drop_index("movies_words_idx", table_name="movies", postgresql_using="gin")
-    op.drop_index(op.f("movies_title_id_idx"), table_name="movies")
-    op.drop_index("movies_genres_idx", table_name="movies", postgresql_using="gin")
-    op.drop_table("movies")
-    op.drop_index(op.f("idempotency_keys_created_at_idx"), table_name="idempotency_keys")
-    op.drop_table("idempotency_keys")
-    _drop_projections()
-    op.drop_index("events_place_idx", table_name="events")
-    op.drop_index("events_type_idx", table_name="events")
-    op.drop_index("events_aggregate_idx", table_name="events")
-    op.drop_table("events")
-    op.drop_table("audit_seals")
-    op.drop_index("audit_log_place_idx", table_name="audit_log")
-    op.drop_index("audit_log_target_idx", table_name="audit_log")
-    op.drop_index("audit_log_action_idx", table_name="audit_log")
-    op.drop_index("audit_log_actor_idx", table_name="audit_log")
-    op.drop_table("audit_log")
-    op.execute("DROP FUNCTION record_is_append_only")
+    for table in TABLES:
+        op.drop_table(table)
+    op.execute(f"DROP FUNCTION {', '.join(FUNCTIONS)}")
 
 
 def _generation() -> sa.Column[int]:
@@ -1791,14 +1657,3 @@ def _create_projections() -> None:
             "generation", "hour", "show_id", name=op.f("projected_demand_pkey")
         ),
     )
-
-
-def _drop_projections() -> None:
-    for name in ("demand", "sales", "timeline", "seats", "listing"):
-        op.drop_table(f"projected_{name}")
-    op.drop_index(
-        "projections_one_live_key",
-        table_name="projections",
-        postgresql_where=sa.text("state = 'live'"),
-    )
-    op.drop_table("projections")
