@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from fastapi import FastAPI
@@ -22,6 +23,21 @@ Errors are problem documents (RFC 9457) with a stable `code`; every answer has a
 Money is in minor units, times are UTC. A POST that changes something honours `Idempotency-Key`
 for 24 hours, except those that answer with credentials.
 """
+# In the order in which somebody new needs them.
+TAGS = (
+    {"name": "accounts", "description": "Open one, log in, look after it."},
+    {"name": "catalogue", "description": "Films, theatres, shows, seats; open to everybody."},
+    {"name": "bookings", "description": "Hold seats, pay for them, get tickets, give them back."},
+    {"name": "shows", "description": "What the staff do with a show."},
+    {"name": "cases", "description": "What a person has to decide about money."},
+    {"name": "reports", "description": "What was sold and asked for."},
+    {"name": "staff", "description": "Who works here, and the keys of partners."},
+    {"name": "audit", "description": "Who with power did what, and why."},
+    {"name": "partners", "description": "Where partners hear of their bookings."},
+    {"name": "webhooks", "description": "Where payment providers tell their news."},
+    {"name": "operations", "description": "For those who run it."},
+    {"name": "not yet", "description": "Promised and not built yet: 501."},
+)
 PROBLEM_REF = "#/components/schemas/Problem"
 PROBLEM_ANSWER = {
     "description": "A problem, by its `code`.",
@@ -41,6 +57,8 @@ SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
     "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
+# A list of operations shows these; in the code a function's name need not say what it is of.
+FIRST_WORDS = re.compile(r"[.;:](?: |$)")
 WITHOUT_KEY_AT = (
     "/api/me/totp",
     "/api/me/totp/confirm",
@@ -52,7 +70,13 @@ WITHOUT_KEY_AT = (
 def document(app: FastAPI) -> dict[str, Any]:
     """The whole document, made once an app."""
     if app.openapi_schema is None:
-        made = get_openapi(title=TITLE, version=VERSION, description=DESCRIPTION, routes=app.routes)
+        made = get_openapi(
+            title=TITLE,
+            version=VERSION,
+            description=DESCRIPTION,
+            tags=list(TAGS),
+            routes=app.routes,
+        )
         schemas = made.setdefault("components", {}).setdefault("schemas", {})
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
@@ -73,6 +97,8 @@ def render(app: FastAPI) -> str:
 
 
 def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
+    if told := operation.get("description"):
+        operation["summary"] = FIRST_WORDS.split(" ".join(told.split()), maxsplit=1)[0]
     answers = operation["responses"]
     answers.pop("422", None)
     answers["default"] = PROBLEM_ANSWER

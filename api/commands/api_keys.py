@@ -34,7 +34,7 @@ async def create(body: ApiKeyBody, call: Command) -> Response:
 
 @router.post("/{key_id}/rotate", response_model=ApiKeySecretOut)
 async def rotate(key_id: PathId, body: RotateKeyBody, call: Command) -> Response:
-    """A new secret, shown this once; the old one works for a while."""
+    """A new secret for the key, shown this once; the old one works for a while."""
     key = await call.state.api_keys.rotate(
         key_id, _act(call, body.reason), grace_seconds=body.grace_seconds
     )

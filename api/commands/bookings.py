@@ -284,7 +284,7 @@ async def cancel(
     call: Command,
     body: CancelBody | None = None,
 ) -> Response:
-    """Cancel; ``cancelling`` while an open pay page is being closed. A repeat is 200.
+    """Cancel the hold; ``cancelling`` while an open pay page is being closed. A repeat is 200.
 
     The reason is not kept.
     """
@@ -316,7 +316,7 @@ async def checkout(
             call.caller,
             booking_id,
             provider_name=body.provider,
-            return_url=f"{call.state.settings.public_url}/api/booking/{booking_id}",
+            return_url=call.state.settings.back_from(booking_id),
         )
         return _json({"payment": _payment(attempt)}, 201 if is_new else 200)
 

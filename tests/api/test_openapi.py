@@ -52,6 +52,15 @@ def test_every_operation_answers_errors_with_problems(document: dict[str, Any]) 
         assert operation["summary"], path
 
 
+def test_the_list_of_operations_reads_by_itself(document: dict[str, Any]) -> None:
+    summaries = [operation["summary"] for _, _, operation in operations(document)]
+    assert len(set(summaries)) == len(summaries)
+    assert [one for one in summaries if len(one) > 90] == []
+    used = {tag for _, _, operation in operations(document) for tag in operation["tags"]}
+    assert {tag["name"] for tag in document["tags"]} == used
+    assert all(tag["description"] for tag in document["tags"])
+
+
 def test_each_normal_outcome_of_a_booking_is_an_answer_of_its_own(
     document: dict[str, Any],
 ) -> None:
