@@ -8,7 +8,6 @@ from typing import Any
 
 import structlog
 from fastapi import FastAPI
-from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from api import errors, openapi
@@ -22,6 +21,7 @@ from api.hot.front import Front
 from api.hot.shelf import Route, Shelf
 from api.middleware.guard import Access
 from api.middleware.metrics import Metrics
+from api.pages import routes as pages
 from api.policy import POLICY, require_public
 from api.queries import api_keys as api_key_queries
 from api.queries import audit, catalogue, health, me, not_yet
@@ -91,7 +91,6 @@ ROUTERS = (
     api_key_queries.router,
     partners.router,
     partner_queries.router,
-    not_yet.router,
 )
 
 # A process that a crowd has just reached comes late to what Redis answered: a second, not a fifth,
@@ -137,7 +136,7 @@ def create_app(settings: Settings) -> SeatholdApi:
     has_docs = settings.public_docs or settings.env != "production"
     app = SeatholdApi(
         title=openapi.TITLE,
-        docs_url="/docs" if has_docs else None,
+        docs_url=None,
         openapi_url="/openapi.json" if has_docs else None,
         redoc_url=None,
         redirect_slashes=False,
@@ -146,18 +145,13 @@ def create_app(settings: Settings) -> SeatholdApi:
     app.state.metrics = Metrics()
     app.front = Front(app.state.metrics, door_of(app, settings))
     errors.install(app)
-    if has_docs:
-        app.add_api_route("/", to_docs, include_in_schema=False)
-    for router in ROUTERS:
+    for router in (*ROUTERS, pages.pages_router(), *([pages.docs_router()] if has_docs else [])):
         app.include_router(router)
+    # Its last route is for many paths.
+    app.include_router(not_yet.router)
     surround(app, settings, Access(app.routes, POLICY))
     require_public((*Route, STREAM_ROUTE), POLICY)
     return app
-
-
-async def to_docs() -> Response:
-    """Who opens the bare address in a browser wants to look around."""
-    return RedirectResponse("/docs")
 
 
 @asynccontextmanager

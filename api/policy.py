@@ -184,14 +184,31 @@ POLICY: Mapping[str, Rule] = MappingProxyType(
         "GET /healthz": public(),
         "GET /readyz": public(),
         "GET /metrics": public(),
+        # Pages, which know nothing of anybody
+        "GET /account/verify": public(),
+        "GET /account/reset": public(),
+        "GET /account/page.css": public(),
+        "GET /account/page.js": public(),
+        "GET /back": public(),
         "GET /": public(),
         "GET /docs": public(),
-        "GET /docs/oauth2-redirect": public(),
+        "GET /docs/start.js": public(),
+        "GET /docs/swagger-ui.css": public(),
+        "GET /docs/swagger-ui-bundle.js": public(),
         "GET /openapi.json": public(),
     }
 )
 # Served only where the settings say so, so that their lines may have no route.
-OPTIONAL = frozenset({"GET /", "GET /docs", "GET /docs/oauth2-redirect", "GET /openapi.json"})
+OPTIONAL = frozenset(
+    {
+        "GET /",
+        "GET /docs",
+        "GET /docs/start.js",
+        "GET /docs/swagger-ui.css",
+        "GET /docs/swagger-ui-bundle.js",
+        "GET /openapi.json",
+    }
+)
 
 
 def require_public(routes: Iterable[str], policy: Mapping[str, Rule] = POLICY) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 from typing import Annotated, Literal, Self
+from uuid import UUID
 
 from pydantic import (
     BeforeValidator,
@@ -102,6 +103,9 @@ class Settings(BaseSettings):
     # Where mailed links lead: the pages of whoever serves people. Not set: /account of
     # public_url, in development; production says it.
     account_url: str = ""
+    # Where the pay page sends buyers back to; {booking_id} stands for the booking. Not set: /back
+    # of public_url.
+    return_url: str = ""
     # Where browsers find the codec server: https://host[:port]. Not set: on this machine.
     codec_origin: str = ""
 
@@ -194,6 +198,11 @@ class Settings(BaseSettings):
     def account_pages(self) -> str:
         """Below which the pages are that mailed links lead to."""
         return self.account_url or self.public_url.rstrip("/") + "/account"
+
+    def back_from(self, booking_id: UUID) -> str:
+        """Where the pay page of this booking sends its buyer back to."""
+        where = self.return_url or self.public_url.rstrip("/") + "/back"
+        return where.replace("{booking_id}", str(booking_id))
 
     @property
     def smtp_needs_tls(self) -> bool:

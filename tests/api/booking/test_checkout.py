@@ -68,3 +68,21 @@ async def test_the_first_page_gives_time_to_pay_and_the_second_no_more(
     assert moment((await hold_of(ada, booking))["expires_at"]) == near
     page = {"id": second["session_id"]}
     assert moment(second["expires_at"]) == moment(provider.look(page)["expires_at"]) == near
+
+
+@pytest.mark.parametrize(
+    ("return_url", "leads_to"),
+    [
+        ("", "http://127.0.0.1:8081/back"),
+        ("https://shop.test/bookings/{booking_id}?paid", "https://shop.test/bookings/{}?paid"),
+    ],
+)
+async def test_the_pay_page_sends_its_buyer_back_to_a_page(
+    ada: Buyer, hall: Hall, provider: Sandbox, app: FastAPI, return_url: str, leads_to: str
+) -> None:
+    booking = await ada.held(hall)
+    told = app.state.parts.settings.model_copy(update={"return_url": return_url})
+    with replaced_parts(app, settings=told):
+        payment = (await ada.checkout(booking)).json()["payment"]
+    page = provider.look({"id": payment["session_id"]})
+    assert page["return_url"] == leads_to.format(booking["id"])

@@ -180,6 +180,8 @@ def test_nobody_guesses_where_the_pages_of_mailed_links_are(
         ({"public_url": "https://127.0.0.1"}, "PUBLIC_URL is not the https"),
         ({"account_url": "http://tickets.cinema.org/account"}, "ACCOUNT_URL is not the https"),
         ({"account_url": ""}, "ACCOUNT_URL is not the https"),
+        ({"return_url": "http://tickets.cinema.org/back"}, "RETURN_URL is not the https"),
+        ({"return_url": "https://tickets.cinema.org/bookings/{booking_id}"}, None),
         ({"codec_origin": "http://codec.cinema.org"}, "CODEC_ORIGIN is not https"),
         ({"codec_origin": "https://codec.cinema.org/"}, "CODEC_ORIGIN is not https"),
         ({"codec_origin": "https://Codec.cinema.org:443"}, "CODEC_ORIGIN is not https"),

@@ -1,0 +1,1 @@
+"""Pages for people, where no shop of your own serves them yet."""
