@@ -17,7 +17,9 @@ async function ask() {
     body: JSON.stringify(wish),
   });
   if (!answer.ok) {
-    tell((await answer.json()).detail, "refused");
+    const problem = await answer.json();
+    const [field] = problem.errors;
+    tell(field ? field.message : problem.detail, "refused");
     return;
   }
   // The code is used: it need not stay in the address bar.
