@@ -112,7 +112,7 @@ class Reconciler:
         else:
             await self._compare(gateway, theirs, booked, tally)
         if not self._dry_run:
-            await self._books.looked_at(gateway.name, [booked.reference])
+            await self._books.looked_at([booked])
 
     async def _once_more(self, gateway: PaymentGateway, at: Checkpoint) -> None:
         """What stood in the way of one payment may be over by now; if not, a person looks."""
@@ -129,8 +129,8 @@ class Reconciler:
     async def _again(self, gateway: PaymentGateway, reference: str, tally: Tally) -> None:
         ours, theirs = await self._fresh(gateway, reference)
         await self._compare(gateway, theirs, ours, tally)
-        if not self._dry_run:
-            await self._books.looked_at(gateway.name, [reference])
+        if ours is not None and not self._dry_run:
+            await self._books.looked_at([ours])
 
     async def _alone(self, at: Checkpoint, reference: str, work: Awaitable[None]) -> bool:
         """Whether the work on this payment could be done.
@@ -167,8 +167,8 @@ class Reconciler:
             await self._alone(at, theirs.reference, work)
             progress(at)
         if not self._dry_run:
-            done = [one for one in references if one not in at.failed]
-            await self._books.looked_at(gateway.name, done)
+            done = [one for one in ours.values() if one.reference not in at.failed]
+            await self._books.looked_at(done)
 
     async def _compare(
         self,

@@ -57,8 +57,8 @@ class ProviderBooks(Protocol):
         """What we have of these payments; those that we do not have are not in it."""
         ...
 
-    async def looked_at(self, provider: str, references: Sequence[str]) -> None:
-        """These were compared with the provider once."""
+    async def looked_at(self, read: Sequence[Booked]) -> None:
+        """These were compared with the provider; not so those that changed since they were read."""
         ...
 
     async def suspects(self, provider: str) -> Sequence[str]:

@@ -44,13 +44,15 @@ WHERE paid.provider = :provider AND paid.reference = ANY(CAST(:references AS tex
 """)
 
 # Waits for nobody: a page that was paid twice is recorded in one transaction, in an order of its
-# own, and the two could wait for one another. What is passed over is asked for by the next run.
+# own, and the two could wait for one another. What is passed over is asked for by the next run, and
+# so is what has changed since it was read: the news may be that it has to be looked at again.
 LOOKED_AT = text("""
 UPDATE provider_payments SET reconciled_at = now() WHERE id IN (
-    SELECT id FROM provider_payments
-    WHERE provider = :provider AND reference = ANY(CAST(:references AS text[]))
-      AND reconciled_at IS NULL
-    FOR UPDATE SKIP LOCKED
+    SELECT paid.id
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:seen AS timestamptz[])) AS read (id, seen)
+    JOIN provider_payments AS paid ON paid.id = read.id AND paid.updated_at = read.seen
+    WHERE paid.reconciled_at IS NULL
+    FOR UPDATE OF paid SKIP LOCKED
 )
 """)
 
@@ -126,9 +128,10 @@ class PostgresProviderBooks:
             rows = await session.all(BOOKED, provider=provider, references=list(references))
         return {row.reference: Booked(**row._asdict()) for row in rows}
 
-    async def looked_at(self, provider: str, references: Sequence[str]) -> None:
+    async def looked_at(self, read: Sequence[Booked]) -> None:
+        ids, seen = [one.id for one in read], [one.updated_at for one in read]
         async with self._database.statements() as session:
-            await session.change(LOOKED_AT, provider=provider, references=list(references))
+            await session.change(LOOKED_AT, ids=ids, seen=seen)
 
     async def suspects(self, provider: str) -> Sequence[str]:
         async with self._database.statements() as session:
