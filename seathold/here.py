@@ -63,18 +63,19 @@ def join_stack() -> None:
 
 
 def _reasons_of(error: Exception) -> list[str] | None:
-    """What to mend, where it is the settings or a server that is away; None for anything else."""
+    """What to mend: the settings, a guard, or a server that is away. None for anything else."""
     import psycopg
     from pydantic import ValidationError
     from temporalio.service import RPCError
 
+    from infra.postgres.guards import Unguarded
     from infra.settings import Settings, refusals
     from services.process import ProcessAway
 
     cause = getattr(error, "orig", None) or error
     if isinstance(cause, ValidationError) and cause.title == Settings.__name__:
         return refusals(cause)
-    if isinstance(cause, NoDatabase):
+    if isinstance(cause, NoDatabase | Unguarded):
         return [str(cause)]
     if isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None:
         first = str(cause).strip().partition("\n")[0]

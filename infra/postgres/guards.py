@@ -40,6 +40,10 @@ WHERE oid IN (to_regclass('events'), to_regclass('ledger_entries'), to_regclass(
 log = structlog.get_logger("guards")
 
 
+class Unguarded(RuntimeError):
+    """What is missing, and how to mend it."""
+
+
 async def require_guards(database: Database, *, production: bool = False) -> None:
     """Refuse to start without the index that keeps a seat from being sold twice.
 
@@ -47,19 +51,19 @@ async def require_guards(database: Database, *, production: bool = False) -> Non
     that is only said, so that one URL is enough for development.
 
     Raises:
-        RuntimeError: the index is missing, not unique, or was never built to the end; or, in
+        Unguarded: the index is missing, not unique, or was never built to the end; or, in
             production, the role has too many rights.
     """
     async with database.statements() as session:
         found = await session.one(GUARD)
         rights = [row.may for row in await session.all(RIGHTS)]
     if found is None or found.guards != 1:
-        raise RuntimeError(
+        raise Unguarded(
             "The unique index seat_claims_show_label_key is missing or invalid, so a seat could"
             " be sold twice; run `seathold migrate`, or recreate the index, and start again."
         )
     if rights and production:
-        raise RuntimeError(
+        raise Unguarded(
             f"The role of SEATHOLD_DATABASE_URL may {', '.join(rights)}: name there a role that may"
             " not (seathold_app, or a member of it), and in SEATHOLD_MIGRATE_DATABASE_URL the one"
             " that owns the tables, run `seathold migrate`, and start again."

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from infra.settings import Settings
+from tests.fixtures import servers
 
 NOBODY = "postgresql://nobody@127.0.0.1:1/elsewhere"
 SECONDS = 60
@@ -76,6 +77,28 @@ def test_a_temporal_that_is_away_is_said_in_one_sentence(running: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("Error: Temporal: ")
     assert done.stderr.endswith("or name a server with TEMPORAL_ADDRESS.\n")
+
+
+@pytest.mark.parametrize("process", ["api", "worker"])
+@pytest.mark.parametrize(
+    ("is_there", "why"),
+    [
+        (False, "Connection refused. Start `seathold dev`, or name a database with "),
+        (True, "could be sold twice; run `seathold migrate`, or recreate the index, and "),
+    ],
+    ids=["away", "never migrated"],
+)
+def test_what_serves_says_in_one_sentence_what_its_database_lacks(
+    settings: Settings, tmp_path: Path, process: str, is_there: bool, why: str
+) -> None:
+    named = {"SEATHOLD_DATABASE_URL": os.environ[servers.DATABASE] if is_there else NOBODY}
+    given = {"TEMPORAL_ADDRESS": os.environ[servers.TEMPORAL]}
+    done = seathold(tmp_path, process, **named, **given)
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert why in last
+    assert "Traceback" not in done.stderr
 
 
 def test_a_setting_that_is_wrong_is_named(running: Path) -> None:
