@@ -25,7 +25,7 @@ def create_app(settings: Settings, ui_origins: list[str], port: int) -> ASGIApp:
     Without ``settings.codec_origin`` it is found on this machine, at ``port``.
     """
     own = settings.codec_origin
-    here = [f"http://127.0.0.1:{port}", f"http://localhost:{port}"]
+    here = [f"http://{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]")]
     # Our own API, like all that we ask, is never behind the proxy that the environment may name.
     api = httpx2.AsyncClient(base_url=settings.public_url, timeout=API_SECONDS, trust_env=False)
 

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from seathold.standins.sandbox.main import own_url
 from seathold.standins.sandbox.page import money_text
 from tests.sandbox.process import Sandbox, eventually, soon
 
@@ -98,3 +99,17 @@ def test_an_unknown_page_is_a_404_and_junk_on_a_known_one_does_nothing(sandbox: 
 )
 def test_money_is_written_for_people(amount: int, currency: str, text: str) -> None:
     assert money_text(amount, currency) == text
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("localhost", "localhost"),
+        ("::1", "[::1]"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "[::1]"),  # of IPv6 alone
+    ],
+)
+def test_the_page_is_found_where_the_sandbox_listens(host: str, shown: str) -> None:
+    assert own_url(host, 8090) == f"http://{shown}:8090"

@@ -87,8 +87,9 @@ async def test_only_its_own_page_may_log_somebody_in_or_out(
     assert ("set-cookie" in answer.headers) is (status == 303)
 
 
-@pytest.mark.parametrize("origin", ["http://127.0.0.1:8088", "http://localhost:8088"])
-async def test_in_development_it_is_found_on_this_machine(origin: str) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+async def test_in_development_it_is_found_on_this_machine(host: str) -> None:
+    origin = f"http://{host}:8088"
     transport = httpx2.ASGITransport(main.create_app(Settings(_env_file=None), [UI], 8088))
     async with httpx2.AsyncClient(transport=transport, base_url=origin) as one:
         mine = await one.post("/logout", headers={"Origin": origin})

@@ -52,12 +52,11 @@ def run(
     Raises:
         ValueError: the secret is empty or not base64.
     """
-    shown_host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # nosec B104
     app = create_app(
         Store(db_path),
         webhook_url,
         webhook_secret,
-        public_url=public_url or f"http://{shown_host}:{port}",
+        public_url=public_url or own_url(host, port),
         backoff_seconds=backoff_seconds,
     )
     uvicorn.run(
@@ -74,6 +73,12 @@ def run(
         server_header=False,
         timeout_graceful_shutdown=1,
     )
+
+
+def own_url(host: str, port: int) -> str:
+    """Where a browser on this machine finds what listens there."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # nosec B104
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
 
 def create_app(
