@@ -85,6 +85,8 @@ def refuse(context: HoldContext, input: BookingInput) -> HoldOutcome | None:
     age = context.request_age_seconds
     if age is None or age > REQUEST_TTL_SECONDS:
         return rejected("unavailable", "The request was too old when its turn came; try again.")
+    if context.user_is_gone:
+        return rejected("unauthenticated", "This account is gone.")
     if context.show_status != "on_sale" or not context.sales_open:
         return rejected("sales_closed", "This show is not on sale now.")
     if context.live_holds_of_user >= input.max_live_holds_per_user:
@@ -107,14 +109,10 @@ def refuse(context: HoldContext, input: BookingInput) -> HoldOutcome | None:
 def _refuse_hoarding(context: HoldContext, input: BookingInput) -> HoldOutcome | None:
     """Holding without buying keeps seats from others: after a few such holds there is a pause."""
     lapsed, cancelled = context.lapsed_holds_of_user, context.cancelled_holds_of_user_show
+    per_show = input.max_cancelled_holds_per_show
     limits = (
         ("lapsed_holds", lapsed, input.max_lapsed_holds, "ran out unpaid"),
-        (
-            "cancelled_holds_per_show",
-            cancelled,
-            input.max_cancelled_holds_per_show,
-            "of this show were cancelled",
-        ),
+        ("cancelled_holds_per_show", cancelled, per_show, "of this show were cancelled"),
     )
     minutes = max(1, round(input.cool_down_seconds / 60))
     for name, count, maximum, what in limits:

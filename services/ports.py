@@ -38,7 +38,8 @@ class Soon(Protocol[T_co]):
 class HoldContext:
     """What a hold is judged by, read in one statement under the user's advisory lock.
 
-    ``request_age_seconds`` is by the database clock, read as ``now``; ``seats_of_user`` counts
+    ``request_age_seconds`` is by the database clock, read as ``now``; ``user_is_gone`` when the
+    account was erased, which waits for this lock as holds do; ``seats_of_user`` counts
     this user's live and confirmed seats of the show; ``lapsed_holds_of_user`` and
     ``cancelled_holds_of_user_show`` the unpaid holds that came to nothing within the brief's
     ``cool_down_seconds``; ``has_lapsed_hold`` says that a hold that ran out stands on an asked
@@ -48,6 +49,7 @@ class HoldContext:
     request_age_seconds: float | None
     request_outcome: str | None
     request_refusal: Mapping[str, Any] | None
+    user_is_gone: bool
     show_status: str
     sales_open: bool
     currency: str

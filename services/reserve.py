@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from domain.booking import BookingState
-from domain.errors import Conflict, Invalid, SeatholdError, Unavailable
+from domain.errors import Conflict, Invalid, SeatholdError, Unauthenticated, Unavailable
 from domain.steps import BookingInput, HoldOutcome, SeatChoice
 from services.ports import RequestOutcome, UnitOfWork
 from services.preclaim import ActiveClaim, Lost, NotLoaded, PreclaimsAway, SeatPreclaims, Won
@@ -46,6 +46,7 @@ class Reserver:
         Raises:
             Conflict: ``seats_unavailable`` (with ``seats``), ``limit_reached``, ``sales_closed``.
             Invalid: ``unknown_seat``.
+            Unauthenticated: the account was erased meanwhile.
             Unavailable: nothing was held; try again. KeyOver: under another id.
         """
         won = await self._preclaim(input)
@@ -212,6 +213,8 @@ def refusal_of(outcome: HoldOutcome) -> SeatholdError:
     code, detail = outcome.code or "unavailable", outcome.detail or "The seats are not held."
     if code == "unavailable":
         return Unavailable(detail)
+    if code == Unauthenticated.default_code:
+        return Unauthenticated(detail)
     if code in INVALID:
         return Invalid(detail, code=code, **outcome.data)
     return Conflict(detail, code=code, **outcome.data)
