@@ -216,6 +216,15 @@ async def test_a_dispute_of_money_that_bought_no_seat(
             "SELECT id FROM provider_payments WHERE reference = :ref", ref=reference
         )
         sending = saga.client.get_workflow_handle(f"late-payment-{receipt_id}")
+
+        async def has_ended() -> bool:
+            tries = await saga.rows(
+                "SELECT tries FROM refunds WHERE provider_payment_id = :id", id=receipt_id
+            )
+            assert tries in ([], [(0,)]), "it was sent, and the provider would have none of it"
+            return (await sending.describe()).close_time is not None
+
+        await eventually(has_ended, seconds=60)
         assert (await sending.result())["outcome"] == "disputed"
         assert provider.payment(reference)["refunded"] == 0
         assert (await shown(saga, input))[0::2] == (why, True)
