@@ -134,9 +134,7 @@ class BookingDesk:
                     mode=self._mode,
                 )
             if attempt is not None:
-                is_new = attempt.session_id is None
-                opened = await provider.open_session(self._begin, self._gateways, attempt)
-                return opened, is_new
+                return await provider.open_session(self._begin, self._gateways, attempt)
             found = await provider.close_sessions(
                 self._begin, self._gateways, booking_id, request_id=caller.request_id
             )

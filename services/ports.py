@@ -205,8 +205,10 @@ class Payments(Protocol):
 
     def add_attempt(self, attempt: Attempt) -> None: ...
 
-    async def set_session(self, payment_id: UUID, session_id: str, checkout_url: str) -> Attempt:
-        """Write down where the attempt is paid, unless that is known; the attempt as it stands."""
+    async def set_session(
+        self, payment_id: UUID, session_id: str, checkout_url: str
+    ) -> tuple[Attempt, bool]:
+        """Write down where the attempt is paid: as it stands, and False where that was known."""
 
     def raise_status(self, payment_id: UUID, status: str) -> None:
         """Move up the order of ``domain.payment_status``; a lower one changes nothing."""

@@ -22,14 +22,18 @@ log = structlog.get_logger(__name__)
 Gateways = Mapping[str, PaymentGateway]
 
 
-async def open_session(begin: UnitOfWork, gateways: Gateways, attempt: Attempt) -> Attempt:
+async def open_session(
+    begin: UnitOfWork, gateways: Gateways, attempt: Attempt
+) -> tuple[Attempt, bool]:
     """Open the attempt's pay page; a repeat, also after a crash, gets the same page.
+
+    Of calls at one moment one is told True: it opened the page.
 
     Raises:
         Unavailable: the provider did not answer; the attempt stands and is tried again.
     """
     if attempt.session_id is not None:
-        return attempt
+        return attempt, False
     session = await gateways[attempt.provider].open_session(
         key=str(attempt.id),
         booking_id=str(attempt.booking_id),
@@ -224,7 +228,7 @@ async def _expire(
     None when there is no page: it is refused now, and one opened before had been given again.
     """
     try:
-        known = await open_session(begin, gateways, attempt)
+        known, _ = await open_session(begin, gateways, attempt)
     except Conflict:
         return None
     assert known.session_id is not None, "open_session stored it"

@@ -189,17 +189,17 @@ class PostgresPayments:
             expires_at=attempt.expires_at,
         )
 
-    async def set_session(self, payment_id: UUID, session_id: str, checkout_url: str) -> Attempt:
+    async def set_session(
+        self, payment_id: UUID, session_id: str, checkout_url: str
+    ) -> tuple[Attempt, bool]:
         row = await self._session.one(
             SET_SESSION,
             id=payment_id,
             session_id=session_id,
             checkout_url=checkout_url,
             first_poll=self._first_poll,
-        ) or await self._session.one(ATTEMPT, id=payment_id)
-        if row is None:
-            raise LookupError(f"payment {payment_id} has no row")
-        return as_attempt(row)
+        )
+        return (as_attempt(row), True) if row else (await self.attempt(payment_id), False)
 
     def raise_status(self, payment_id: UUID, status: str) -> None:
         self._session.later(RAISE_STATUS, id=payment_id, status=status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,7 +16,7 @@ from tests.api.booking.conftest import Buyer, Json
 from tests.factories import Hall
 from tests.helpers.accounts import replaced_parts
 from tests.helpers.problems import assert_problem
-from tests.sandbox.process import Sandbox
+from tests.sandbox.process import NO_FAULTS, Sandbox
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -86,3 +87,18 @@ async def test_the_pay_page_sends_its_buyer_back_to_a_page(
         payment = (await ada.checkout(booking)).json()["payment"]
     page = provider.look({"id": payment["session_id"]})
     assert page["return_url"] == leads_to.format(booking["id"])
+
+
+async def test_of_checkouts_at_one_moment_one_opens_the_page(
+    ada: Buyer, hall: Hall, provider: Sandbox
+) -> None:
+    booking = await ada.held(hall)
+    provider.configure(latency_ms=1000)  # none of them comes to a page that is open
+    try:
+        answers = await asyncio.gather(*(ada.checkout(booking) for _ in range(6)))
+    finally:
+        provider.configure(**NO_FAULTS)
+    assert sorted(answer.status_code for answer in answers) == [200] * 5 + [201]
+    pages = {answer.json()["payment"]["checkout_url"] for answer in answers}
+    assert len(pages) == 1
+    assert None not in pages

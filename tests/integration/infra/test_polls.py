@@ -44,7 +44,8 @@ async def opened(engine: AsyncEngine, database: Database) -> UUID:
         attempt = await tx.payments.latest_attempt(UUID(input.booking_id))
     assert attempt is not None
     gateways: Any = {"sandbox": Page()}
-    return (await open_session(till.begin, gateways, attempt)).id
+    opened, _ = await open_session(till.begin, gateways, attempt)
+    return opened.id
 
 
 async def wait_of(engine: AsyncEngine, payment_id: UUID) -> timedelta | None:
