@@ -22,6 +22,11 @@ MINOR_DIGITS = {
 }  # fmt: skip
 
 
+def payable(amount: int, currency: str) -> int:
+    """The most of ``amount`` that can be paid: of thousandths the card networks take only tens."""
+    return amount - amount % 10 if MINOR_DIGITS.get(currency, 2) == 3 else amount
+
+
 def format_money(money: Money) -> str:
     """For people to read, the same everywhere: ``1,024.00 EUR``, ``3,000 JPY``."""
     digits = MINOR_DIGITS.get(money.currency, 2)

@@ -12,7 +12,7 @@ from uuid import UUID
 from domain import ids
 from domain.booking import BookingState
 from domain.errors import Conflict, Invalid
-from domain.money import Money
+from domain.money import Money, payable
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ def quote(
 ) -> Quote:
     """What giving up ``labels`` (None: every seat left) pays back now.
 
-    Rounded down to the minor unit for each seat; never more than is left of what was captured.
+    Rounded down for each seat to what can be paid; never more than is left of what was captured.
 
     Raises:
         Invalid: ``unknown_seat`` or ``duplicate_seat``.
@@ -183,7 +183,7 @@ def quote(
     """
     seats = _chosen(standing, labels)
     percent, expires_at = percent_now(standing.starts_at, standing.now, brackets)
-    amount = sum(seat.amount * percent // 100 for seat in seats)
+    amount = sum(payable(seat.amount * percent // 100, standing.currency) for seat in seats)
     return Quote(
         Money(min(amount, standing.money_left), standing.currency),
         percent,
@@ -196,7 +196,8 @@ def quote_sum(standing: Standing, amount: Money, labels: Sequence[str] | None) -
     """A sum that staff name, whatever the brackets say; only ``labels`` are given up for it.
 
     Raises:
-        Invalid: another currency than was paid; what ``quote`` raises about ``labels``.
+        Invalid: another currency than was paid; a sum that cannot be paid, unless it is all that is
+            left; what ``quote`` raises about ``labels``.
         Conflict: ``exceeds_captured``, with what is ``left``.
     """
     if amount.currency != standing.currency:
@@ -207,6 +208,8 @@ def quote_sum(standing: Standing, amount: Money, labels: Sequence[str] | None) -
             code="exceeds_captured",
             left={"amount": standing.money_left, "currency": standing.currency},
         )
+    if amount.amount not in (payable(amount.amount, amount.currency), standing.money_left):
+        raise Invalid(f"Of {amount.currency} only tens of its smallest unit can be paid.")
     seats = _chosen(standing, labels or ())
     return Quote(amount, None, tuple(seat.label for seat in seats), None)
 

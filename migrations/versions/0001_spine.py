@@ -63,6 +63,30 @@ LEDGER_GUARDS = (
     """,
 )
 
+# What nobody could pay is refused where it is set, by a price or by a show's other currency.
+PRICE_GUARDS = (
+    """
+    CREATE FUNCTION price_must_be_payable() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF EXISTS (SELECT FROM shows JOIN prices ON show_id = shows.id
+                   WHERE shows.id = (to_jsonb(NEW) ->> TG_ARGV[0])::uuid AND amount % 10 <> 0
+                     AND currency IN ('BHD', 'IQD', 'JOD', 'KWD', 'LYD', 'OMR', 'TND')) THEN
+            RAISE EXCEPTION 'in a currency with thousandths a price must end in 0'
+                USING ERRCODE = '23514', HINT = 'Cards pay only tens of them.';
+        END IF;
+        RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE TRIGGER price_must_be_payable AFTER INSERT OR UPDATE ON prices
+    FOR EACH ROW EXECUTE FUNCTION price_must_be_payable('show_id')
+    """,
+    """
+    CREATE TRIGGER price_must_be_payable AFTER UPDATE OF currency ON shows
+    FOR EACH ROW EXECUTE FUNCTION price_must_be_payable('id')
+    """,
+)
+
 SALES = (
     "bookings",
     "confirmed",
@@ -120,7 +144,12 @@ TABLES = (
     "audit_seals",
     "audit_log",
 )
-FUNCTIONS = ("ledger_is_append_only", "ledger_must_balance", "record_is_append_only")
+FUNCTIONS = (
+    "ledger_is_append_only",
+    "ledger_must_balance",
+    "price_must_be_payable",
+    "record_is_append_only",
+)
 
 
 class Xid8(sa.types.UserDefinedType[str]):
@@ -728,6 +757,8 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["show_id"], ["shows.id"], name=op.f("prices_show_id_fkey")),
         sa.PrimaryKeyConstraint("show_id", "price_class", "ticket_type", name=op.f("prices_pkey")),
     )
+    for statement in PRICE_GUARDS:
+        op.execute(statement)
     op.create_table(
         "seat_claims",
         sa.Column("show_id", sa.UUID(), nullable=False),

@@ -39,11 +39,12 @@ def standing(
     hours: float = 48,
     parts: tuple[RefundPart, ...] = (),
     released: tuple[str, ...] = (),
+    currency: str = "EUR",
 ) -> Standing:
     seats = [(f"A{number}", amount) for number, amount in enumerate(amounts, 1)]
     return Standing(
         state=BookingState.CONFIRMED,
-        currency="EUR",
+        currency=currency,
         starts_at=SHOW,
         now=SHOW - timedelta(hours=hours),
         seats=tuple(SoldSeat(label, amount, label in released) for label, amount in seats),
@@ -157,6 +158,22 @@ def test_seat_by_seat_gives_no_more_than_the_whole(
 
 def test_each_seat_is_rounded_down() -> None:
     assert quote(standing([3, 3], [(6, 0)], hours=3), None).amount == Money(2, "EUR")
+
+
+@pytest.mark.parametrize(
+    ("currency", "back"), [("KWD", 5000), ("EUR", 5010), ("JPY", 5010), ("CLF", 5010)]
+)
+def test_each_seat_is_rounded_down_to_what_a_card_can_be_paid(currency: str, back: int) -> None:
+    told = quote(standing([5010, 5010], [(10_020, 0)], hours=3, currency=currency), None)
+    assert told.amount == Money(back, currency)
+
+
+def test_of_thousandths_staff_name_tens_or_all_that_is_left() -> None:
+    here = standing([5010], [(5010, 2001)], currency="KWD")
+    for amount in (2500, 3009):
+        assert quote_sum(here, Money(amount, "KWD"), None).amount == Money(amount, "KWD")
+    with pytest.raises(Invalid, match="Of KWD only tens"):
+        quote_sum(here, Money(2505, "KWD"), None)
 
 
 def test_a_seat_is_given_up_once_and_must_be_the_bookings() -> None:
