@@ -26,17 +26,19 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(cli_accounts.admin, name="admin")
-app.add_typer(cli_accounts.partners, name="partners")
-show = typer.Typer(help="Shows: cancel one, and see how far that is.", no_args_is_help=True)
-app.add_typer(show, name="show")
+# As `--help` groups them.
+TRY, PROCESSES, DATA = "Try it", "Run its processes", "Fill its database"
+WATCH, DECIDE, READ = "Watch over it", "Act for people", "Read what it promises"
+app.add_typer(cli_accounts.admin, name="admin", rich_help_panel=DECIDE)
+app.add_typer(cli_accounts.partners, name="partners", rich_help_panel=DECIDE)
+show = typer.Typer(help="Cancel a show, and see how far that is.", no_args_is_help=True)
+app.add_typer(show, name="show", rich_help_panel=DECIDE)
 projections = typer.Typer(
-    help="Projections: how far each is (without a command), and building one anew.",
+    help="Say how far each projection is; with a command, build one anew.",
     invoke_without_command=True,
 )
-app.add_typer(projections, name="projections")
-app.add_typer(cli_record.events, name="events")
-app.command("audit")(cli_record.audit)
+app.add_typer(projections, name="projections", rich_help_panel=WATCH)
+app.add_typer(cli_record.events, name="events", rich_help_panel=WATCH)
 
 # They play what costs money or reaches people.
 STAND_INS = frozenset({"demo", "dev", "mail", "sandbox"})
@@ -74,7 +76,7 @@ def _start(context: typer.Context) -> None:
         raise typer.Exit(2)
 
 
-@app.command()
+@app.command(rich_help_panel=TRY)
 def dev(
     run_dir: RunDir = Path(".run"),
     ports: Annotated[
@@ -88,7 +90,7 @@ def dev(
     raise typer.Exit(command.main(run_dir, ports.value, seed=seed))
 
 
-@app.command()
+@app.command(rich_help_panel=TRY)
 def demo() -> None:
     """Run the main job end to end on a stack of its own and tell it as a story."""
     from seathold import demo as command
@@ -97,7 +99,7 @@ def demo() -> None:
     raise typer.Exit(in_foreground(command.main))
 
 
-@app.command()
+@app.command(rich_help_panel=PROCESSES)
 def api(
     host: Host = "",
     port: Annotated[int, typer.Option(help="Port to listen on (SEATHOLD_API_PORT).")] = 0,
@@ -138,7 +140,7 @@ def api(
     ApiServer(config, app).run(sockets=sockets)
 
 
-@app.command()
+@app.command(rich_help_panel=PROCESSES)
 def worker(
     role: Annotated[Role, typer.Option(help="Temporal's worker, the loops, or both.")] = Role.all,
     ready_file: Annotated[
@@ -151,7 +153,7 @@ def worker(
     process.main(role.value, ready_file)
 
 
-@app.command()
+@app.command(rich_help_panel=PROCESSES)
 def sandbox(
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of its API and pay page.")] = 8090,
@@ -169,7 +171,7 @@ def sandbox(
     run(host, port, db, webhook_url, secret, public_url=public_url or None)
 
 
-@app.command()
+@app.command(rich_help_panel=PROCESSES)
 def mail(
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of its page and API.")] = 8025,
@@ -182,7 +184,7 @@ def mail(
     run(host, port, smtp_port, db)
 
 
-@app.command()
+@app.command(rich_help_panel=PROCESSES)
 def codec(
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8088,
@@ -201,7 +203,7 @@ def codec(
     run(settings, host, port, ui_origin or ["http://127.0.0.1:8233", "http://localhost:8233"])
 
 
-@app.command()
+@app.command(rich_help_panel=DATA)
 def migrate(
     revision: Annotated[str, typer.Option(help="Where to go; `base` drops everything.")] = "head",
     down: Annotated[bool, typer.Option(help="Go down instead of up.")] = False,
@@ -237,7 +239,7 @@ def migrate(
         )
 
 
-@app.command()
+@app.command(rich_help_panel=DATA)
 def seed() -> None:
     """Put the demo catalogue into the database; a repeat adds only what is missing."""
     from infra.settings import Settings
@@ -246,7 +248,7 @@ def seed() -> None:
     asyncio.run(catalogue.seed(Settings()))
 
 
-@app.command("import")
+@app.command("import", rich_help_panel=DATA)
 def import_(path: Annotated[Path, typer.Argument(help="A JSON list of films.")]) -> None:
     """Import films; every row skipped or mended is reported."""
     from infra.settings import Settings
@@ -255,7 +257,7 @@ def import_(path: Annotated[Path, typer.Argument(help="A JSON list of films.")])
     asyncio.run(import_movies(Settings(), path, report=typer.echo))
 
 
-@app.command()
+@app.command(rich_help_panel=WATCH)
 def check(
     run_dir: Annotated[Path | None, typer.Option(help="A running stack's folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -266,7 +268,7 @@ def check(
     raise typer.Exit(command.main(run_dir=run_dir, as_json=as_json))
 
 
-@app.command()
+@app.command(rich_help_panel=WATCH)
 def statement(
     date: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day, in UTC.")],
     as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV, in UTF-8.")] = False,
@@ -280,7 +282,7 @@ def statement(
     typer.echo(command.csv_of(day, lines) if as_csv else command.table_of(day, lines), nl=False)
 
 
-@app.command()
+@app.command(rich_help_panel=WATCH)
 def reconcile(
     since: Annotated[
         datetime, typer.Option(formats=["%Y-%m-%dT%H:%M:%SZ"], help="From when on, in UTC.")
@@ -302,7 +304,10 @@ def reconcile(
     raise typer.Exit(asyncio.run(run))
 
 
-@app.command()
+app.command("audit", rich_help_panel=WATCH)(cli_record.audit)
+
+
+@app.command(rich_help_panel=READ)
 def openapi() -> None:
     """Print the OpenAPI document."""
     from api import openapi as document
@@ -312,7 +317,7 @@ def openapi() -> None:
     typer.echo(document.render(create_app(Settings())), nl=False)
 
 
-@app.command()
+@app.command(rich_help_panel=READ)
 def policy() -> None:
     """Print who may call what."""
     from api import policy as access

@@ -10,7 +10,7 @@ from uuid import UUID
 import typer
 
 events = typer.Typer(
-    help="The event store: look at it, follow it, verify its hash chains.", no_args_is_help=True
+    help="Look at the event store, follow it, verify its hash chains.", no_args_is_help=True
 )
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
