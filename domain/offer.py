@@ -73,13 +73,12 @@ def choose_instead(
     if any(seat.label not in known for seat in lost):
         return None
     kinds = Counter((seat.price_class, known[seat.label].is_accessible) for seat in lost)
-    gone, instead = set(taken), []
+    instead: list[SeatPrice] = []
     for (price_class, accessible), count in kinds.items():
-        runs = free_runs(seats, gone, price_class, accessible)
+        runs = free_runs(seats, taken, price_class, accessible)
         block = next(adjacent_blocks(runs, count), None)
         if block is None:
             return None
-        gone.update(block)
         alike = [
             seat
             for seat in lost

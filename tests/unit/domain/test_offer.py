@@ -60,4 +60,5 @@ def test_who_had_accessible_places_gets_accessible_places() -> None:
 
 
 def test_a_seat_that_the_hall_lost_meanwhile_is_replaced_by_none() -> None:
-    assert choose_instead([SeatPrice("Z9", "standard", "standard", 1)], HALL, set()) is None
+    gone = SeatPrice("Z9", "standard", "standard", 1)
+    assert choose_instead([*lost("A1"), gone], HALL, set()) is None
