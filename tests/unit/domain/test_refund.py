@@ -53,7 +53,9 @@ def standing(
     )
 
 
-def part(status: str, *seats: str, number: int = 1, accepted: bool = True) -> RefundPart:
+def part(
+    status: str, *seats: str, number: int = 1, accepted: bool = True, tries: int = 0
+) -> RefundPart:
     reference = "ref" if accepted else None
     return RefundPart(
         UUID(int=9),
@@ -68,6 +70,7 @@ def part(status: str, *seats: str, number: int = 1, accepted: bool = True) -> Re
         "pay",
         "key",
         None,
+        tries,
     )
 
 
@@ -156,7 +159,8 @@ def test_seat_by_seat_gives_no_more_than_the_whole(
     assert given_back <= whole
 
 
-def test_each_seat_is_rounded_down() -> None:
+def test_the_whole_goes_back_and_of_a_part_each_seat_is_rounded_down() -> None:
+    assert quote(standing([1200, 3], [(1203, 0)]), None).amount == Money(1203, "EUR")
     assert quote(standing([3, 3], [(6, 0)], hours=3), None).amount == Money(2, "EUR")
 
 
@@ -182,18 +186,23 @@ def test_a_seat_is_given_up_once_and_must_be_the_bookings() -> None:
     for label in ("A1", "A2"):
         with pytest.raises(Conflict) as refused:
             quote(here, [label])
-        assert refused.value.code == "seat_refunded"
-    for labels, code in ((["B1"], "unknown_seat"), (["A3", "A3"], "duplicate_seat")):
+        assert (refused.value.code, refused.value.data) == ("seat_refunded", {"seats": [label]})
+    for labels, code, named in (
+        (["A3", "B1"], "unknown_seat", ["B1"]),
+        (["A2", "A3", "A3"], "duplicate_seat", ["A3"]),
+    ):
         with pytest.raises(Invalid) as invalid:
             quote(here, labels)
-        assert invalid.value.code == code
+        assert (invalid.value.code, invalid.value.data) == (code, {"seats": named})
 
 
 def test_a_sum_of_staff_is_bounded_by_what_is_left() -> None:
     here = standing([100, 100], [(200, 150)], hours=-5)
     assert quote_sum(here, Money(50, "EUR"), None).seats == ()
+    assert quote_sum(here, Money(50, "EUR"), ["A2"]).seats == ("A2",)
     with pytest.raises(Conflict) as refused:
         quote_sum(here, Money(51, "EUR"), None)
+    assert refused.value.code == "exceeds_captured"
     assert refused.value.data["left"] == {"amount": 50, "currency": "EUR"}
     with pytest.raises(Invalid):
         quote_sum(here, Money(50, "USD"), None)
@@ -216,6 +225,12 @@ def test_payments_are_emptied_in_their_order() -> None:
         ((part("succeeded", "A1", "A2"),), ("A1", "A2"), BookingState.REFUNDED),
         ((part("failed", "A1", "A2"),), ("A1", "A2"), BookingState.REFUND_PENDING),
         ((part("failed", "A1", "A2", accepted=False),), (), BookingState.CONFIRMED),
+        # Its last try was refused, one before it was not: the seats are gone.
+        (
+            (part("failed", "A1", "A2", accepted=False, tries=1),),
+            ("A1", "A2"),
+            BookingState.REFUND_PENDING,
+        ),
         (
             (part("failed", "A1", accepted=False), part("succeeded", "A1", "A2", number=2)),
             ("A1", "A2"),
