@@ -39,11 +39,15 @@ FACTS: dict[str, Callable[[Subject, Money], Posting]] = {
     ),
     "settled": lambda of, amount: ledger.refund_settled(of, REFUND, amount),
     "failed": lambda of, amount: ledger.refund_failed(of, REFUND, amount),
+    "withdrawn": lambda of, amount: ledger.refund_withdrawn(of, REFUND, amount),
     "fee": ledger.fee,
     "second fee": lambda of, amount: ledger.fee(of, amount, key="2"),
     "opened": lambda of, amount: ledger.dispute_opened(of, "dp_1", amount),
     "won": lambda of, amount: ledger.dispute_won(of, "dp_1", amount),
     "lost": lambda of, amount: ledger.dispute_lost(of, "dp_1", amount),
+    "opened again": lambda of, amount: ledger.dispute_opened(of, "dp_2", amount),
+    "won again": lambda of, amount: ledger.dispute_won(of, "dp_2", amount),
+    "lost again": lambda of, amount: ledger.dispute_lost(of, "dp_2", amount),
 }
 amounts = st.builds(Money, st.integers(1, 10**12), st.sampled_from(["EUR", "JPY", "KWD"]))
 postings = st.builds(
@@ -93,6 +97,7 @@ SETTLED = {
     "paid": ["captured", "confirmed"],
     "late": ["captured", "requested", "settled"],
     "cancelled later": ["captured", "confirmed", "of a sale", "settled"],
+    "a refund refused": ["captured", "confirmed", "of a sale", "withdrawn"],
     "authorised": ["authorised", "captured", "released", "confirmed"],
     "voided": ["authorised", "released"],
     "with a fee": ["captured", "confirmed", "fee", "second fee"],
@@ -137,7 +142,9 @@ def test_an_open_refund_settles_what_is_due_and_only_that() -> None:
 def test_ids_tell_facts_apart() -> None:
     made = Counter(FACTS[name](of, PRICE).id for name in FACTS for of in (PAID, EXTRA))
     # The refund is one and the same, whichever payment or account it is said to come from.
-    refunds = {FACTS[name](PAID, PRICE).id for name in ("requested", "settled", "failed")}
+    refunds = {
+        FACTS[name](PAID, PRICE).id for name in ("requested", "settled", "failed", "withdrawn")
+    }
     assert {id_ for id_, count in made.items() if count > 1} == refunds
     assert ledger.captured(PAID, PRICE).id == UUID("db4efc61-0640-5831-9872-cc80c1ef4655")
 
