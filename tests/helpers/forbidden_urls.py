@@ -5,6 +5,7 @@ from __future__ import annotations
 FORBIDDEN = (
     # Not HTTPS, or not a URL at all.
     "http://partner.example/",
+    "http://partner.example:8443/",
     "ftp://partner.example/",
     "file:///etc/passwd",
     "gopher://partner.example/",
@@ -43,6 +44,7 @@ FORBIDDEN = (
     "https://017700000001/",
     "https://127.0.0.1./",
     "https://1.2.3.4.5/",
+    "https://1.2.3.256/",
     # IPv6, and IPv4 inside of it.
     "https://[::1]/",
     "https://[::]/",
@@ -55,6 +57,7 @@ FORBIDDEN = (
     "https://[fe80::1%25eth0]/",
     "https://[fd00:ec2::254]/",
     "https://[ff02::1]/",
+    "https://[4000::1]/",
     "https://[::1",
     # A name that only looks like another, or carries more than a host.
     "https://partner.example@127.0.0.1/",
@@ -66,6 +69,9 @@ FORBIDDEN = (
     "https://partner%2eexample/",
     "https://partner.example\r\nHost: x/",
     "https://partner .example/",
+    "https://partner.example/ HTTP/1.1",
+    "https://partner.example/\u00e9",
+    "https://partner.example/..\\hook",
     "https://-partner.example/",
     "https://partner..example/",
     # Ports of other services.

@@ -40,8 +40,18 @@ def test_in_development_this_machine_may_listen_in_plain_http() -> None:
     target = target_of("http://127.0.0.1:5000/hook", LOCAL)
     assert (target.authority, target.port) == ("127.0.0.1:5000", 5000)
     assert target_of("http://localhost:5000/", LOCAL).host == "localhost"
-    with pytest.raises(Invalid):
-        target_of("http://10.0.0.1/", LOCAL)
+    for url in ("http://10.0.0.1/", "ftp://127.0.0.1:5000/"):
+        with pytest.raises(Invalid):
+            target_of(url, LOCAL)
+
+
+def test_what_a_name_and_a_url_may_have_at_most() -> None:
+    name = ".".join(["x" * 63] * 3 + ["y" * 61])
+    longest = f"https://{name}/".ljust(2048, "z")
+    assert target_of(longest, STRICT).host == name
+    for url in (longest + "z", f"https://{name}y/"):
+        with pytest.raises(Invalid):
+            target_of(url, STRICT)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +71,7 @@ def test_public_addresses_may_be_reached(address: str) -> None:
         ["8.8.8.8", "::ffff:10.0.0.1"],
         ["169.254.169.254"],
         ["fe80::1%eth0"],
+        ["2606:4700::1111%eth0"],
         ["::1"],
     ],
 )
