@@ -56,6 +56,13 @@ def test_a_newer_version_than_is_known_is_not_guessed_at(three_versions: None) -
         upcast(EVENT, 4, {})
 
 
+def test_the_second_version_is_the_newest_while_there_is_no_third(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(upcasters.UPCASTERS, (EVENT, 1), split)
+    assert newest(EVENT) == 2
+
+
 def test_the_newest_version_is_the_one_that_is_written(three_versions: None) -> None:
     facts = [Event(EventType.SEAT_RELEASED, {}), Event(EventType.SEAT_LOCKED, {})]
     written = chain(
