@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from domain.refund import (
     SoldSeat,
     Standing,
     parse_brackets,
+    parts_of,
     percent_now,
     quote,
     quote_sum,
@@ -213,6 +215,36 @@ def test_payments_are_emptied_in_their_order() -> None:
     assert [(purse.id.int, amount) for purse, amount in split(130, purses)] == [(0, 80), (2, 50)]
     with pytest.raises(ValueError, match="1 more"):
         split(281, purses)
+
+
+def test_each_payment_that_a_refund_is_taken_out_of_has_a_part_and_a_key_of_its_own() -> None:
+    booking, request = UUID(int=7), UUID(int=8)
+    before = (part("succeeded", number=2), part("failed", accepted=False))
+    here = standing([100, 100], [(150, 0), (9, 9), (60, 0)], parts=before)
+    told = quote(here, None)
+    made = parts_of(booking, here, told, request)
+    assert [(one.number, one.part, one.amount) for one in made] == [(3, 1, 150), (3, 2, 50)]
+    assert [one.provider_payment_id.int for one in made] == [0, 2]
+    assert [one.seats for one in made] == [("A1", "A2"), ()], "given up once"
+    assert [one.key for one in made] == [f"refund:{booking}:3", f"refund:{booking}:3:2"]
+    assert len({one.id for one in made}) == 2
+    assert {(one.status, one.reference, one.request_key) for one in made} == {
+        ("pending", None, request)
+    }
+    assert replace(here, parts=(*before, *made)).of(3) == tuple(made)
+    assert parts_of(booking, here, told, request) == made, "a repeat finds the same"
+
+
+def test_a_quote_is_told_to_the_millisecond() -> None:
+    here = standing([100], [(100, 0)])
+    told = quote(replace(here, starts_at=SHOW + timedelta(microseconds=999_999)), None).as_json()
+    assert told == {
+        "amount": {"amount": 100, "currency": "EUR"},
+        "percent": 100,
+        "seats": ["A1"],
+        "expires_at": "2026-12-03T18:30:00.999Z",
+    }
+    assert quote_sum(here, Money(1, "EUR"), None).as_json()["expires_at"] is None
 
 
 @pytest.mark.parametrize(
