@@ -26,7 +26,7 @@ def address_of(scope: Scope, trusted: Sequence[Network]) -> Address | None:
     """
     client = scope.get("client")
     peer = parse(client[0]) if client else None
-    if peer is None or not within(peer, trusted):
+    if not within(peer, trusted):
         return peer
     hops = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
     nearest = peer

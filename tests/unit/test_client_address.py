@@ -19,6 +19,8 @@ STRANGER = "198.51.100.7"
 def seen(peer: str | None, *forwarded: str, trusted: tuple[Network, ...] = PROXIES) -> str:
     """Whom limits count the request to."""
     headers = [(b"x-forwarded-for", line.encode("latin-1")) for line in forwarded]
+    # What anybody may send counts for nothing.
+    headers += [(b"x-real-ip", b"192.0.2.6"), (b"forwarded", b"for=192.0.2.6")]
     scope = {"client": (peer, 1) if peer else None, "headers": headers}
     return who(address_of(scope, trusted))
 
