@@ -166,6 +166,7 @@ def test_a_token_may_come_from_a_clock_that_is_a_little_ahead(signer: TokenSigne
         {"headers": {"jku": "https://keys.example.test"}},
         {"headers": {"x5u": "https://keys.example.test"}},
         {"headers": {"jwk": {"kty": "OKP", "crv": "Ed25519", "x": "AAAA"}}},
+        pytest.param({"jti": "x" * tokens.MAX_TOKEN_CHARACTERS}, id="too long"),
         {"without": "exp"},
         {"without": "iat"},
         {"without": "sub"},
@@ -243,9 +244,10 @@ def test_no_more_tokens_are_remembered_than_fit(
     signer: TokenSigner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tokens, "MAX_REMEMBERED", 3)
-    for _ in range(10):
-        signer.verify(signer.issue(USER, "user", SESSION))
-    assert len(signer._remembered) == 3
+    issued = [signer.issue(USER, "user", SESSION) for _ in range(10)]
+    for token in issued:
+        signer.verify(token)
+    assert list(signer._remembered) == issued[-3:]
 
 
 async def test_the_api_refuses_a_token_signed_by_somebody_else(
@@ -275,6 +277,7 @@ def test_a_changed_ticket_is_none(signer: TokenSigner) -> None:
         f"{version}.{other.split('.')[1]}.{signature}",
         f"SH2.{payload}.{signature}",
         f"{version}.{payload}.{twin}",
+        f"{version}.A.{signature}",
         f"{ticket}=",
         f" {ticket}",
         "",
