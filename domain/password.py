@@ -21,8 +21,8 @@ def is_a_known_word(password: str, known: Iterable[str]) -> bool:
 
 
 def _words(told: str) -> Iterable[str]:
-    """The whole of it, what is before its ``@``, and each word of it; letters only."""
-    return [_letters(told), _letters(told.partition("@")[0]), *map(_letters, told.split())]
+    """What is before its ``@``, or all of it without one, and each word of it; letters only."""
+    return [_letters(told.partition("@")[0]), *map(_letters, told.split())]
 
 
 def _letters(text: str) -> str:
