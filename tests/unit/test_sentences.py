@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 import infra.notify.render
 from domain.events import EventType
@@ -29,3 +32,34 @@ def test_every_message_to_a_buyer_is_told_in_words() -> None:
 def test_a_moment_is_told_as_everywhere() -> None:
     told = sentence("HoldExtended", {"hold_expires_at": "2026-11-30T12:33:42.347292+00:00"})
     assert told == "The hold was extended to 2026-11-30T12:33:42.347Z."
+
+
+@pytest.mark.parametrize(
+    ("event", "payload", "told"),
+    [
+        ("BookingExpired", {"why": "lapsed"}, "The hold ended without a payment: its time was up."),
+        (
+            "BookingCancelled",
+            {"why": "cancelled", "note": "Change of plans."},
+            "The booking was cancelled. Change of plans.",
+        ),
+        (
+            "BookingExpired",
+            {"why": "failed", "payment_uncertain": True},
+            "The hold ended without a payment: the payment failed. "
+            + "Whether money is on its way is not known yet.",
+        ),
+        ("SeatReleased", {"labels": ["A1", "A2"]}, "Seats A1, A2 went back on sale."),
+        ("SeatLocked", {"seats": [{"label": "A1"}, {"label": "A2"}]}, "Seats A1, A2 were held."),
+        (
+            "HoldExtended",
+            {"hold_expires_at": "2026-11-30T12:33:42+00:00", "reason": "A slow bank."},
+            "The hold was extended to 2026-11-30T12:33:42.000Z. A slow bank.",
+        ),
+        ("RefundRequested", {"reason": "late"}, "The money is going back: late."),
+        ("DisputeClosed", {}, "The dispute ended: (outcome is not on record)."),
+        ("SomethingNew", {}, "SomethingNew."),
+    ],
+)
+def test_why_and_which_seats_are_told(event: str, payload: dict[str, Any], told: str) -> None:
+    assert sentence(event, payload) == told
