@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from infra.settings import Settings
 from tests.conftest import WORKER
 from tests.fixtures import servers
 from tests.helpers.accounts import replaced_parts
+from tests.helpers.eventually import eventually
+from tests.helpers.relay import Relay
 
 Client = httpx2.AsyncClient
 
@@ -84,6 +87,34 @@ async def test_what_is_away_is_named(app: FastAPI, client: Client, away: str) ->
     assert checks.pop(away) == "unavailable"
     assert set(checks.values()) == {"ok"}
     assert alive.status_code == 200
+
+
+async def test_a_database_that_hangs_keeps_no_answer_about_us_waiting(
+    app: FastAPI, client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ending what was asked of it takes psycopg ten seconds."""
+    monkeypatch.setattr("api.queries.health.CHECK_SECONDS", 0.2)
+    async with Relay.to(settings.database_url.get_secret_value()) as line:
+        url = type(settings.database_url)(line.url)
+        silent = Database(settings.model_copy(update={"database_url": url}))
+        async with silent.statements() as session:
+            await session.one(text("SELECT 1"))
+        line.speaks.clear()
+        changes = {"database": silent, "temporal": TemporalService(is_there=True)}
+        with replaced_parts(app, **changes):
+            async with asyncio.timeout(5):
+                answer = await client.get("/readyz")
+                counted = await client.get("/metrics")
+        line.speaks.set()
+
+        async def has_all_back() -> bool:
+            return "Connections in pool: 0" not in silent._engine.pool.status()
+
+        await eventually(has_all_back, seconds=30)
+        await silent.close()
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["database"] == "unavailable"
+    assert counted.status_code == 200
 
 
 async def test_requests_are_counted_by_the_routes_template(client: Client) -> None:
