@@ -14,6 +14,10 @@ Item = TypeVar("Item")
 Found_co = TypeVar("Found_co", covariant=True)
 # While Temporal is away each of a batch waits its time out: together, a pass still ends.
 AT_ONCE = 10
+# What a pass fails of, a server that is away say, is seldom over in less. The trace is logged about
+# once a minute: of a dozen loops ten times a second it would fill the disk.
+FAILED_REST_SECONDS = 1.0
+TRACE_EACH = 60
 
 
 class Loop(Protocol):
@@ -36,15 +40,19 @@ async def repeat(
 
     This is an edge: whatever a pass raises is logged and the next pass starts afresh.
     """
+    failed = 0
     while not stop.is_set():
+        rest = rest_seconds
         try:
             done = await loop.one_pass()
-        except Exception:
-            log.exception("loop_failed", loop=name)
-            done = 0
+            failed = 0
+        except Exception as error:
+            has_trace = failed % TRACE_EACH == 0
+            log.error("loop_failed", loop=name, error=type(error).__name__, exc_info=has_trace)
+            done, failed, rest = 0, failed + 1, max(rest_seconds, FAILED_REST_SECONDS)
         if done < full:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), rest_seconds)
+                await asyncio.wait_for(stop.wait(), rest)
 
 
 async def each(
