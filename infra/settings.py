@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
@@ -177,11 +177,39 @@ class Settings(BaseSettings):
         parse_brackets(text)
         return text
 
-    @model_validator(mode="after")
-    def require_sound_partner_settings(self) -> Self:
-        SealRing(self.partner_secret_keys.get_secret_value())
-        _ = self.partner_policy
-        return self
+    # One for each, so that a refusal names the setting.
+    @field_validator("partner_secret_keys")
+    @classmethod
+    def require_partner_keys(cls, keys: SecretStr) -> SecretStr:
+        SealRing(keys.get_secret_value())
+        return keys
+
+    @field_validator("partner_ports")
+    @classmethod
+    def require_ports(cls, text: str) -> str:
+        if not all(port.strip().isdecimal() for port in text.split(",")):
+            raise ValueError("ports are numbers, separated by commas")
+        return text
+
+    @field_validator("partner_private_networks")
+    @classmethod
+    def require_networks(cls, text: str | None) -> str | None:
+        _networks(text or "")
+        return text
+
+    @field_validator("database_url", "migrate_database_url")
+    @classmethod
+    def require_libpq_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith("postgresql://"):
+            raise ValueError("begins with postgresql://")
+        return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def require_redis_url(cls, url: SecretStr) -> SecretStr:
+        if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("begins with redis:// or rediss://")
+        return url
 
     @property
     def partner_policy(self) -> OutboundPolicy:
@@ -190,8 +218,7 @@ class Settings(BaseSettings):
             ports = frozenset(int(port) for port in self.partner_ports.split(","))
             return OutboundPolicy(https_only=True, ports=ports)
         written = self.partner_private_networks
-        networks = (LOOPBACK if written is None else written).split(",")
-        exempt = tuple(ip_network(one.strip()) for one in networks if one.strip())
+        exempt = _networks(LOOPBACK if written is None else written)
         return OutboundPolicy(https_only=False, ports=None, exempt=exempt)
 
     @property
@@ -284,6 +311,10 @@ def refusals(error: ValidationError) -> list[str]:
         name = "".join(f"SEATHOLD_{str(part).upper()}: " for part in one["loc"][:1])
         found += [f"{name}{reason}" for reason in said.splitlines()]
     return found
+
+
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(one.strip()) for one in text.split(",") if one.strip())
 
 
 def _with_driver(url: str) -> str:

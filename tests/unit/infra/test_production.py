@@ -81,7 +81,7 @@ def test_nobody_guesses_where_the_pages_of_mailed_links_are(
         ({"partner_secret_keys": production.DEV_PARTNER_KEYS}, "PARTNER_SECRET_KEYS is the devel"),
         ({"partner_secret_keys": f"own:{secret('payloads')}"}, "are the same secret"),
         ({"stripe_webhook_secret": "whsec_short"}, "STRIPE_WEBHOOK_SECRET is shorter"),
-        ({"database_url": "sqlite:///seathold.db"}, "DATABASE_URL is not postgresql://"),
+        ({"database_url": "postgresql://[db/seathold"}, "DATABASE_URL is not postgresql://"),
         ({"database_url": "postgresql://a:seathold@127.0.0.1/s"}, "DATABASE_URL has no password"),
         ({"database_url": "postgresql://a@127.0.0.1/s"}, "DATABASE_URL has no password"),
         (
@@ -161,7 +161,7 @@ def test_nobody_guesses_where_the_pages_of_mailed_links_are(
             {"redis_url": "redis:///0?host=redis.internal"},
             "REDIS_URL goes over the network in plain text",
         ),
-        ({"redis_url": "http://redis.internal"}, "REDIS_URL cannot be read"),
+        ({"redis_url": "rediss://redis.internal:port"}, "REDIS_URL cannot be read"),
         ({"smtp_host": "mail.internal"}, None),
         ({"smtp_host": "mail.internal", "smtp_tls": "offered"}, "SMTP_TLS=offered"),
         ({"smtp_tls": "offered"}, None),
