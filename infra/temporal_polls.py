@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.enums.v1 import DescribeTaskQueueMode, TaskQueueType
+from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -44,13 +45,32 @@ async def wait_polled(client: Client) -> None:
 
 
 async def _is_polled(client: Client, queue: str, kind: TaskQueueType.ValueType, owner: str) -> bool:
-    answer = await client.workflow_service.describe_task_queue(
+    name = TaskQueue(name=queue)
+    ask = client.workflow_service.describe_task_queue
+    first = await ask(
+        DescribeTaskQueueRequest(namespace=client.namespace, task_queue=name, task_queue_type=kind)
+    )
+    if _are_of(owner, first.pollers):
+        return True
+    # That was the first part of the queue, and a poll may wait at any: all of a worker's at others
+    # for as long as a minute. What is said of them all is up to five seconds old.
+    every = await ask(
         DescribeTaskQueueRequest(
-            namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
+            namespace=client.namespace,
+            task_queue=name,
+            api_mode=DescribeTaskQueueMode.DESCRIBE_TASK_QUEUE_MODE_ENHANCED,
+            task_queue_types=[kind],
+            report_pollers=True,
         )
     )
     return any(
+        _are_of(owner, version.types_info[kind].pollers) for version in every.versions_info.values()
+    )
+
+
+def _are_of(owner: str, pollers: Iterable[PollerInfo]) -> bool:
+    return any(
         f"@{poller.identity}".endswith(f"@{owner}")
         and time.time() - poller.last_access_time.ToSeconds() <= FRESH_SECONDS
-        for poller in answer.pollers
+        for poller in pollers
     )
