@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
+import structlog
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import GetClusterInfoRequest
@@ -55,11 +56,13 @@ from domain.steps import (
     RefundInput,
     StepOutcome,
 )
+from infra.codec import SealedByUnknownKey
 from infra.payloads import sealed_by
 from infra.settings import Settings
 from services.process import ProcessAway, ProcessOver, ProcessUnknown, ReadBrief
 
 T = TypeVar("T")
+log = structlog.get_logger(__name__)
 
 # A buyer waits for the answer; past this the API says 202 and the booking settles by itself.
 RPC_TIMEOUT = timedelta(seconds=5)
@@ -311,6 +314,10 @@ async def answer(call: Awaitable[T]) -> T:
         raise Conflict(getattr(cause, "message", str(cause)), code="invalid_state") from error
     except WorkflowAlreadyStartedError as error:
         raise ProcessOver(str(error)) from error
+    except SealedByUnknownKey as error:
+        # The worker got a new key before we did. It did what was asked; PostgreSQL knows.
+        log.error("answer_sealed", reason=str(error))
+        raise ProcessUnknown("the answer cannot be read here") from error
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             raise ProcessOver(error.message) from error

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from contracts.booking import BookingContract
+from domain.booking import BookingState
 from domain.errors import Unavailable
 from domain.steps import BookingInput, CancelRequest
 from infra.payloads import PLAIN, sealed_by
 from infra.settings import DEV_PAYLOAD_KEYS
+from services.process import ProcessUnknown
 from tests.factories import Hall
 from tests.helpers.saga import Fault, Saga
 
@@ -83,3 +85,14 @@ async def test_a_booking_outlives_the_change_of_keys(saga: Saga, hall: Hall) -> 
     raw = await stored(rotated, input)
     assert b"second" in raw
     assert b"dev" in raw
+
+
+async def test_an_answer_by_a_key_that_comes_later_is_an_outcome_not_known_yet(
+    saga: Saga, hall: Hall
+) -> None:
+    """The worker has the new key already, the API has not: no error, for the seats are held."""
+    input = hall.input()
+    async with saga.speaking(sealed_by(KEYS)).worker():
+        assert await saga.reserve(input) == BookingState.HELD
+        with pytest.raises(ProcessUnknown):
+            await saga.process.reserve(input)
