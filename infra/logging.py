@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 import structlog
+from dotenv import dotenv_values
 
-from infra.settings import Settings
+from infra.settings import Settings, misspelt
 
 
 def configure_logging(settings: Settings, *, process: str) -> None:
@@ -46,3 +48,11 @@ def configure_logging(settings: Settings, *, process: str) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)
+    tell_misspelt()
+
+
+def tell_misspelt() -> None:
+    """Warn of each variable whose name is nearly a setting's: it changes nothing."""
+    log = structlog.get_logger(__name__)
+    for name, meant in misspelt({**dotenv_values(".env"), **os.environ}).items():
+        log.warning("setting_unknown", name=name, meant=meant)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Literal, Self
 from uuid import UUID
@@ -33,6 +35,9 @@ DEV_WEBHOOK_SECRET = production.DEV_WEBHOOK_SECRET
 # What the cool-downs are where nobody set them: a person who means to buy stays far below.
 COOL_DOWN_HOLDS = 6
 
+PREFIX = "SEATHOLD_"
+# A letter or two apart; the names that are not settings (`SEATHOLD_SEED`) are further from any.
+NEARLY = 0.85
 LOOPBACK = "127.0.0.0/8,::1/128"
 DEV_PARTNER_KEYS = production.DEV_PARTNER_KEYS
 
@@ -57,7 +62,7 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="SEATHOLD_",
+        env_prefix=PREFIX,
         env_file=".env",
         extra="ignore",
         hide_input_in_errors=True,  # else a refusal at the start prints the secrets it was given
@@ -310,6 +315,22 @@ def refusals(error: ValidationError) -> list[str]:
         said = str(one["msg"]).removeprefix("Value error, ")
         name = "".join(f"SEATHOLD_{str(part).upper()}: " for part in one["loc"][:1])
         found += [f"{name}{reason}" for reason in said.splitlines()]
+    return found
+
+
+def misspelt(given: Iterable[str]) -> dict[str, str]:
+    """Of names of variables those that are no setting of ours but nearly: the setting's name.
+
+    They change nothing. What is not near to any may be for others who share our prefix.
+    """
+    known = [name.upper() for name in Settings.model_fields]
+    found = {}
+    for name in given:
+        prefix, mark, rest = name.upper().partition("_")
+        if f"{prefix}{mark}" != PREFIX or rest in known:
+            continue
+        if near := get_close_matches(rest, known, 1, NEARLY):
+            found[name] = PREFIX + near[0]
     return found
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from dotenv import dotenv_values
 from pydantic import ValidationError
 
-from infra.settings import Settings, refusals
+from infra.settings import Settings, misspelt, refusals
 from seathold.stack import ports, postgres, roles, secrets, temporal, valkey
 from seathold.stack.ports import LOOPBACK
 from seathold.stack.process import Child, StackError
@@ -68,6 +68,8 @@ class Plan:
         self._say = say
         dotenv = {name: value for name, value in dotenv_values(".env").items() if value}
         self._given = {**dotenv, **os.environ, **extra}
+        for name, meant in misspelt(self._given).items():
+            say(f"{name} is no setting and changes nothing; {meant} is one.")
         self._settings = _settings(self._given)
         self.secrets = secrets.load(run_dir / "secrets.json")
         taken: set[int] = set()
