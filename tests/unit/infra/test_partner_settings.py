@@ -42,7 +42,8 @@ def test_production_refuses_what_is_for_development(changes: dict[str, object], 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("partner_secret_keys", f"{RING},x"),
+        # Named, for each process of a parallel run makes another ring.
+        pytest.param("partner_secret_keys", f"{RING},x", id="a key without a name"),
         ("partner_private_networks", "10.0.0.0/40"),
         ("partner_private_networks", "here"),
         ("partner_ports", "443,https"),
