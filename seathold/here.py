@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -28,10 +32,18 @@ COMMANDS = frozenset(
 )
 
 
+# As a shell tells it of whoever that signal ended; 1 would be a breach, or something left over.
+NOBODY_READS = 128 + signal.SIGPIPE
+
+
 class Commands(TyperGroup):
     """Says what keeps a command from its work, where that can be mended; exit code 2."""
 
     def invoke(self, ctx: Any) -> Any:
+        with _while_it_is_read():
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort):
@@ -60,6 +72,22 @@ def join_stack() -> None:
     for key, told in stack_in(DEFAULT_RUN_DIR).items():
         if not given.get(ENVIRONMENT[key]):
             os.environ[ENVIRONMENT[key]] = told
+
+
+@contextmanager
+def _while_it_is_read() -> Iterator[None]:
+    """Who reads no further (``| head``) has seen enough: the command ends and says nothing."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # What waits to be written would be tried once more at the end, and complained about.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+        raise typer.Exit(NOBODY_READS) from None
 
 
 def _reasons_of(error: Exception) -> list[str] | None:

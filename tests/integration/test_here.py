@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,12 @@ SECONDS = 60
 
 def seathold(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command in ``folder``, and in an environment that names only what is given."""
+    return run(folder, words, environment, subprocess.PIPE)
+
+
+def run(
+    folder: Path, words: Sequence[str], environment: Mapping[str, str], stdout: int
+) -> subprocess.CompletedProcess[str]:
     bare = {
         name: value
         for name, value in os.environ.items()
@@ -27,8 +34,9 @@ def seathold(folder: Path, *words: str, **environment: str) -> subprocess.Comple
     return subprocess.run(
         [sys.executable, "-m", "seathold", *words],
         cwd=folder,
-        env=bare | environment,
-        capture_output=True,
+        env={**bare, **environment},
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
         timeout=SECONDS,
@@ -107,6 +115,19 @@ def test_a_setting_that_is_wrong_is_named(running: Path) -> None:
     assert done.returncode == 2
     told = [line.partition(": Input")[0] for line in done.stderr.splitlines()]
     assert told == [f"Error: {name}" for name in wrong]
+
+
+@pytest.mark.parametrize(
+    "words", ["check", "check --json", "projections", "policy", "openapi", "import films.json"]
+)
+def test_who_reads_no_further_is_told_of_no_breach(running: Path, words: str) -> None:
+    """A pipe that is closed, as by ``| head``: the code is the signal's, and nobody complains."""
+    (running / "films.json").write_text('[{"Title": "Ran"}, {"Title": "Ran"}]')
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = run(running, words.split(), {}, writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_titles_are_told_whatever_the_terminals_encoding(tmp_path: Path) -> None:
