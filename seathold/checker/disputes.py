@@ -119,7 +119,7 @@ def d4(world: World) -> Iterator[str]:
     """D4 Every dispute of the provider's is on record as it stands there, within 60 s."""
     ours = {
         row["reference"]: (row["status"], row["amount"], row["currency"])
-        for row in world.rows(OURS, provider=PROVIDER)
+        for row in world.each(OURS, provider=PROVIDER)
     }
     theirs = set()
     for paid in world.ledger["payments"]:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from seathold.checker.world import Row, World
+from seathold.checker.report import MAX_EXAMPLES
+from seathold.checker.world import Row, World, batches
 
 PROVIDER = "sandbox"
 # A refund is started, and a payment known, within this time of its last change.
 SETTLE = timedelta(seconds=60)
 LONGEST_AUTHORISATION = timedelta(hours=1)
 
+# Of these payments: the ledger is gone through in parts, and so are our rows.
 OURS = """
 SELECT paid.reference, paid.id, paid.booking_id::text, paid.decision, paid.captured, paid.currency,
-       paid.created_at, state, total_amount, bookings.currency AS booking_currency,
+       state, total_amount, bookings.currency AS booking_currency,
        bookings.provider_payment_id = paid.id AS confirms,
        EXISTS (SELECT FROM cases
                WHERE cases.booking_id = bookings.id AND cases.status <> 'resolved') AS has_case,
@@ -38,7 +40,18 @@ LATERAL (
            coalesce(bool_or(status = 'pending'), false) AS is_pending
     FROM refunds WHERE provider_payment_id = paid.id AND number IS NOT NULL
 ) AS asked
-WHERE provider = %(provider)s
+WHERE provider = %(provider)s AND reference = ANY(%(references)s)
+"""
+BOOKED = """
+SELECT reference, paid.currency, captured,
+       coalesce((SELECT sum(amount) FROM refunds
+                 WHERE provider_payment_id = paid.id
+                   AND status = 'succeeded'), 0)::bigint AS refunded,
+       coalesce((SELECT sum(amount) FROM disputes
+                 WHERE provider_payment_id = paid.id
+                   AND status = 'lost'), 0)::bigint AS charged_back
+FROM provider_payments AS paid JOIN bookings ON bookings.id = booking_id
+WHERE provider = %(provider)s AND paid.created_at < %(began)s
 """
 CONFIRMED = """
 SELECT bookings.id::text, total_amount, bookings.currency, reference
@@ -107,7 +120,7 @@ SELECT id::text FROM bookings WHERE state NOT IN ('held', 'expiring', 'cancellin
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Paid:
     """One payment of the provider's ledger; ``pending`` is refunded money still on its way."""
 
@@ -140,17 +153,16 @@ def m1(world: World) -> Iterator[str]:
     """M1 Every captured payment is the one of its confirmed booking, less what was refunded on
     request, or goes back whole, or is in dispute, or has an open case or offer; after 60 s.
     """
-    ours = _ours(world)
     cases = {row["dedupe"] for row in world.rows(BEING_LOOKED_AT)}
-    for paid in _ledger(world):
-        if f"unknown_payment:{PROVIDER}:{paid.session}:captured" in cases and paid.id not in ours:
+    for paid, row in _beside_ours(world, _ledger(world)):
+        if f"unknown_payment:{PROVIDER}:{paid.session}:captured" in cases and row is None:
             continue
         if paid.captured <= 0 or not paid.is_older(SETTLE, world.began):
             continue
-        if not (paid.goes_back or paid.disputed or _explained(paid, ours.get(paid.id))):
+        if not (paid.goes_back or paid.disputed or _explained(paid, row)):
             yield (
                 f"payment {paid.id} of {paid.captured} {paid.currency} for {paid.booking}:"
-                f" {_known(ours.get(paid.id))}, {paid.refunded} refunded"
+                f" {_known(row)}, {paid.refunded} refunded"
             )
 
 
@@ -158,24 +170,26 @@ def m2(world: World) -> Iterator[str]:
     """M2 Every confirmed booking that costs something has exactly one captured payment of its
     amount and currency, of which went back what was asked for and nothing else.
     """
-    ours = _ours(world)
     payments = defaultdict(list)
     for paid in _ledger(world):
         payments[paid.booking].append(paid)
-    for booking in world.rows(CONFIRMED, began=world.began):
-        found = payments[booking["id"]]
-        whole = [
-            paid.id
-            for paid in found
-            if (paid.captured, paid.currency) == (booking["total_amount"], booking["currency"])
-            and _kept_as_asked(paid, ours.get(paid.id))
-            and (paid.id == booking["reference"] or paid.is_older(SETTLE, world.began))
-        ]
-        if whole != [booking["reference"]]:
-            yield (
-                f"booking {booking['id']} of {booking['total_amount']} {booking['currency']} names"
-                f" payment {booking['reference']}; the provider has {whole or 'none'} for it"
-            )
+    for bookings in batches(world.each(CONFIRMED, began=world.began)):
+        paid_for = [paid for booking in bookings for paid in payments.get(booking["id"], ())]
+        ours = _ours(world, paid_for)
+        for booking in bookings:
+            whole = [
+                paid.id
+                for paid in payments.get(booking["id"], ())
+                if (paid.captured, paid.currency) == (booking["total_amount"], booking["currency"])
+                and _kept_as_asked(paid, ours.get(paid.id))
+                and (paid.id == booking["reference"] or paid.is_older(SETTLE, world.began))
+            ]
+            if whole != [booking["reference"]]:
+                yield (
+                    f"booking {booking['id']} of {booking['total_amount']} {booking['currency']}"
+                    f" names payment {booking['reference']};"
+                    f" the provider has {whole or 'none'} for it"
+                )
 
 
 def m3(world: World) -> Iterator[str]:
@@ -202,7 +216,7 @@ def m3(world: World) -> Iterator[str]:
     for key, made in effects.items():
         if len(made) > 1:
             yield f"refund {key} had {len(made)} effects: {', '.join(one['id'] for one in made)}"
-    for row in world.rows(REFUNDS, provider=PROVIDER, began=world.began):
+    for row in world.each(REFUNDS, provider=PROVIDER, began=world.began):
         sums = [
             (one["amount"], one["currency"]) for one in effects[_refund_of(row["idempotency_key"])]
         ]
@@ -212,24 +226,22 @@ def m3(world: World) -> Iterator[str]:
 
 def m4(world: World) -> Iterator[str]:
     """M4 What the provider keeps per currency is what our books say, to the minor unit."""
-    ours, theirs = _ours(world), {paid.id: paid for paid in _ledger(world)}
+    theirs = {paid.id: paid for paid in _ledger(world)}
     difference: Counter[str] = Counter()
     differ: dict[str, list[str]] = defaultdict(list)
-    for paid in theirs.values():
+    for paid, row in _beside_ours(world, theirs.values()):
         if paid.is_older(SETTLE, world.began):
-            row = ours.get(paid.id)
             booked = _booked(row) if row else 0
             _compare(difference, differ, paid.currency, paid.id, paid.kept - booked)
             if row and row["currency"] != paid.currency:
                 yield f"payment {paid.id} is {paid.currency} there, {row['currency']} here"
-    for reference, row in ours.items():
-        if reference not in theirs and row["created_at"] < world.began:
-            booked = _booked(row)
-            _compare(difference, differ, row["currency"], reference, -booked)
+    for row in world.each(BOOKED, provider=PROVIDER, began=world.began):
+        if row["reference"] not in theirs:
+            _compare(difference, differ, row["currency"], row["reference"], -_booked(row))
     for currency, payments in differ.items():
         yield (
             f"the provider keeps {difference[currency]:+} {currency} against our books:"
-            f" {', '.join(payments[:5])}"
+            f" {', '.join(payments)}"
         )
 
 
@@ -254,11 +266,14 @@ def m6(world: World) -> Iterator[str]:
 
 def m8(world: World) -> Iterator[str]:
     """M8 No authorisation is open over an hour after its booking's end."""
-    over: set[str] = set()
-    for paid in _ledger(world):
-        if paid.status != "authorised" or not paid.is_older(LONGEST_AUTHORISATION, world.began):
-            continue
-        over = over or {row["id"] for row in world.rows(OVER)}
+    late = [
+        paid
+        for paid in _ledger(world)
+        if paid.status == "authorised" and paid.is_older(LONGEST_AUTHORISATION, world.began)
+    ]
+    promised = {paid.booking for paid in late}
+    over = {row["id"] for row in world.each(OVER) if row["id"] in promised} if late else set()
+    for paid in late:
         if paid.booking in over:
             yield f"payment {paid.id} for {paid.booking} is authorised since {paid.changed_at}"
 
@@ -309,20 +324,31 @@ def _compare(
 ) -> None:
     if by:
         sums[currency] += by
-        differ[currency].append(f"{payment} {by:+}")
+        if len(differ[currency]) < MAX_EXAMPLES:
+            differ[currency].append(f"{payment} {by:+}")
 
 
-def _ours(world: World) -> dict[str, Row]:
-    rows = world.rows(OURS, provider=PROVIDER, began=world.began)
+def _beside_ours(world: World, payments: Iterable[Paid]) -> Iterator[tuple[Paid, Row | None]]:
+    """Each with our row of it."""
+    for part in batches(payments):
+        ours = _ours(world, part)
+        for paid in part:
+            yield paid, ours.get(paid.id)
+
+
+def _ours(world: World, payments: Sequence[Paid]) -> dict[str, Row]:
+    references = [paid.id for paid in payments]
+    rows = world.rows(OURS, provider=PROVIDER, began=world.began, references=references)
     return {row["reference"]: row for row in rows}
 
 
-def _ledger(world: World) -> list[Paid]:
+def _ledger(world: World) -> Iterator[Paid]:
     pending: Counter[str] = Counter()
     for refund in world.ledger.get("refunds", ()):
         if refund["status"] == "pending":
             pending[refund["payment_id"]] += refund["amount"]
-    return [_paid(row, pending[row["id"]]) for row in world.ledger["payments"]]
+    for row in world.ledger["payments"]:
+        yield _paid(row, pending[row["id"]])
 
 
 def _paid(row: dict[str, Any], pending: int) -> Paid:

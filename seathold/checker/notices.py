@@ -93,21 +93,26 @@ def n2(world: World) -> Iterator[str]:
 
 def n3(world: World) -> Iterator[str]:
     """N3 No confirmation goes out for a booking that was not confirmed by then."""
-    confirmed = {row["id"]: row["at"] for row in world.rows(CONFIRMED)}
-    for mail in world.mails:
-        key = key_of(mail)
-        if key is None or key[1] != "confirmation":
-            continue
-        at = confirmed.get(key[0])
+    told = [
+        (mail, key[0])
+        for mail in world.mails
+        if (key := key_of(mail)) is not None and key[1] == "confirmation"
+    ]
+    wanted = {booking for _, booking in told}
+    rows = world.each(CONFIRMED)
+    confirmed = {row["id"]: row["at"] for row in rows if row["id"] in wanted}
+    for mail, booking in told:
+        at = confirmed.get(booking)
         if at is None:
-            yield f"message {mail['id']} confirms booking {key[0]}, which never was"
+            yield f"message {mail['id']} confirms booking {booking}, which never was"
         elif datetime.fromisoformat(mail["received_at"]) < at:
-            yield f"message {mail['id']} confirms booking {key[0]} before {at}"
+            yield f"message {mail['id']} confirms booking {booking} before {at}"
 
 
 def n4(world: World) -> Iterator[str]:
     """N4 A notification goes to the booking's owner."""
-    owners = {_row_key(row): row for row in _outbox(world)}
+    wanted = {key_of(mail) for mail in world.mails}
+    owners = {key: row for row in _outbox(world) if (key := _row_key(row)) in wanted}
     for mail in world.mails:
         row = owners.get(key_of(mail) or ("", "", 0, ""))
         if row is None or row["erased"]:
@@ -125,8 +130,8 @@ def key_of(mail: dict[str, Any]) -> Key | None:
     return (match[1], match[2], int(match[3]), mail["channel"]) if match else None
 
 
-def _outbox(world: World) -> list[Row]:
-    return world.rows(OUTBOX, began=world.began)
+def _outbox(world: World) -> Iterator[Row]:
+    return world.each(OUTBOX, began=world.began)
 
 
 def _row_key(row: Row) -> Key:

@@ -3,46 +3,55 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from heapq import merge
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
 from psycopg.rows import tuple_row
 
-from seathold.checker.report import NotRun
-from seathold.checker.world import Row, World
+from seathold.checker.report import NotRun, Tally
+from seathold.checker.world import BATCH, Row, World
 
-BATCH = 2000
 LAG_SECONDS = 60
 
 LIVE = """
 SELECT name, generation, xid::text AS xid, event_id FROM projections
 WHERE state = 'live' ORDER BY xid, event_id, name
 """
+# Show by show, in the order of text, so that no more than one show is held at a time.
 EVENTS = """
-SELECT aggregate_id, event_type, payload, created_at FROM events
-WHERE (xid, id) <= (%(xid)s::xid8, %(event_id)s) ORDER BY aggregate_id, sequence
+WITH made AS (
+    SELECT DISTINCT ON (aggregate_id) aggregate_id, coalesce(payload ->> 'show_id', '') AS show
+    FROM events
+    WHERE event_type = 'ReservationCreated' AND (xid, id) <= (%(xid)s::xid8, %(event_id)s)
+    ORDER BY aggregate_id, sequence
+)
+SELECT show, aggregate_id, event_type, payload, created_at
+FROM events JOIN made USING (aggregate_id)
+WHERE (xid, id) <= (%(xid)s::xid8, %(event_id)s)
+ORDER BY show COLLATE "C", aggregate_id, sequence
 """
 LISTING = """
-SELECT show_id::text AS key, held, sold FROM projected_listing
-WHERE generation = %(generation)s AND (held <> 0 OR sold <> 0)
+SELECT show_id::text AS show, show_id::text AS key, held, sold FROM projected_listing
+WHERE generation = %(generation)s AND (held <> 0 OR sold <> 0) ORDER BY show_id
 """
 SEATS = """
-SELECT show_id::text || ' ' || label AS key, state, booking_id FROM projected_seats
-WHERE generation = %(generation)s AND state <> 'free'
+SELECT show_id::text AS show, show_id::text || ' ' || label AS key, state, booking_id
+FROM projected_seats WHERE generation = %(generation)s AND state <> 'free' ORDER BY show_id
 """
 SALES = """
-SELECT show_id::text || ' ' || currency AS key, bookings, confirmed, lapsed, seats_sold,
-       seats_returned, revenue, refunded, charged_back
-FROM projected_sales WHERE generation = %(generation)s
+SELECT show_id::text AS show, show_id::text || ' ' || currency AS key, bookings, confirmed, lapsed,
+       seats_sold, seats_returned, revenue, refunded, charged_back
+FROM projected_sales WHERE generation = %(generation)s ORDER BY show_id
 """
 DEMAND = """
-SELECT show_id::text || ' ' || to_char(hour, 'YYYY-MM-DD HH24') AS key, bookings, seats, confirmed,
-       lapsed
-FROM projected_demand WHERE generation = %(generation)s
+SELECT show_id::text AS show, show_id::text || ' ' || to_char(hour, 'YYYY-MM-DD HH24') AS key,
+       bookings, seats, confirmed, lapsed
+FROM projected_demand WHERE generation = %(generation)s ORDER BY show_id
 """
 UNTOLD = """
 SELECT aggregate_id, events.sequence, events.event_type
@@ -73,7 +82,7 @@ WHERE state = 'live' AND oldest.created_at < clock_timestamp() - make_interval(s
 
 @dataclass
 class Told:
-    """What the events come to, by the keys of the statements above."""
+    """What the events of a show come to, by the keys of the statements above."""
 
     seats: dict[str, tuple[int, str, Any]] = field(default_factory=dict)
     listing: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
@@ -88,10 +97,7 @@ def p1(world: World) -> Iterator[str]:
     if not live:
         raise NotRun("no projector has run here yet")
     for place, rows in groupby(live, key=itemgetter("xid", "event_id")):
-        told = _read(world, *place)
-        yield from told.unreadable
-        for row in rows:
-            yield from COMPARED[row["name"]](world, row, told)
+        yield from _compared(world, place, list(rows))
 
 
 def p2(world: World) -> Iterator[str]:
@@ -106,25 +112,47 @@ def p2(world: World) -> Iterator[str]:
     )
 
 
-def _read(world: World, xid: str, event_id: int) -> Told:
-    told = Told()
+def _compared(world: World, place: tuple[str, int], rows: list[Row]) -> Iterator[str]:
+    """Found show by show, told projection by projection."""
+    kept = [row for row in rows if row["name"] != TIMELINE]
+    unreadable, differ = Tally(), {row["name"]: Tally() for row in kept}
+    sides = (_read(world, *place), *(_found(world, row) for row in kept))
+    for _, parts in groupby(merge(*sides, key=itemgetter(0)), key=itemgetter(0)):
+        said: dict[str, Any] = {name: what for _, name, what in parts}
+        told = said.get(TOLD, Told())
+        unreadable.add(told.unreadable)
+        for name, tally in differ.items():
+            tally.add(_differ(name, said.get(name, {}), KEPT[name].wanted(told)))
+    yield from unreadable
+    for row in rows:
+        yield from _timeline(world, row) if row["name"] == TIMELINE else differ[row["name"]]
+
+
+def _found(world: World, row: Row) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    kept = KEPT[row["name"]]
+    rows = world.each(kept.statement, generation=row["generation"])
+    for show, of_show in groupby(rows, key=itemgetter("show")):
+        yield show, row["name"], _not_empty((one["key"], kept.says(one)) for one in of_show)
+
+
+def _read(world: World, xid: str, event_id: int) -> Iterator[tuple[str, str, Told]]:
     with world.snapshot.cursor("check_projected", row_factory=tuple_row) as cursor:
         cursor.itersize = BATCH
-        found = cursor.execute(EVENTS, {"xid": xid, "event_id": event_id})
-        for booking_id, stream in groupby(found, key=itemgetter(0)):
-            facts = [(what, say, at) for _, what, say, at in stream]
-            try:
-                _add(told, booking_id, facts)
-            except (KeyError, TypeError, ValueError) as error:
-                told.unreadable.append(f"stream {booking_id} cannot be read: {error!r}")
-    return told
+        found = cursor.execute(EVENTS, {"xid": xid, "event_id": event_id}, binary=True)
+        for show, bookings in groupby(found, key=itemgetter(0)):
+            told = Told()
+            for booking_id, stream in groupby(bookings, key=itemgetter(1)):
+                facts = [(what, say, at) for _, _, what, say, at in stream]
+                try:
+                    _add(told, booking_id, facts)
+                except (KeyError, TypeError, ValueError) as error:
+                    told.unreadable.append(f"stream {booking_id} cannot be read: {error!r}")
+            yield show, TOLD, told
 
 
 def _add(told: Told, booking_id: Any, facts: list[tuple[str, dict[str, Any], datetime]]) -> None:
-    made = [say for what, say, _ in facts if what == "ReservationCreated"]
-    if not made:
-        return
-    show, sales = made[0]["show_id"], told.sales[f"{made[0]['show_id']} {made[0]['currency']}"]
+    made = next(say for what, say, _ in facts if what == "ReservationCreated")
+    show, sales = made["show_id"], told.sales[f"{made['show_id']} {made['currency']}"]
     seats: dict[str, list[Any]] = {}
     back: dict[str, int] = {}
     lost: dict[str, int] = {}
@@ -189,53 +217,56 @@ def _place(
 
 
 def _differ(name: str, found: dict[str, Any], wanted: dict[str, Any]) -> Iterator[str]:
-    for key in sorted(found.keys() | wanted.keys()):
+    for key in found.keys() | wanted.keys():
         if found.get(key) != wanted.get(key):
             yield f"{name} of {key} says {found.get(key)}, its events {wanted.get(key)}"
 
 
-def _counted(world: World, row: Row, query: str, wanted: dict[str, Counter[str]]) -> Iterator[str]:
-    found = {
-        one.pop("key"): {name: n for name, n in one.items() if n}
-        for one in world.rows(query, generation=row["generation"])
-    }
-    kept = {key: {name: n for name, n in counts.items() if n} for key, counts in wanted.items()}
-    yield from _differ(
-        row["name"],
-        {key: counts for key, counts in found.items() if counts},
-        {key: counts for key, counts in kept.items() if counts},
-    )
-
-
-def _listing(world: World, row: Row, told: Told) -> Iterator[str]:
-    found = world.rows(LISTING, generation=row["generation"])
-    wanted = {show: tuple(counts) for show, counts in told.listing.items() if any(counts)}
-    yield from _differ("listing", {one["key"]: (one["held"], one["sold"]) for one in found}, wanted)
-
-
-def _availability(world: World, row: Row, told: Told) -> Iterator[str]:
-    found = world.rows(SEATS, generation=row["generation"])
-    wanted = {
-        key: (state, booking_id)
-        for key, (_, state, booking_id) in told.seats.items()
-        if state in ("held", "sold")
-    }
-    seats = {one["key"]: (one["state"], one["booking_id"]) for one in found}
-    yield from _differ("availability", seats, wanted)
-
-
-def _timeline(world: World, row: Row, _: Told) -> Iterator[str]:
+def _timeline(world: World, row: Row) -> Iterator[str]:
     at = {name: row[name] for name in ("generation", "xid", "event_id")}
     words = "timeline of {aggregate_id} does not tell no. {sequence}, {event_type}"
     yield from world.found(UNTOLD, words, **at)
     yield from world.found(INVENTED, "timeline of {booking_id} tells no. {sequence}", **at)
 
 
-COMPARED: dict[str, Callable[[World, Row, Told], Iterator[str]]] = {
-    "listing": _listing,
-    "availability": _availability,
-    "timeline": _timeline,
-    "sales": lambda world, row, told: _counted(world, row, SALES, told.sales),
-    "demand": lambda world, row, told: _counted(world, row, DEMAND, told.demand),
+def _counts(told: Mapping[str, Any]) -> dict[str, int]:
+    return {name: n for name, n in told.items() if name not in ("show", "key") and n}
+
+
+def _not_empty(told: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: said for key, said in told if said}
+
+
+def _counted(told: Mapping[str, Counter[str]]) -> dict[str, Any]:
+    return _not_empty((key, _counts(counts)) for key, counts in told.items())
+
+
+def _held(told: Told) -> dict[str, Any]:
+    return {
+        key: (state, booking_id)
+        for key, (_, state, booking_id) in told.seats.items()
+        if state in ("held", "sold")
+    }
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A projection's rows, what each says under its key, and what the events say of all keys."""
+
+    statement: str
+    says: Callable[[Row], Any]
+    wanted: Callable[[Told], dict[str, Any]]
+
+
+TIMELINE, TOLD = "timeline", "events"
+KEPT = {
+    "listing": Kept(
+        LISTING,
+        lambda one: (one["held"], one["sold"]),
+        lambda told: {show: tuple(counts) for show, counts in told.listing.items() if any(counts)},
+    ),
+    "availability": Kept(SEATS, lambda one: (one["state"], one["booking_id"]), _held),
+    "sales": Kept(SALES, _counts, lambda told: _counted(told.sales)),
+    "demand": Kept(DEMAND, _counts, lambda told: _counted(told.demand)),
 }
 CHECKS = (p1, p2)

@@ -75,7 +75,7 @@ WHERE NOT EXISTS (
 def a1(world: World) -> Iterator[str]:
     """A1 Every entry of the audit log is sealed into one chain, in its place, unchanged."""
     previous, sequence = b"", 0
-    for row in world.rows(SEALED):
+    for row in world.each(SEALED):
         sequence += 1
         if row["sequence"] != sequence or row["previous_hash"] != previous:
             yield f"seal {row['sequence']} does not follow the one before it"

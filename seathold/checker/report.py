@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from typing import Any
 
 MAX_EXAMPLES = 5
@@ -53,6 +54,23 @@ class Verdict:
             "examples": self.examples,
             "reason": self.not_run,
         }
+
+
+class Tally:
+    """Breaches that are told later, in the order of their texts; all but the first are counted."""
+
+    def __init__(self) -> None:
+        self.breaches = 0
+        self.examples: list[str] = []
+
+    def add(self, breaches: Iterable[str]) -> None:
+        for example in breaches:
+            self.breaches += 1
+            self.examples = sorted([*self.examples, example])[:MAX_EXAMPLES]
+
+    def __iter__(self) -> Iterator[str]:
+        """As many as there were: more than a verdict shows of one are nameless."""
+        return chain(self.examples, repeat("", self.breaches - len(self.examples)))
 
 
 def not_looked_at(id_: str, sentence: str, why: str) -> Verdict:

@@ -13,9 +13,7 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import dict_row, tuple_row
 
-from seathold.checker.world import Row
-
-BATCH = 2000
+from seathold.checker.world import BATCH, Row
 
 BOOKINGS = "SELECT * FROM bookings ORDER BY id"
 EVENTS = """
@@ -53,9 +51,12 @@ class Stream:
 def streams(connection: psycopg.Connection[Row]) -> Iterator[Stream]:
     """Every aggregate that has events or a booking row, by id: both are read in that order."""
     with (
+        connection.transaction(force_rollback=True),
         connection.cursor("check_bookings", row_factory=dict_row) as bookings,
         connection.cursor("check_events", row_factory=tuple_row) as events,
     ):
+        # All of both is wanted: sorting it takes half as long as following an index through it.
+        connection.execute("SET LOCAL enable_indexscan = off")
         bookings.itersize = events.itersize = BATCH
         rows = iter(bookings.execute(BOOKINGS))
         told = map(Fact._make, events.execute(EVENTS, binary=True))

@@ -18,6 +18,13 @@ TOLD_TWICE = """
 INSERT INTO projected_timeline SELECT generation, booking_id, 99, text FROM projected_timeline
 WHERE sequence = 2
 """
+# Each in a show of its own.
+INVENTED = """
+INSERT INTO projected_seats (generation, show_id, label, fence, state, booking_id)
+SELECT generation, gen_random_uuid(), 'A' || n, 1, 'sold', gen_random_uuid()
+FROM projections, generate_series(1, 9) AS n WHERE name = 'availability'
+RETURNING show_id || ' ' || label
+"""
 
 
 @pytest.fixture
@@ -68,6 +75,18 @@ async def test_a_projection_that_says_something_else_is_caught(
     verdict = checker.verdicts["P1"]
     assert verdict["status"] == "BREACH"
     assert any(says in example for example in verdict["examples"]), verdict
+
+
+async def test_all_that_differ_are_counted_and_the_first_of_them_told(
+    checker: Checker, projected: None, db: Connection
+) -> None:
+    invented = db.execute(INVENTED).fetchall()
+    db.execute("UPDATE projected_sales SET revenue = revenue - 1")
+    checker.run()
+    verdict = checker.verdicts["P1"]
+    assert verdict["breaches"] == len(invented) + 1
+    first = sorted(f"availability of {key}" for (key,) in invented)[:5]
+    assert [example.partition(" says ")[0] for example in verdict["examples"]] == first
 
 
 async def test_one_that_stays_behind_is_caught(
