@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -83,11 +84,20 @@ def _while_it_is_read() -> Iterator[None]:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
+        if not _nobody_reads():
+            raise  # it is another pipe's: a server's, say
         # What waits to be written would be tried once more at the end, and complained about.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):
             os.dup2(nowhere, stream.fileno())
         raise typer.Exit(NOBODY_READS) from None
+
+
+def _nobody_reads() -> bool:
+    """Whether the other end of what we print into is closed."""
+    output = select.poll()
+    output.register(1, 0)  # what went wrong with it is told without being asked for
+    return bool(output.poll(0))
 
 
 def _reasons_of(error: Exception) -> list[str] | None:

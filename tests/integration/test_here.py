@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from infra.settings import Settings
+from seathold.here import Commands
 from tests.fixtures import servers
 
 NOBODY = "postgresql://nobody@127.0.0.1:1/elsewhere"
@@ -128,6 +131,19 @@ def test_who_reads_no_further_is_told_of_no_breach(running: Path, words: str) ->
     done = run(running, words.split(), {}, writer)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_pipe_to_somebody_else_that_breaks_is_no_reader_who_left() -> None:
+    app = typer.Typer(cls=Commands)
+
+    @app.command()
+    def send() -> None:
+        raise BrokenPipeError
+
+    @app.command()
+    def rest() -> None: ...
+
+    assert isinstance(CliRunner().invoke(app, ["send"]).exception, BrokenPipeError)
 
 
 def test_titles_are_told_whatever_the_terminals_encoding(tmp_path: Path) -> None:
