@@ -22,6 +22,7 @@ class Relay:
         self.speaks = asyncio.Event()
         self.speaks.set()
         self.said = 0
+        self._ends: list[asyncio.StreamWriter] = []
 
     @classmethod
     @asynccontextmanager
@@ -41,9 +42,12 @@ class Relay:
             # Whoever is still connected is to hear that the line has ended.
             self.speaks.set()
             server.close()
+            for end in self._ends:
+                end.close()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection(self._there.hostname, self._there.port)
+        self._ends += (back, writer)
         await asyncio.gather(
             self._pass_on(reader, back, is_caller=True),
             self._pass_on(there, writer, is_caller=False),
