@@ -21,16 +21,15 @@ def launch(
     binary: Path | None = None,
     pass_fds: Sequence[int] = (),
 ) -> Child:
-    """Start it on ``port`` with its snapshots under ``folder``; it is ready a moment later."""
+    """Start it on ``port``, in ``folder``, empty; it is ready a moment later."""
     folder.mkdir(parents=True, exist_ok=True)
     return Child(
         "redis",
         [
             str(binary or _wheel_binary()),
             *("--bind", LOOPBACK, "--port", str(port), "--dir", str(folder)),
-            *("--databases", str(databases), "--save", "60 1000", "--daemonize", "no"),
-            # By default it stays, told to end or not, while it cannot write its snapshot.
-            *("--shutdown-on-sigterm", "force"),
+            # It holds nothing that cannot be rebuilt; what a snapshot says of seats may be over.
+            *("--databases", str(databases), "--save", "", "--daemonize", "no"),
         ],
         log=log,
         ready=lambda: answers(port),

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+import redis
 
 from seathold.stack import ports, postgres, temporal, valkey
 from seathold.stack.lock import exclusive
@@ -148,17 +149,19 @@ def test_postgres_starts_below_a_closed_folder_and_needs_its_password(tmp_path: 
     assert sorted(path.name for path in closed.iterdir()) == ["data"]
 
 
-def test_redis_ends_though_it_cannot_write_its_snapshot(tmp_path: Path) -> None:
-    """Told by the kernel alone, that its starter was killed, it would be there for ever."""
+def test_redis_keeps_nothing_for_another_day(tmp_path: Path) -> None:
+    """By an old snapshot what was sold after it would look free."""
     folder = tmp_path / "redis"
     with ports.reserve(0, "auto", set()) as held:
         port = ports.port_of(held)
         server = valkey.launch(folder, port=port, log=tmp_path / "log")
         try:
             server.wait_ready(seconds=valkey.READY_SECONDS)
-            folder.rmdir()
+            with redis.Redis(port=port) as client:
+                client.set("a", "b")
             server.ask_to_end()
             wait_for(lambda: not server.is_running, seconds=10)
+            assert list(folder.iterdir()) == []
         finally:
             server.stop(seconds=0)
 
