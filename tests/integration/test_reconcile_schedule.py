@@ -5,10 +5,29 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import uuid4
 
-from temporalio.client import Client, ScheduleActionStartWorkflow, ScheduleOverlapPolicy
+from temporalio.client import (
+    Client,
+    ScheduleActionExecutionStartWorkflow,
+    ScheduleActionStartWorkflow,
+    ScheduleHandle,
+    ScheduleOverlapPolicy,
+)
 
 from contracts.reconcile import ReconcileInput
 from infra.schedules import schedule_reconciliation
+from tests.helpers.eventually import eventually
+
+
+async def end_first_run(temporal: Client, handle: ScheduleHandle) -> None:
+    """It is started at once; left open, whoever brings the next worker would find it at work."""
+
+    async def has_begun() -> bool:
+        return bool((await handle.describe()).info.recent_actions)
+
+    await eventually(has_begun, message="no run was started")
+    [begun] = (await handle.describe()).info.recent_actions
+    assert isinstance(begun.action, ScheduleActionExecutionStartWorkflow)
+    await temporal.get_workflow_handle(begun.action.workflow_id).terminate()
 
 
 async def test_it_is_made_once_changed_after_and_stays_paused(temporal: Client) -> None:
@@ -16,6 +35,7 @@ async def test_it_is_made_once_changed_after_and_stays_paused(temporal: Client) 
     handle = temporal.get_schedule_handle(schedule_id)
     try:
         await schedule_reconciliation(temporal, ["stripe", "sandbox"], schedule_id=schedule_id)
+        await end_first_run(temporal, handle)
         schedule = (await handle.describe()).schedule
         assert [one.every for one in schedule.spec.intervals] == [timedelta(minutes=5)]
         assert schedule.policy.overlap is ScheduleOverlapPolicy.SKIP
