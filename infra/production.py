@@ -248,7 +248,8 @@ def _doors(settings: Settings) -> Iterator[str]:
 
 
 def _addresses(settings: Settings) -> Iterator[str]:
-    for field in ("public_url", "account_url", *(["return_url"] if settings.return_url else [])):
+    required = ("public_url", "account_url")
+    for field in (*required, "return_url") if settings.return_url else required:
         url = urlsplit(getattr(settings, field))
         if url.scheme != "https" or is_loopback(url.hostname):
             yield f"SEATHOLD_{field.upper()} is not the https:// address that buyers use"

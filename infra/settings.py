@@ -326,10 +326,8 @@ def misspelt(given: Iterable[str]) -> dict[str, str]:
     known = [name.upper() for name in Settings.model_fields]
     found = {}
     for name in given:
-        prefix, mark, rest = name.upper().partition("_")
-        if f"{prefix}{mark}" != PREFIX or rest in known:
-            continue
-        if near := get_close_matches(rest, known, 1, NEARLY):
+        ours, rest = name.upper().startswith(PREFIX), name.upper().removeprefix(PREFIX)
+        if ours and rest not in known and (near := get_close_matches(rest, known, 1, NEARLY)):
             found[name] = PREFIX + near[0]
     return found
 

@@ -17,7 +17,6 @@ SHOWS_AT_ONCE = 20
 LOADED = re.compile(r"\{show:([0-9a-f-]{36})\}:loaded")
 SEAT = re.compile(r"\{show:([0-9a-f-]{36})\}:seat:(.+)", re.DOTALL)
 
-
 TAKEN_IN = """
 SELECT show_id::text, label, state FROM seat_claims
 WHERE show_id = ANY(%(shows)s::uuid[]) AND state IN ('sold', 'blocked')

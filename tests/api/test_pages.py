@@ -19,7 +19,7 @@ LINKED = re.compile(r'\b(?:src|href)="([^"]*)"')
 # A policy that trusts no script in the page itself lets none of these run.
 INLINE = re.compile(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=|javascript:")
 CALLED = re.compile(r'data-call="([^"]*)"')
-ASKED = re.compile(r'<input name="([^"]*)"')
+ASKED = re.compile(r'<input name="([^"]*)"[^>]* minlength="(\d+)" maxlength="(\d+)"')
 
 
 @pytest.mark.parametrize("path", HTML)
@@ -61,7 +61,11 @@ async def test_a_mailed_link_leads_to_a_page_that_asks_what_the_api_wants(
     operation = document["paths"][urljoin(path, called)]["post"]
     body = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
     wanted = document["components"]["schemas"][body.rsplit("/", 1)[1]]["properties"]
-    assert {"token", *ASKED.findall(html)} == set(wanted)
+    asked = {name: (int(least), int(most)) for name, least, most in ASKED.findall(html)}
+    assert {"token", *asked} == set(wanted)
+    for name, lengths in asked.items():
+        assert (wanted[name]["minLength"], wanted[name]["maxLength"]) == lengths
+        assert "{} to {} characters".format(*lengths) in html
 
 
 @pytest.mark.parametrize("path", ["/account/page", "/account/..%2Fdocs.html", "/docs/favicon.png"])
