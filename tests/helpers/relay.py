@@ -38,27 +38,39 @@ class Relay:
             host, port = server.sockets[0].getsockname()
             who, _, _ = self._there.netloc.rpartition("@")
             self.url = urlunsplit(self._there._replace(netloc=f"{who}@{host}:{port}"))
-            yield self
-            # Whoever is still connected is to hear that the line has ended.
-            self.speaks.set()
-            server.close()
-            for end in self._ends:
-                end.close()
+            try:
+                yield self
+            finally:
+                # Whoever is still connected is to hear that the line has ended.
+                self.speaks.set()
+                server.close()
+                for end in self._ends:
+                    end.close()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection(self._there.hostname, self._there.port)
         self._ends += (back, writer)
+        forth, hither = asyncio.Queue[bytes](), asyncio.Queue[bytes]()
         await asyncio.gather(
-            self._pass_on(reader, back, is_caller=True),
-            self._pass_on(there, writer, is_caller=False),
+            self._hear(reader, forth, is_caller=True),
+            self._hear(there, hither, is_caller=False),
+            self._pass_on(forth, back),
+            self._pass_on(hither, writer),
         )
 
-    async def _pass_on(
-        self, source: asyncio.StreamReader, to: asyncio.StreamWriter, *, is_caller: bool
+    async def _hear(
+        self, source: asyncio.StreamReader, heard: asyncio.Queue[bytes], *, is_caller: bool
     ) -> None:
+        """Silent or not: who waits for ``said`` to grow is to see it."""
         with suppress(ConnectionError):
             while data := await source.read(CHUNK):
                 self.said += len(data) * is_caller
+                heard.put_nowait(data)
+        heard.put_nowait(b"")
+
+    async def _pass_on(self, heard: asyncio.Queue[bytes], to: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await heard.get():
                 await self.speaks.wait()
                 to.write(data)
                 await to.drain()
