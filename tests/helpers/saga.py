@@ -35,6 +35,7 @@ from activities.refund import RefundActivities
 from activities.session import GatewayActivities
 from activities.show_cancel import ShowCancelActivities
 from contracts.booking import BOOKING_QUEUE, PAYMENT_QUEUE, booking_workflow_id
+from domain.booking import BookingState
 from domain.payment_policy import PaymentMode
 from domain.polling import SCHEDULE
 from domain.steps import BookingInput
@@ -54,7 +55,6 @@ from services.reconcile import Reconciler
 from services.reconcile_refunds import RefundRepair
 from services.reserve import Reserver
 from services.work import HoldLimits, LateLimits
-from tests.helpers.eventually import eventually
 from worker import POLLS, SHARED_POLLS
 from workflows.booking import BookingWorkflow
 from workflows.late_payment import LatePaymentWorkflow
@@ -256,16 +256,12 @@ class Saga:
         )
 
     async def reserve(self, input: BookingInput) -> str:
-        """Reserve as the API does; a ``pending`` (a busy machine's 202) is waited out."""
-        state = str(await self.reserver.reserve(input, key_hash=None, body_hash=b"body"))
-        if state != "pending":
-            return state
-
-        async def settled() -> bool:
-            return await self.state(input) is not None
-
-        await eventually(settled, seconds=60, message="the pending booking did not settle")
-        return str(await self.state(input))
+        """Reserve as the API does; while it is ``pending`` (a busy machine's 202), ask again."""
+        async with asyncio.timeout(60):
+            state = BookingState.PENDING
+            while state is BookingState.PENDING:
+                state = await self.reserver.reserve(input, key_hash=None, body_hash=b"body")
+        return str(state)
 
     async def checkout(self, input: BookingInput) -> str:
         """Open a pay page; its session id."""
