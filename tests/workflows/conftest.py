@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from domain.payment_policy import PaymentMode
 from infra.gateways.sandbox import SandboxGateway
@@ -24,6 +26,15 @@ from tests.sandbox.process import Sandbox, running_sandbox
 def told_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """A comparison tells of other tests' payments too, and they must not crowd out these."""
     monkeypatch.setattr(reconcile_books, "TOLD_AT_MOST", 10_000)
+
+
+@pytest.fixture(autouse=True)
+async def nothing_is_open(temporal: Client) -> None:
+    """What tests before left open this one's worker would be handed, and try on and on."""
+    async for left in temporal.list_workflows("ExecutionStatus = 'Running'"):
+        handle = temporal.get_workflow_handle(left.id, run_id=left.run_id)
+        with suppress(RPCError):  # It has ended since.
+            await handle.terminate()
 
 
 @pytest.fixture(scope="session")
