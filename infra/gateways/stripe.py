@@ -264,7 +264,7 @@ class StripeGateway:
         return ProviderRefund(reference=answer.id, status=answer.outcome)
 
     async def list_payments(self, since: datetime, cursor: str | None = None) -> PaymentPage:
-        """Those that are new, then those of new disputes, then those of new refunds.
+        """Those that are new, then those of new disputes, new refunds, and refunds that failed.
 
         Intents that nobody has tried to pay are left out; the lists do not name the pages.
         """

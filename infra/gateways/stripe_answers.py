@@ -213,10 +213,6 @@ class IntentList(Answer):
     data: Annotated[list[IntentAnswer], Field(max_length=100)]
     has_more: bool
 
-    @property
-    def intents(self) -> list[IntentAnswer]:
-        return self.data
-
 
 class ChangeAnswer(Answer):
     """A dispute or a refund in the list of all; what others took may be of no PaymentIntent."""
@@ -234,6 +230,32 @@ class ChangeList(Answer):
         """Each once, however many changes it has."""
         found = (one.payment_intent for one in self.data)
         return list({intent.id: intent for intent in found if intent}.values())
+
+
+class FailedRefund(Answer):
+    payment_intent: Id | None
+
+
+class EventData(Answer):
+    object: FailedRefund
+
+
+class EventAnswer(Answer):
+    id: Id
+    data: EventData
+
+
+class EventList(Answer):
+    """Events of refunds; what others gave back may be of no PaymentIntent."""
+
+    data: Annotated[list[EventAnswer], Field(max_length=100)]
+    has_more: bool
+
+    @property
+    def payments(self) -> list[str]:
+        """Each once, however many of its refunds failed."""
+        named = (event.data.object.payment_intent for event in self.data)
+        return list(dict.fromkeys(id_ for id_ in named if id_))
 
 
 class SessionAnswer(Answer):

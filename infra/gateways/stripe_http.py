@@ -8,7 +8,7 @@ import httpx2
 import orjson
 import stripe
 
-from domain.errors import BalanceTooLow, NotFound
+from domain.errors import BalanceTooLow, NotFound, Unavailable
 from infra.gateways.wire import (
     LOW_BALANCE,
     TIMEOUTS,
@@ -19,6 +19,13 @@ from infra.gateways.wire import (
 )
 
 REPLAYED = "idempotent-replayed"
+
+
+class MissingPermission(Unavailable):
+    """Our key is a restricted one, and what was asked needs more."""
+
+    def __init__(self) -> None:
+        super().__init__("The key at Stripe lacks a permission.", retry_after=60)
 
 
 class HttpClient(stripe.HTTPClient):
@@ -55,8 +62,10 @@ class HttpClient(stripe.HTTPClient):
 def _require_success(answer: httpx2.Response, body: bytes) -> None:
     """As :func:`infra.gateways.wire.require_success`, with Stripe's own habits before it."""
     status = answer.status_code
-    if status in (401, 403):
+    if status == 401:
         raise unusable("it does not accept our key", retry_after=60)
+    if status == 403:
+        raise MissingPermission
     if 400 <= status < 500:
         code, kind = error_field(body, "code"), error_field(body, "type")
         if status == 409 or code == "rate_limit" or kind == "idempotency_error":

@@ -1,7 +1,8 @@
-"""What of Stripe's payments changed since a moment: three lists, read one after another.
+"""What of Stripe's payments changed since a moment: four lists, read one after another.
 
 Stripe lists each kind of thing by its creation and by nothing else, newest first. So a payment is
-in the list of payments when it is new, and later by each dispute and each refund of it.
+in the list of payments when it is new, and later by each dispute and each refund of it. A bank may
+send a refund back weeks after it was made: only an event tells of that.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import stripe
+import structlog
 
-from infra.gateways.stripe_answers import ChangeList, IntentAnswer, IntentList
+from infra.gateways.stripe_answers import ChangeList, EventList, IntentAnswer, IntentList
+from infra.gateways.stripe_http import MissingPermission
 from infra.gateways.wire import Shape, checked_id
 
 # Less than half of the longest answer that we read: a payment with its charge has some 8 kB, and a
@@ -24,7 +27,9 @@ LISTED_EARLIER = timedelta(hours=3)
 # With each charge its fee.
 EXPAND_CHARGE = "latest_charge.balance_transaction"
 # The list of payments has no name: its cursors are ids alone.
-FOLLOWED_BY = {"": "disputes", "disputes": "refunds"}
+FOLLOWED_BY = {"": "disputes", "disputes": "refunds", "refunds": "failures"}
+
+log = structlog.get_logger(__name__)
 
 
 class Ask(Protocol):
@@ -38,22 +43,45 @@ async def changed(
 ) -> tuple[list[IntentAnswer], str | None]:
     """A page of payments, and the cursor of the next one; one may be on several pages."""
     name, _, last = (cursor or "").rpartition(":")
+    begin = since if name else since - LISTED_EARLIER
     # The library has a type of its own for each list; of what is asked here all are the same.
-    wish: Any = {"limit": CHANGES_A_PAGE if name else PAYMENTS_A_PAGE}
+    wish: Any = {
+        "limit": CHANGES_A_PAGE if name else PAYMENTS_A_PAGE,
+        "created": {"gte": int(begin.timestamp())},
+    }
     if last:
         wish["starting_after"] = checked_id(last)
-    answer: IntentList | ChangeList
-    if not name:
-        wish["created"] = {"gte": int((since - LISTED_EARLIER).timestamp())}
-        wish["expand"] = [f"data.{EXPAND_CHARGE}"]
-        answer, _ = await ask(IntentList, client.v1.payment_intents.list_async(wish))
-    else:
-        wish["created"] = {"gte": int(since.timestamp())}
-        wish["expand"] = [f"data.payment_intent.{EXPAND_CHARGE}"]
-        things = client.v1.disputes if name == "disputes" else client.v1.refunds
-        answer, _ = await ask(ChangeList, things.list_async(wish))
-    if answer.has_more and answer.data:
-        last = answer.data[-1].id
-        return answer.intents, f"{name}:{last}" if name else last
+    match name:
+        case "":
+            wish["expand"] = [f"data.{EXPAND_CHARGE}"]
+            payments, _ = await ask(IntentList, client.v1.payment_intents.list_async(wish))
+            intents, last = payments.data, _last(payments)
+        case "failures":
+            wish["type"] = "refund.failed"
+            try:
+                events, _ = await ask(EventList, client.v1.events.list_async(wish))
+            except MissingPermission:
+                log.warning("failed_refunds_not_listed", permission="Events: read")
+                return [], None
+            intents = [await _intent(client, ask, id_) for id_ in events.payments]
+            last = _last(events)
+        case _:
+            wish["expand"] = [f"data.payment_intent.{EXPAND_CHARGE}"]
+            things = client.v1.disputes if name == "disputes" else client.v1.refunds
+            changes, _ = await ask(ChangeList, things.list_async(wish))
+            intents, last = changes.intents, _last(changes)
+    if last:
+        return intents, f"{name}:{last}" if name else last
     follows = FOLLOWED_BY.get(name)
-    return answer.intents, f"{follows}:" if follows else None
+    return intents, f"{follows}:" if follows else None
+
+
+def _last(answer: IntentList | ChangeList | EventList) -> str:
+    """Where the next page of the list begins; empty: there is none."""
+    return answer.data[-1].id if answer.has_more and answer.data else ""
+
+
+async def _intent(client: stripe.StripeClient, ask: Ask, id_: str) -> IntentAnswer:
+    call = client.v1.payment_intents.retrieve_async(id_, {"expand": [EXPAND_CHARGE]})
+    intent, _ = await ask(IntentAnswer, call)
+    return intent

@@ -30,7 +30,7 @@ INTENT = {
 }
 
 # What can be listed, and where the town keeps it.
-LISTS = {name: name for name in ("sessions", "refunds", "disputes")} | {
+LISTS = {name: name for name in ("sessions", "refunds", "disputes", "events")} | {
     "payment_intents": "intents"
 }
 
@@ -54,6 +54,7 @@ class StripeTown(httpx2.AsyncBaseTransport):
     intents: dict[str, Json] = field(default_factory=dict)
     refunds: dict[str, Json] = field(default_factory=dict)
     disputes: dict[str, Json] = field(default_factory=dict)
+    events: dict[str, Json] = field(default_factory=dict)
     keys: dict[str, tuple[tuple[str, bytes], Json]] = field(default_factory=dict)
 
     def configure(self, **faults: Any) -> None:
@@ -121,8 +122,25 @@ class StripeTown(httpx2.AsyncBaseTransport):
         )
         known["status"] = "needs_response" if outcome == "opened" else outcome
 
+    def fail_refund(self, id_: str) -> None:
+        """The buyer's bank sends it back; that is in no list but the one of events."""
+        refund = self.refunds[id_]
+        refund["status"] = "failed"
+        self.intents[refund["payment_intent"]]["latest_charge"]["amount_refunded"] -= refund[
+            "amount"
+        ]
+        self._tell("refund.failed", refund)
+
+    def _tell(self, type: str, thing: Json) -> None:
+        id_ = f"evt_{uuid4().hex}"
+        told = {"id": id_, "type": type, "created": int(time.time()), "data": {"object": thing}}
+        self.events[id_] = told
+
     def others_have(self, change: str) -> None:
         """A change of what was charged without a PaymentIntent, as older shops do."""
+        if change == "came_back":
+            self._tell("refund.failed", {"object": "refund", "payment_intent": None})
+            return
         things = self.disputes if change == "disputed" else self.refunds
         id_ = f"old_{uuid4().hex}"
         things[id_] = {"id": id_, "payment_intent": None, "created": int(time.time())}
@@ -131,7 +149,7 @@ class StripeTown(httpx2.AsyncBaseTransport):
         self.requests.append(request)
         if hang_ms := self.faults.get("hang_ms"):
             await asyncio.sleep(hang_ms / 1000)  # the behaviour under test, not a wait
-        fault = self._fault()
+        fault = self._fault(request.url.path)
         late = self.faults.get("fail_after_effect")
         if fault is not None and not late:
             return fault
@@ -144,9 +162,11 @@ class StripeTown(httpx2.AsyncBaseTransport):
     async def close(self) -> None:
         await self.mock.aclose()
 
-    def _fault(self) -> httpx2.Response | None:
+    def _fault(self, path: str) -> httpx2.Response | None:
         if self.faults.get("error_rate"):
             return refusal(500, {"type": "api_error", "message": "sorry"})
+        if path == self.faults.get("forbids"):
+            return refusal(403, {"type": "invalid_request_error", "message": "rk_… may not"})
         match self.faults.get("respond"):
             case "html":
                 return httpx2.Response(200, html="<h1>sorry</h1>")
@@ -276,7 +296,11 @@ class StripeTown(httpx2.AsyncBaseTransport):
         things = getattr(self, LISTS[what])
         if "created[gte]" in wish:
             since = int(wish["created[gte]"])
-            made = [one for one in things.values() if one["created"] >= since][::-1]
+            made = [
+                one
+                for one in things.values()
+                if one["created"] >= since and one.get("type") == wish.get("type")
+            ][::-1]
             last = wish.get("starting_after")
             after = [one["id"] for one in made].index(last) + 1 if last else 0
             page = made[after : after + 2]

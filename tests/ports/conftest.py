@@ -41,7 +41,7 @@ def provider(
 ) -> Iterator[Provider]:
     provider = sandbox if request.param == "sandbox" else town
     yield provider
-    provider.configure(**NO_FAULTS)
+    provider.faults.clear() if isinstance(provider, StripeTown) else provider.configure(**NO_FAULTS)
 
 
 @pytest.fixture

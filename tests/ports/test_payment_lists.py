@@ -13,6 +13,9 @@ from services.gateway import PaymentGateway
 from tests.helpers.stripe_town import StripeTown
 from tests.ports.conftest import PRICE, Provider, opened, pay
 
+# What is refunded of such a payment in the end, and how many disputes it has.
+AFTER = {"disputed": (0, 1), "refunded": (400, 0), "came_back": (0, 0)}
+
 
 async def listed(gateway: PaymentGateway, since: datetime) -> list[ProviderPayment]:
     """Every page of the list."""
@@ -65,23 +68,30 @@ async def test_a_long_list_comes_in_pages_without_a_gap(
     assert (await gateway.list_payments(since)).next is not None
 
 
-@pytest.mark.parametrize("change", ["disputed", "refunded"])
+@pytest.mark.parametrize("change", ["disputed", "refunded", "came_back"])
 async def test_a_payment_of_long_ago_is_listed_by_what_became_of_it_since(
     gateway: PaymentGateway, provider: Provider, change: str
 ) -> None:
     """All webhooks of it may be lost, and its page is polled no more."""
     many = 3
     paid = [pay(provider, await opened(gateway, f"{change}-{number}")) for number in range(many)]
+    given_back = {
+        one: await gateway.refund(one, key=f"{one}-before", amount=Money(300, "EUR"))
+        for one in paid
+        if change == "came_back"
+    }
     since = datetime.now(UTC) - timedelta(seconds=1)
     if isinstance(provider, StripeTown):
-        for intent in provider.intents.values():
-            intent["created"] -= 9 * 24 * 3600
+        for thing in (*provider.intents.values(), *provider.refunds.values()):
+            thing["created"] -= 9 * 24 * 3600
         provider.others_have(change)
     for reference in paid:
         if change == "disputed":
             provider.dispute(reference, "opened")
-        else:
+        elif change == "refunded":
             await gateway.refund(reference, key=f"{reference}-back", amount=Money(400, "EUR"))
+        else:
+            provider.fail_refund(given_back[reference].reference)
     found = {one.reference: one for one in await listed(gateway, since)}
     for reference in paid:
         read = await gateway.read_payment(reference)
@@ -89,7 +99,22 @@ async def test_a_payment_of_long_ago_is_listed_by_what_became_of_it_since(
             read.refunded,
             read.disputes,
         )
-        assert read.refunded or read.disputes
+        assert (read.refunded, len(read.disputes)) == AFTER[change]
+
+
+@pytest.mark.parametrize("provider", ["stripe"], indirect=True)
+async def test_a_key_that_may_read_no_events_has_all_else_listed(
+    gateway: PaymentGateway, provider: StripeTown, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As keys from before that list was read."""
+    since = datetime.now(UTC) - timedelta(seconds=1)
+    reference = pay(provider, await opened(gateway, "no-events"))
+    provider.configure(forbids="/v1/events")
+    assert reference in [one.reference for one in await listed(gateway, since)]
+    assert "Events: read" in capsys.readouterr().out
+    provider.configure(forbids="/v1/disputes")
+    with pytest.raises(Unavailable):
+        await listed(gateway, since)
 
 
 async def test_what_is_long_over_is_not_listed(gateway: PaymentGateway, provider: Provider) -> None:

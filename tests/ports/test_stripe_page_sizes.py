@@ -23,7 +23,7 @@ async def test_a_full_page_is_less_than_half_of_what_is_read(town: StripeTown) -
             break
     asked = town.requests[before:]
     assert [one.url.path for one in asked] == [
-        f"/v1/{name}" for name in ("payment_intents", "disputes", "refunds")
+        f"/v1/{name}" for name in ("payment_intents", "disputes", "refunds", "events")
     ]
     async with httpx2.AsyncClient() as http:
         for request in asked:

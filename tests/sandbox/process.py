@@ -110,6 +110,11 @@ class Sandbox:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
+    def fail_refund(self, refund_id: str) -> None:
+        """The buyer's bank sends it back."""
+        answer = self.post(f"/test/refunds/{refund_id}/settle", {"outcome": "failed"})
+        assert answer.status_code == 200, answer.text
+
     def events(self, session: dict[str, Any]) -> list[dict[str, Any]]:
         """What was ever announced about the session, its payments and refunds."""
         events = self.get("/test/ledger").json()["events"]

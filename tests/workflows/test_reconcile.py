@@ -206,7 +206,7 @@ async def test_a_settled_refund_that_came_back_is_due_again_and_a_case(
     [[made]] = await saga.rows(
         "SELECT reference FROM refunds WHERE booking_id = :id", id=UUID(input.booking_id)
     )
-    provider.post(f"/test/refunds/{made}/settle", {"outcome": "failed"})
+    provider.fail_refund(made)
     assert f"left: refund {made} came back" in of(await reconcile(saga, since), made)
     assert await cases_of(saga, input) == ["refund_failed"]
     posted = await saga.rows(

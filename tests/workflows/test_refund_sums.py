@@ -153,7 +153,7 @@ async def test_a_refund_that_came_back_is_owed_once_and_lessens_no_other(
         [[made]] = await saga.rows(
             "SELECT reference FROM refunds WHERE booking_id = :id", id=UUID(input.booking_id)
         )
-        provider.post(f"/test/refunds/{made}/settle", {"outcome": "failed"})
+        provider.fail_refund(made)
         await reconcile(saga, since)
         assert await cases_of(saga, input) == ["refund_failed"]
         assert (await saga.events(input))[-2:] == ["RefundFailed", "NotificationQueued"]

@@ -35,11 +35,6 @@ def by_hand(provider: Sandbox, reference: str, amount: int = 1200) -> str:
     return str(provider.refund(reference, amount).json()["id"])
 
 
-def fails(provider: Sandbox, refund: str) -> None:
-    answer = provider.post(f"/test/refunds/{refund}/settle", {"outcome": "failed"})
-    assert answer.status_code == 200, answer.text
-
-
 async def noted(saga: Saga, input: BookingInput, provider: Sandbox) -> tuple[str, str]:
     """A payment of 36.00 and a refund of 12.00 by hand that has its case."""
     reference = await bought(saga, input, provider)
@@ -56,7 +51,7 @@ async def test_one_that_failed_is_the_buyers_again_and_a_case(
 ) -> None:
     since, input = now(), hall.input("A1", "A2", "A3")
     reference, refund = await noted(saga, input, provider)
-    fails(provider, refund)
+    provider.fail_refund(refund)
     await read_again(saga, input)
     assert await left(saga, input) == 2400, "a sum alone may be an old one"
     told = of(await reconcile(saga, since), refund, reference)
@@ -81,7 +76,7 @@ async def test_the_news_of_it_has_a_payment_looked_at_that_no_list_shows_any_mor
             ),
             {"it": reference},
         )
-    fails(provider, refund)
+    provider.fail_refund(refund)
     if is_heard:
         await read_again(saga, input)
     nothing_is_newer = now() + timedelta(hours=1)
@@ -102,7 +97,7 @@ async def test_a_sum_that_is_told_out_of_order_lowers_nothing_and_what_it_raises
     assert await left(saga, input) == 2400
     await reconcile(saga, since)
     assert await left(saga, input) == 2400
-    fails(provider, refund)
+    provider.fail_refund(refund)
     await reconcile(saga, since)
     assert await left(saga, input) == 3600
     await record(saga, input, during)
@@ -140,7 +135,7 @@ async def test_a_list_that_is_older_than_the_news_lowers_nothing(
     """The same sum went back again: the sums alone do not show that anything has changed."""
     since, input = now(), hall.input("A1", "A2", "A3")
     reference, refund = await noted(saga, input, provider)
-    fails(provider, refund)
+    provider.fail_refund(refund)
     gateway = ListsTooSoon(saga, input, provider, reference)
     late = replace(saga, gateways={"sandbox": gateway})
     try:
@@ -162,7 +157,7 @@ async def test_a_cancelled_show_sends_what_came_back_from_the_bank(
     refund = by_hand(provider, reference)
     await read_again(saga, input)
     await reconcile(saga, since)
-    fails(provider, refund)
+    provider.fail_refund(refund)
     await reconcile(saga, since)
     await asyncio.wait_for((await box.cancel()).result(), 60)
     paid = provider.payment(reference)
