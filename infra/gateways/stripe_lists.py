@@ -7,13 +7,15 @@ send a refund back weeks after it was made: only an event tells of that.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import stripe
 import structlog
 
+from domain.errors import NotFound
 from infra.gateways.stripe_answers import ChangeList, EventList, IntentAnswer, IntentList
 from infra.gateways.stripe_http import MissingPermission
 from infra.gateways.wire import Shape, checked_id
@@ -63,8 +65,7 @@ async def changed(
             except MissingPermission:
                 log.warning("failed_refunds_not_listed", permission="Events: read")
                 return [], None
-            intents = [await _intent(client, ask, id_) for id_ in events.payments]
-            last = _last(events)
+            intents, last = await _intents(client, ask, events.payments), _last(events)
         case _:
             wish["expand"] = [f"data.payment_intent.{EXPAND_CHARGE}"]
             things = client.v1.disputes if name == "disputes" else client.v1.refunds
@@ -81,7 +82,12 @@ def _last(answer: IntentList | ChangeList | EventList) -> str:
     return answer.data[-1].id if answer.has_more and answer.data else ""
 
 
-async def _intent(client: stripe.StripeClient, ask: Ask, id_: str) -> IntentAnswer:
-    call = client.v1.payment_intents.retrieve_async(id_, {"expand": [EXPAND_CHARGE]})
-    intent, _ = await ask(IntentAnswer, call)
-    return intent
+async def _intents(client: stripe.StripeClient, ask: Ask, ids: Sequence[str]) -> list[IntentAnswer]:
+    found = []
+    for id_ in ids:
+        call = client.v1.payment_intents.retrieve_async(id_, {"expand": [EXPAND_CHARGE]})
+        # Events outlive test data that was deleted.
+        with suppress(NotFound):
+            intent, _ = await ask(IntentAnswer, call)
+            found.append(intent)
+    return found

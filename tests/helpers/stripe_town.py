@@ -137,9 +137,13 @@ class StripeTown(httpx2.AsyncBaseTransport):
         self.events[id_] = told
 
     def others_have(self, change: str) -> None:
-        """A change of what was charged without a PaymentIntent, as older shops do."""
+        """A change of what was charged without a PaymentIntent, as older shops do.
+
+        Or of one that was deleted with the rest of the test data.
+        """
         if change == "came_back":
             self._tell("refund.failed", {"object": "refund", "payment_intent": None})
+            self._tell("refund.failed", {"object": "refund", "payment_intent": "pi_deleted"})
             return
         things = self.disputes if change == "disputed" else self.refunds
         id_ = f"old_{uuid4().hex}"
