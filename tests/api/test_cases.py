@@ -150,8 +150,15 @@ async def test_a_case_is_read_with_its_tag(database: Database, anna: Staff) -> N
         assert_problem(gone, 404, "not_found")
 
 
-async def test_the_list_pages_newest_first_without_a_gap(database: Database, anna: Staff) -> None:
+async def test_the_list_pages_newest_first_without_a_gap(
+    database: Database, engine: AsyncEngine, anna: Staff
+) -> None:
+    """Also among those that one transaction has opened."""
     opened = [str(await open_case(database)) for _ in range(5)]
+    at_once = "UPDATE cases SET opened_at = now() WHERE id = ANY(CAST(:ids AS uuid[]))"
+    async with engine.begin() as connection:
+        await connection.execute(text(at_once), {"ids": opened[2:]})
+    opened[2:] = sorted(opened[2:])
     seen: list[str] = []
     cursor: dict[str, str] = {}
     while len(seen) < 5:
@@ -168,6 +175,7 @@ async def test_the_list_is_filtered(database: Database, anna: Staff) -> None:
     other = await open_case(database)
     wrong = await open_case(database, CaseKind.WRONG_AMOUNT)
     done = await open_case(database, CaseKind.WRONG_AMOUNT)
+    await anna.change(wrong, "assign", If_Match='"1"')
     await anna.change(done, "resolve", {"reason": "paid back"}, If_Match='"1"')
 
     async def ids(**filters: str) -> set[str]:
@@ -175,7 +183,8 @@ async def test_the_list_is_filtered(database: Database, anna: Staff) -> None:
 
     mine = {str(other), str(wrong), str(done)}
     assert mine & await ids() == mine
-    assert mine & await ids(status="open") == {str(other), str(wrong)}
+    assert mine & await ids(status="open") == {str(other)}
+    assert mine & await ids(status="assigned") == {str(wrong)}
     assert mine & await ids(kind="wrong_amount") == {str(wrong), str(done)}
     assert mine & await ids(kind="wrong_amount", status="resolved") == {str(done)}
 
@@ -299,6 +308,7 @@ async def test_a_booking_names_its_newest_open_case(
     assert await named() is None
     first = await open_case(database, booking_id=booking_id)
     assert await named() == str(first)
+    assert (await anna.read(first)).json()["booking_id"] == str(booking_id)
     second = await open_case(database, booking_id=booking_id)
     third = await open_case(database, booking_id=booking_id)
     assert await named() == str(third)

@@ -19,6 +19,7 @@ from infra.gateways.sandbox import SandboxGateway
 from infra.postgres.database import Database
 from infra.postgres.inbox import InboxWriter, NewEvent
 from loops.inbox import InboxLoop
+from readmodel import cases
 from services import late_payment, payment
 from services import provider as providers
 from services.work import LateLimits
@@ -103,6 +104,11 @@ async def test_money_of_a_wrong_amount_or_currency(
         "SELECT id FROM refunds WHERE provider_payment_id = :id", id=receipt_id
     )
     assert row[1:4] == ("wrong_amount", receipt_id, refund_id)
+    async with saga.database.statements() as session:
+        shown = await cases.read(session, row[0])
+    assert shown is not None
+    names = ("booking_id", "provider_payment_id", "refund_id")
+    assert [shown[name] for name in names] == [input.booking_id, str(receipt_id), str(refund_id)]
     assert row[0] == row[5]
     assert "24.00 EUR was asked for" in row[4]
 
