@@ -12,8 +12,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from typer.testing import CliRunner
 
+from domain import ledger
+from domain.ledger import Subject
 from domain.money import Money
 from infra.postgres.database import Database
+from infra.postgres.uow import PostgresUnitOfWork
 from infra.settings import Settings
 from readmodel.statement import FIGURES, Line, of_day
 from seathold import statement as command
@@ -93,6 +96,43 @@ async def test_a_day_ends_at_midnight_utc(engine: AsyncEngine, database: Databas
     async with database.statements() as session:
         lines = await of_day(session, day.date())
     assert [(line.captured, line.undecided) for line in lines] == [(11, 11)]
+
+
+async def test_each_figure_is_made_of_its_own_facts(
+    engine: AsyncEngine, database: Database
+) -> None:
+    """Also those of promises, of money in dispute, and of a refund that came back."""
+    hall = await create_hall(engine)
+    paid, refund = Subject(uuid4(), hall.show_id, "sandbox", uuid4()), uuid4()
+    postings = [
+        ledger.authorised(paid, Money(30_000, "EUR")),
+        ledger.released(paid, Money(20_000, "EUR")),
+        ledger.captured(paid, Money(20_000, "EUR")),
+        ledger.confirmed(paid, Money(9_000, "EUR")),
+        ledger.refund_requested(paid, refund, Money(4_000, "EUR")),
+        ledger.refund_settled(paid, refund, Money(4_000, "EUR")),
+        ledger.refund_failed(paid, refund, Money(1_500, "EUR")),
+        ledger.fee(paid, Money(70, "EUR")),
+        ledger.dispute_opened(paid, "dispute", Money(600, "EUR")),
+    ]
+    async with PostgresUnitOfWork(database)() as tx:
+        for posting in postings:
+            tx.ledger.post(posting)
+    async with engine.connect() as connection:
+        today = await connection.scalar(text("SELECT (now() AT TIME ZONE 'UTC')::date"))
+    async with database.statements() as session:
+        lines = await of_day(session, today)
+    [own] = [line for line in lines if line.show_id == hall.show_id]
+    assert dict(zip(FIGURES, own.figures(), strict=True)) == {
+        "captured": 20_000,
+        "refunded": 2_500,
+        "fees": 70,
+        "disputed": 600,
+        "net": 16_830,
+        "revenue": 9_000,
+        "refunds_due": 1_500,
+        "undecided": 7_000,
+    }
 
 
 async def test_lines_are_read_from_the_database(
