@@ -21,6 +21,7 @@ from tests.projections.town import (
     LAPSED,
     NOON,
     PRICE,
+    Happened,
     append,
     book,
     catch_up,
@@ -36,6 +37,19 @@ UPDATE shows SET starts_at = :at, ends_at = CAST(:at AS timestamptz) + interval 
 WHERE id = :id RETURNING movie_id
 """
 
+TAKEN_BACK: Happened = (
+    "DisputeClosed",
+    {"outcome": "lost", "provider_payment_id": None, "dispute_id": "d", "amount": 2 * PRICE},
+)
+BUILDING = """
+INSERT INTO projections (name, generation, state)
+SELECT name, generation + 1, 'building' FROM projections RETURNING 1
+"""
+OF_SHOW = """
+SELECT shows.id AS show_id, movie_id, theatre_id
+FROM shows JOIN auditoriums ON auditoriums.id = auditorium_id WHERE shows.id = :id
+"""
+
 
 @pytest.fixture
 async def hall(own_engine: AsyncEngine, own_database: Database) -> Hall:
@@ -45,16 +59,18 @@ async def hall(own_engine: AsyncEngine, own_database: Database) -> Hall:
     return hall
 
 
-async def sold(database: Database, by: By = By.SHOW, day: date = DAY) -> list[dict[str, Any]]:
+async def sold(
+    database: Database, by: By = By.SHOW, day: date = DAY, until: date | None = None
+) -> list[dict[str, Any]]:
     async with database.statements() as session:
-        found = await reports.sales(session, by=by, since=day, until=day)
+        found = await reports.sales(session, by=by, since=day, until=until or day)
     assert found is not None
     return found
 
 
 async def a_day_of_sales(url: str, database: Database, show_id: UUID) -> None:
-    """Two sold (one of them partly refunded), one lapsed, one still held."""
-    book(url, show_id, "A1", "A2", then=[CONFIRMED])
+    """Two sold (one lost to the bank, one partly refunded), one lapsed, one still held."""
+    book(url, show_id, "A1", "A2", then=[CONFIRMED, TAKEN_BACK])
     whole = book(url, show_id, "A3", "A4", then=[CONFIRMED, released("A4"), refunded(PRICE)])
     book(url, show_id, "A5", then=[LAPSED, released("A5")], at=NOON + timedelta(hours=2))
     book(url, show_id, "A6")
@@ -62,6 +78,8 @@ async def a_day_of_sales(url: str, database: Database, show_id: UUID) -> None:
     late = ("RefundSettled", {"refund_id": "late", "amount": PRICE})
     append(url, whole, [late], NOON + timedelta(minutes=20), after=5)
     await catch_up(database)
+    # Nobody is shown what is being built anew beside it.
+    await rows(database, BUILDING)
 
 
 async def test_a_show_tells_what_it_sold_earned_and_gave_back(
@@ -76,6 +94,7 @@ async def test_a_show_tells_what_it_sold_earned_and_gave_back(
     assert (line["occupancy"], line["lapse_rate"]) == (0.3, 0.25)
     assert line["revenue"] == {"amount": 4 * PRICE, "currency": "EUR"}
     assert line["refunds"] == {"amount": PRICE, "currency": "EUR"}
+    assert line["charged_back"] == {"amount": 2 * PRICE, "currency": "EUR"}
 
 
 async def test_a_day_is_that_of_the_theatre(url: str, own_database: Database, hall: Hall) -> None:
@@ -89,18 +108,24 @@ async def test_a_day_is_that_of_the_theatre(url: str, own_database: Database, ha
 async def test_shows_of_a_film_and_of_a_theatre_come_to_one_line(
     url: str, own_database: Database, own_engine: AsyncEngine, hall: Hall, by: By
 ) -> None:
-    """Also one that has sold nothing: its seats were there to be filled."""
+    """Also one of another day that has sold nothing: its seats were there to be filled."""
     [row] = await rows(own_database, STARTS, at="2026-12-04T10:00:00Z", id=hall.show_id)
     second = uuid4()
     copy = """INSERT INTO shows (id, movie_id, auditorium_id, auditorium_number, seat_map_id,
         starts_at, ends_at, free_at, currency, sales_open_at, sales_close_at)
         SELECT :second, movie_id, auditorium_id, auditorium_number, seat_map_id,
-        starts_at + interval '5 hours', ends_at + interval '5 hours', free_at + interval '5 hours',
+        starts_at + interval '1 day', ends_at + interval '1 day', free_at + interval '1 day',
         currency, sales_open_at, sales_close_at FROM shows WHERE id = :id RETURNING 1"""
     await rows(own_database, copy, second=second, id=hall.show_id)
     await a_day_of_sales(url, own_database, hall.show_id)
-    [line] = await sold(own_database, by)
+    tomorrow = DAY + timedelta(days=1)
+    [line] = await sold(own_database, by, until=tomorrow)
     assert (line["shows"], line["capacity"], line["occupancy"]) == (2, 20, 0.15)
+    lines = await sold(own_database, By.DAY, until=tomorrow)
+    assert [(line["day"], line["seats_sold"]) for line in lines] == [
+        ("2026-12-04", 3),
+        ("2026-12-05", 0),
+    ]
     assert by is not By.MOVIE or line["movie_id"] == str(row.movie_id)
 
 
@@ -155,28 +180,40 @@ async def test_csv_runs_nothing_in_a_spreadsheet(
 async def test_demand_is_told_by_the_hour_in_which_it_came(
     url: str, own_database: Database, hall: Hall
 ) -> None:
+    book(url, hall.show_id, "A7", at=NOON - timedelta(hours=12))
     await a_day_of_sales(url, own_database, hall.show_id)
+    [of] = await rows(own_database, OF_SHOW, id=hall.show_id)
+    all_of_it = dict.fromkeys(("show_id", "movie_id", "theatre_id"))
     async with own_database.statements() as session:
-        found = await reports.demand(
-            session, since=DAY, until=DAY, show_id=hall.show_id, movie_id=None, theatre_id=None
-        )
-        nothing = await reports.demand(
-            session, since=DAY, until=DAY, show_id=uuid4(), movie_id=None, theatre_id=None
-        )
-    assert nothing == []
+        found = await reports.demand(session, since=DAY, until=DAY, **all_of_it)
+        for name, id_ in of._asdict().items():
+            for asked, told in ((id_, found), (uuid4(), [])):
+                wish = {**all_of_it, name: asked}
+                assert await reports.demand(session, since=DAY, until=DAY, **wish) == told
+        for day in (DAY - timedelta(days=1), DAY + timedelta(days=1)):
+            assert await reports.demand(session, since=day, until=day, **all_of_it) == []
     assert found is not None
     assert [tuple(line.values())[1:] for line in found] == [
+        ("Europe/Berlin", "2026-12-04T00:00", 1, 1, 0, 0),
         ("Europe/Berlin", "2026-12-04T12:00", 3, 5, 2, 0),
         ("Europe/Berlin", "2026-12-04T14:00", 1, 1, 0, 1),
     ]
-    assert found[0]["hour"] == "2026-12-04T11:00:00.000Z"
+    assert found[0]["hour"] == "2026-12-03T23:00:00.000Z"
     assert b"Europe/Berlin" in reports.demand_csv(found)
 
 
 async def test_more_lines_than_a_report_has_are_refused(
-    own_database: Database, own_engine: AsyncEngine, hall: Hall, monkeypatch: pytest.MonkeyPatch
+    url: str, own_database: Database, hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reports, "MOST_LINES", 0)
+    book(url, hall.show_id, "A1")
+    await catch_up(own_database)
+    all_of_it = dict.fromkeys(("show_id", "movie_id", "theatre_id"))
     async with own_database.statements() as session:
-        assert await reports.sales(session, by=By.SHOW, since=DAY, until=DAY) is None
+        for most in (1, 0):
+            monkeypatch.setattr(reports, "MOST_LINES", most)
+            told = [
+                await reports.sales(session, by=By.SHOW, since=DAY, until=DAY),
+                await reports.demand(session, since=DAY, until=DAY, **all_of_it),
+            ]
+            assert [lines is None for lines in told] == [most == 0] * 2
         assert (await session.one(text("SELECT 1 AS one"))).one == 1  # type: ignore[union-attr]
