@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from infra.postgres import profile
+from readmodel import export
 from tests.factories import create_hall
 from tests.helpers.accounts import PASSWORD, bearer, new_email, open_account
 from tests.helpers.mailed import letters_to
@@ -31,6 +32,12 @@ INSERT INTO booking_seats (booking_id, label, price_class, amount) VALUES (:id, 
 ADD_REQUEST = text("""
 INSERT INTO booking_requests (id, user_id, show_id, body_hash, seats, ticket_types, outcome)
 VALUES (:id, :user, :show, '', '{A1}', '{standard}', :outcome)
+""")
+# Sent an hour before the account's own, which is the order that they are told in.
+ADD_NOTICE = text("""
+INSERT INTO notification_outbox (booking_id, user_id, channel, template, state, created_at, sent_at)
+SELECT id, user_id, 'email', 'booking_confirmed', 'sent', now() - interval '1 hour', now()
+FROM bookings WHERE id = ANY(CAST(:ids AS uuid[]))
 """)
 SETTLE = text("UPDATE booking_requests SET outcome = 'rejected' WHERE id = :id")
 TABLES = text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
@@ -115,21 +122,25 @@ async def test_what_cannot_be_changed_changes_nothing(client: Client, body: Json
 
 
 async def test_people_take_along_everything_that_is_stored_of_them(
-    client: Client, engine: AsyncEngine
+    client: Client, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(export, "PAGE", 1)
     session = await open_account(client)
     stranger = await open_account(client)
-    bookings = [await book(engine, session, state) for state in ("confirmed", "expired")]
-    await book(engine, stranger, "confirmed")
+    bookings = [await book(engine, session, state) for state in ("expired", "confirmed")]
+    theirs = await book(engine, stranger, "confirmed")
+    async with engine.begin() as connection:
+        await connection.execute(ADD_NOTICE, {"ids": [bookings[0], theirs]})
     answer = await client.get("/api/me/export", headers=bearer(session))
     assert answer.status_code == 200
     assert answer.headers["content-disposition"].startswith("attachment")
     assert answer.headers["cache-control"] == "no-store"
     found = answer.json()
     assert found["user"] == session["user"]
-    assert {one["id"] for one in found["bookings"]} == set(bookings)
+    assert [one["id"] for one in found["bookings"]] == bookings[::-1]
     assert [one["current"] for one in found["sessions"]] == [True]
-    assert [one["template"] for one in found["messages"]] == ["verify_email"]
+    told = [(one["template"], one["state"], bool(one["sent_at"])) for one in found["messages"]]
+    assert told == [("booking_confirmed", "sent", True), ("verify_email", "pending", False)]
     assert [one["type"] for one in found["events"]] == ["UserRegistered"]
     assert "argon2" not in answer.text
 
