@@ -18,6 +18,9 @@ INSERT INTO bookings (id, user_id, show_id, state, currency, total_amount, seat_
 VALUES (:booking, :user, :show, 'held', 'EUR', 1200, 1,
         clock_timestamp() + CAST(:left AS interval), clock_timestamp() + interval '1 hour', :lapses)
 """
+EXTEND = """
+UPDATE bookings SET extensions_left = 1, hold_expires_at = hold_max_expires_at WHERE id = :id
+"""
 CLAIM = "INSERT INTO seat_claims (show_id, label, state, booking_id)"
 
 
@@ -259,3 +262,26 @@ async def test_a_lapsed_hold_is_available(client: httpx2.AsyncClient, engine: As
     assert lapsed.json()["version"] > held.json()["version"]
     shown = (await client.get(f"/api/show/{hall.show_id}")).json()
     assert shown["availability"] == {"capacity": 3, "available": 2}
+
+
+async def test_what_a_hold_was_given_in_time_is_no_older_than_its_end(
+    client: httpx2.AsyncClient, engine: AsyncEngine
+) -> None:
+    """An extension or a pay page may be committed after somebody has read that the hold is over."""
+    hall = await create_hall(engine)
+    booking_id = await claim(engine, hall, "A1")
+    seen = []
+    for change in (
+        "UPDATE bookings SET extensions_left = 2 WHERE id = :id",
+        "UPDATE bookings SET hold_expires_at = clock_timestamp() WHERE id = :id",
+        EXTEND,
+        "UPDATE bookings SET hold_expires_at = clock_timestamp() WHERE id = :id",
+        "UPDATE bookings SET lapses = false WHERE id = :id",
+        "UPDATE seat_claims SET state = 'sold' WHERE booking_id = :id",
+    ):
+        await run(engine, change, id=booking_id)
+        path = f"/api/show/{hall.show_id}/availability"
+        told = (await client.get(path, headers=nothing_older())).json()
+        seen.append((told["version"], len(told["seats"])))
+    assert seen == sorted(set(seen)), "each is another version, and none goes back"
+    assert [count for _, count in seen] == [1, 0, 1, 0, 1, 1]

@@ -68,7 +68,7 @@ NEXT_YEAR = datetime.now(UTC).year + 1
         ("Europe/Berlin", "01-15 23:30", "01-15"),
         ("Europe/Berlin", "01-16 00:30", "01-16"),
         ("Europe/Lisbon", "10-31 23:59", "10-31"),
-        ("America/Los_Angeles", "07-01 23:30", "07-01"),
+        ("Pacific/Pago_Pago", "07-01 23:30", "07-01"),
         ("Pacific/Kiritimati", "07-02 00:00", "07-02"),
         # Around the hours that summer time takes and gives.
         ("Europe/Berlin", "03-28 03:30", "03-28"),
@@ -113,6 +113,26 @@ async def test_shows_by_theatre(client: httpx2.AsyncClient, engine: AsyncEngine)
     assert shows_in(await client.get(path, params={"city": "Nowhere"})) == []
 
 
+async def test_the_shows_of_a_theatre_come_as_they_begin(
+    client: httpx2.AsyncClient, engine: AsyncEngine
+) -> None:
+    cinema = await open_cinema(engine, "Europe/Berlin", f"{NEXT_YEAR}-07-01 20:00")
+    for hours in (3, -3):
+        await run(
+            engine,
+            "INSERT INTO shows (id, movie_id, auditorium_id, auditorium_number, seat_map_id,"
+            " starts_at, ends_at, free_at, currency, sales_open_at, sales_close_at)"
+            " SELECT gen_random_uuid(), movie_id, auditorium_id, auditorium_number, seat_map_id,"
+            " starts_at + apart, ends_at + apart, free_at + apart, currency, sales_open_at,"
+            " sales_close_at FROM shows, make_interval(hours => :hours) AS apart WHERE id = :show",
+            hours=hours,
+            show=cinema.hall.show_id,
+        )
+    [group] = (await client.get(f"/api/shows/{cinema.movie_id}")).json()["theatres"]
+    starts = [show["starts_at"][11:16] for show in group["shows"]]
+    assert starts == ["15:00", "18:00", "21:00"]
+
+
 async def test_what_is_over_or_cancelled_is_not_playing(
     client: httpx2.AsyncClient, engine: AsyncEngine
 ) -> None:
@@ -153,6 +173,12 @@ async def test_theatres_by_city_and_page(client: httpx2.AsyncClient, engine: Asy
 
 async def test_one_show(client: httpx2.AsyncClient, engine: AsyncEngine) -> None:
     hall = await create_hall(engine, seats=3, price=1250)
+    await run(
+        engine,
+        "INSERT INTO prices (show_id, price_class, ticket_type, amount)"
+        " VALUES (:id, 'standard', 'child', 600)",
+        id=hall.show_id,
+    )
     show = (await client.get(f"/api/show/{hall.show_id}")).json()
     assert show["status"] == "on_sale"
     assert show["prices"] == {"standard": {"amount": 1250, "currency": "EUR"}}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
@@ -12,12 +14,14 @@ from infra.postgres.database import Database, Session
 from infra.settings import Settings
 from readmodel import catalogue
 from readmodel.catalogue import Reading
+from readmodel.instants import microseconds
 from tests.factories import Hall, create_hall
-from tests.helpers.catalogue import sell
+from tests.helpers.catalogue import run, sell
 
 # Two statements see one snapshot. In one statement only a hair lies between its snapshot and its
 # time, which the server takes when it runs what it has bound; a crowd finds it.
 ONE_SNAPSHOT = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+MOVE = "UPDATE shows SET {} = :at WHERE id = :id"
 CLOCK = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS at")
 Read = Callable[[Session, Hall], Awaitable[Reading | None]]
 
@@ -55,3 +59,25 @@ async def test_a_reading_is_no_older_than_the_moment_it_names(
     assert clock is not None
     assert after.content == before.content, "the same snapshot: the seat is not in it"
     assert after.read_at < clock.at, "it says that it has what was committed by then"
+
+
+async def test_a_show_is_true_until_the_clock_alone_makes_it_another(
+    engine: AsyncEngine, database: Database
+) -> None:
+    """Its sale opens, its sale closes, it begins; nobody tells of these."""
+    hall, now = await create_hall(engine), datetime.now(UTC)
+    turns = {
+        name: now + timedelta(hours=hours)
+        for hours, name in enumerate(("sales_open_at", "sales_close_at", "starts_at"), 1)
+    }
+    for name, at in turns.items():
+        await run(engine, MOVE.format(name), at=at, id=hall.show_id)
+    until = []
+    for passed in (*turns, None):
+        async with database.statements() as session:
+            reading = await catalogue.show(session, hall.show_id)
+        assert reading is not None
+        until.append(reading.read_at + round(reading.seconds * 1e6, 0))
+        if passed is not None:
+            await run(engine, MOVE.format(passed), at=now, id=hall.show_id)
+    assert until == [*map(microseconds, turns.values()), math.inf]
