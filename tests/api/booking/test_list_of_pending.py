@@ -16,6 +16,7 @@ ADD = text("""
 INSERT INTO booking_requests (id, user_id, show_id, body_hash, seats, ticket_types, outcome)
 VALUES (:id, :user, :show, '', '{A5}', '{standard}', :outcome)
 """)
+ADD_PRICE = text("INSERT INTO prices VALUES (:show, 'standard', 'child', 600)")
 UNSETTLE = text("UPDATE booking_requests SET outcome = NULL WHERE id = :id")
 SETTLE = text("UPDATE booking_requests SET outcome = 'rejected' WHERE show_id = :show")
 
@@ -58,6 +59,10 @@ async def test_pending_is_listed_where_it_belongs(
     await asked(engine, ben, hall)
     pending = [(waiting[1], "pending"), (waiting[0], "pending")]
     whole = [pending[0], (second, "held"), pending[1], (first, "held")]
+    await write(engine, ADD_PRICE, show=hall.show_id)
+    shown = (await ada.get(f"/api/booking/{waiting[0]}")).json()
+    assert [seat["ticket_type"] for seat in shown["seats"]] == ["standard"]
+    assert shown["total"] == shown["seats"][0]["price"] == {"amount": 1200, "currency": "EUR"}
     for limit in (1, 2, 3, 20):
         assert await listed(ada, limit=limit) == whole
         assert await listed(ada, limit=limit, state="pending") == pending

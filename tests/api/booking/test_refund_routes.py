@@ -94,6 +94,7 @@ async def test_a_quote_then_one_seat_then_the_rest(
     assert (whole.status_code, whole.json()["state"]) == (202, "refund_pending")
     done = await settled(ada, path, 2)
     assert (done["state"], done["payment"]["status"]) == ("refunded", "refunded")
+    assert [refund["number"] for refund in done["refunds"]] == [1, 2]
     assert_problem(await ada.get(f"{path}/refund-quote"), 409, "invalid_state")
     assert_problem(await ada.post(f"{path}/refund"), 409, "invalid_state")
     sentences = [entry["text"] for entry in (await ada.get(f"{path}/timeline")).json()["items"]]
@@ -151,14 +152,15 @@ async def test_a_sum_that_staff_name_for_themselves_is_noted_too(
     sum_ = {"amount": {"amount": 300, "currency": "EUR"}, "reason": "The sound was bad."}
     for body in (sum_, {"seats": ["A1"]}):
         assert (await eve.post(f"{path}/refund", body)).status_code == 202
-    noted = "SELECT actor, role, reason FROM audit_log WHERE action = 'booking.refund'"
+    noted = "SELECT actor, role, reason, details FROM audit_log WHERE action = 'booking.refund'"
     booking_id = path.rpartition("/")[2]
     async with engine.connect() as connection:
         found = await connection.execute(
             text(f"{noted} AND target = :it"), {"it": f"booking:{booking_id}"}
         )
         rows = [tuple(row) for row in found]
-    assert rows == [(eve.user["id"], "owner", "The sound was bad.")]
+    details = {"number": 1, "seats": None, "amount": sum_["amount"]}
+    assert rows == [(eve.user["id"], "owner", "The sound was bad.", details)]
 
 
 async def test_what_a_buyer_says_of_their_refund_goes_with_them(
@@ -204,13 +206,19 @@ async def test_a_wish_that_makes_no_sense_is_422(
 
 
 async def test_with_temporal_away_the_refund_is_on_record_and_started_later(
-    ada: Buyer, hall: Hall, provider: Sandbox, app: FastAPI, saga: Saga
+    ada: Buyer, hall: Hall, provider: Sandbox, app: FastAPI, saga: Saga, settings: Settings
 ) -> None:
+    """What goes back is what the operator has set, and what was quoted."""
     path = await bought(ada, hall, provider)
     nowhere = TemporalBookingProcess(await Client.connect(NOWHERE, lazy=True))
-    with replaced_parts(app, refunds=RefundDesk(saga.begin, nowhere)):
+    other = settings.model_copy(update={"refund_brackets": "1h:90"})
+    desk = RefundDesk(saga.begin, nowhere, other.brackets)
+    with replaced_parts(app, refunds=desk, settings=other):
+        quote = (await ada.get(f"{path}/refund-quote")).json()
         answer = await ada.post(f"{path}/refund")
     assert (answer.status_code, answer.json()["state"]) == (202, "refund_pending")
+    assert answer.json()["refunds"][0]["amount"] == quote["amount"]
+    assert quote["amount"] == {"amount": 2160, "currency": "EUR"}
     for booking_id, number in await saga.work.asked_refunds(seconds=0, limit=50):
         await saga.process.refund(booking_id, number, None)
     assert (await settled(ada, path, 1))["state"] == "refunded"
