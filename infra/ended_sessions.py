@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from domain.errors import Unauthenticated
 from infra.postgres.database import Database
 from infra.postgres.session import ENDED, IS_LIVE
+from infra.redis.client import end_listener
 
 MAX_AGE_SECONDS = 1.0
 PAUSE_SECONDS = 0.4
@@ -95,7 +96,7 @@ class EndedSessions:
             stack.push_async_callback(self._settled)
             for job in (self._keep_reading(), self._keep_listening()):
                 task = asyncio.create_task(job)
-                stack.push_async_callback(_cancelled, task)
+                stack.push_async_callback(end_listener, task)
             yield
 
     async def _settled(self) -> None:
@@ -173,11 +174,6 @@ def _ids(told: bytes) -> list[UUID]:
         return [UUID(one.decode()) for one in told.split()[:MAX_KNOWN]]
     except ValueError:
         return []
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 def _over() -> Unauthenticated:

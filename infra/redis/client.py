@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ SOCKET_TIMEOUT_SECONDS = 0.2
 POOL_WAIT_SECONDS = 0.5
 MAX_CONNECTIONS = 32
 BREAKER_SECONDS = 1.0
+CANCEL_AGAIN_SECONDS = 0.1
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +44,17 @@ def create_redis(settings: Settings, *, patience: float = 1.0) -> Redis:
         driver_info=None,
     )
     return Redis.from_pool(pool)
+
+
+async def end_listener(task: asyncio.Task[None]) -> None:
+    """Cancel it until it has ended.
+
+    redis-py sends through ``wait_for``, and that of Python 3.11 swallows a cancellation which comes
+    as the send is over: whoever waited for the end of it then waited for ever.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_AGAIN_SECONDS)
 
 
 class Breaker:

@@ -18,6 +18,8 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from infra.redis.client import end_listener
+
 CHANNEL = "seathold:news"
 # Longer than anything lives that was read under a stamp: one that is gone cannot come true again.
 STAMP_SECONDS = 3600
@@ -93,8 +95,7 @@ class NewsFeed:
         try:
             yield self
         finally:
-            task.cancel()
-            await asyncio.wait([task])
+            await end_listener(task)
 
     async def _run(self) -> None:
         while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from uuid import UUID, uuid4
 
 import psycopg
@@ -18,6 +19,7 @@ from infra import ended_sessions
 from infra.ended_sessions import CHANNEL, MAX_AGE_SECONDS, EndedSessions
 from infra.postgres.database import Database
 from infra.redis.client import create_redis
+from infra.redis.news import NewsFeed
 from infra.settings import Settings
 from tests.factories import create_user
 from tests.helpers.eventually import eventually
@@ -204,3 +206,21 @@ async def test_what_no_token_can_name_any_more_is_forgotten(
     clock.now += 600 + ended_sessions.MARGIN_SECONDS + 1
     await ended.announce([uuid4()])
     assert session_id not in ended._known
+
+
+@pytest.mark.parametrize("name", ["sessions", "news"])
+async def test_listening_ends_at_whatever_moment_it_is_to_end(
+    database: Database, settings: Settings, name: str
+) -> None:
+    """As it connects and subscribes too: a stop then waited for it until it was killed."""
+    for turns in range(12):
+        redis = create_redis(settings)
+        ended = EndedSessions(database, redis, access_seconds=600)
+        listening: dict[str, AbstractAsyncContextManager[object]] = {
+            "sessions": ended.kept_fresh(),
+            "news": NewsFeed(redis).listening(),
+        }
+        async with asyncio.timeout(5), listening[name]:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        await redis.aclose()
