@@ -40,8 +40,8 @@ class Gate:
         if refused is not None:
             await refused(scope, receive, send)
         elif method == "HEAD":
-            head = _Head(receive, send)
-            await self._app({**scope, "method": "GET", HEAD_ONLY: True}, head.receive, head.send)
+            read = {**scope, "method": "GET", HEAD_ONLY: True}
+            await self._app(read, receive, _headers_alone(send))
         elif method == "OPTIONS":
             await self._options(scope)(scope, receive, send)
         else:
@@ -92,21 +92,10 @@ def _metrics_networks(settings: Settings) -> Sequence[Network] | None:
     return None
 
 
-class _Head:
-    """Runs a GET whose answer ends with its headers, though it be a stream."""
-
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self._receive = receive
-        self._send = send
-        self._is_answered = False
-
-    async def receive(self) -> Message:
-        if self._is_answered:
-            return {"type": "http.disconnect"}
-        return await self._receive()
-
-    async def send(self, message: Message) -> None:
+def _headers_alone(send: Send) -> Send:
+    async def answered(message: Message) -> None:
         if message["type"] == "http.response.start":
-            await self._send(message)
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-            self._is_answered = True
+            await send(message)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return answered
