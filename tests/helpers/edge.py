@@ -8,6 +8,7 @@ from typing import cast
 
 import httpx2
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from api.app import create_app
 from infra.settings import Settings
@@ -23,7 +24,7 @@ async def started(settings: Settings, **changes: object) -> AsyncIterator[FastAP
         yield app
 
 
-def client_from(app: FastAPI, address: str, **headers: str) -> httpx2.AsyncClient:
+def client_from(app: ASGIApp, address: str, **headers: str) -> httpx2.AsyncClient:
     transport = httpx2.ASGITransport(app=app, client=(address, 50_000))
     return httpx2.AsyncClient(
         transport=transport, base_url="http://api.test", timeout=20, headers=headers

@@ -10,8 +10,11 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from api.app import create_app
+from api.middleware.gate import Gate, hosts_of
 from api.middleware.guard import Access
 from api.policy import POLICY
 from infra.rate_limits import RateLimits
@@ -28,14 +31,17 @@ HOST = "tickets.cinema.org"
 INSIDE, STRANGER = "10.1.2.3", "198.51.100.9"
 
 
+def strict_settings(**changes: str) -> Settings:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in TEMPORAL.items():
+            patch.setenv(name, value)
+        return Settings(_env_file=None, **{**GOOD, **changes})  # type: ignore[arg-type]
+
+
 @pytest.fixture(scope="module")
 def strict(app: FastAPI) -> FastAPI:
     """The app as production has it, on the parts of the one that was started."""
-    patch = pytest.MonkeyPatch()
-    for name, value in TEMPORAL.items():
-        patch.setenv(name, value)
-    made = create_app(Settings(_env_file=None, **{**GOOD, "trusted_proxies": "127.0.0.0/8"}))  # type: ignore[arg-type]
-    patch.undo()
+    made = create_app(strict_settings(trusted_proxies="127.0.0.0/8"))
     made.state.parts = app.state.parts
     return made
 
@@ -193,6 +199,43 @@ class TestProduction:
         async with client_from(strict, address) as client:
             answer = await client.get("/metrics", headers=headers)
         assert answer.status_code == status
+        if status == 404:
+            assert_problem(answer, 404, "not_found")
+
+    @pytest.mark.parametrize(
+        ("changes", "status"),
+        [
+            ({"metrics_networks": ""}, 404),
+            ({"env": "dev", "metrics_networks": ""}, 204),
+            ({"env": "dev"}, 404),
+        ],
+    )
+    async def test_where_no_network_is_named_development_alone_tells_them(
+        self, strict: FastAPI, changes: dict[str, str], status: int
+    ) -> None:
+        async def told(scope: Scope, receive: Receive, send: Send) -> None:
+            await Response(status_code=204)(scope, receive, send)
+
+        access = Access(strict.routes, POLICY)
+        gate = Gate(told, strict_settings(**changes, allowed_hosts="api.test"), access)
+        async with client_from(gate, STRANGER) as client:
+            assert (await client.get("/metrics")).status_code == status
+
+    @pytest.mark.parametrize(
+        ("changes", "names"),
+        [
+            ({"allowed_hosts": ""}, {HOST}),
+            (
+                {"allowed_hosts": "Inner.cinema.org,api.internal"},
+                {"inner.cinema.org", "api.internal"},
+            ),
+            ({"env": "dev", "allowed_hosts": ""}, set()),
+        ],
+    )
+    def test_where_no_host_is_named_its_public_one_is(
+        self, changes: dict[str, str], names: set[str]
+    ) -> None:
+        assert hosts_of(strict_settings(**changes)) == names
 
     @pytest.mark.parametrize("end", ["%0A", "%0D", "%0D%0A", "%00", "%09", "%7F", "%E2%80%A8"])
     async def test_nothing_after_an_address_makes_it_another_to_some_and_not_to_others(
@@ -206,11 +249,14 @@ class TestProduction:
         assert access.find("GET", "/metrics") is not None
         assert access.find("GET", f"/metrics{unquote(end)}") is None
 
-    @pytest.mark.parametrize("host", ["api.test", "evil.org", "tickets.cinema.org.evil.org", ""])
+    @pytest.mark.parametrize(
+        "host", ["api.test", "evil.org", "tickets.cinema.org.evil.org", "", "[::1"]
+    )
     async def test_it_answers_under_its_own_name_alone(self, outside: Client, host: str) -> None:
         answer = await outside.get(f"/api/booking/{uuid4()}", headers={"Host": host})
         assert_problem(answer, 421, "misdirected")
         assert (await outside.get("/healthz", headers={"Host": host})).status_code == 200
+        assert (await outside.get("/readyz", headers={"Host": host})).status_code in (200, 503)
 
     @pytest.mark.parametrize("host", [HOST, f"{HOST}:443", HOST.upper()])
     async def test_its_name_is_its_name_however_it_is_written(

@@ -141,6 +141,8 @@ async def test_public_reads_ask_no_redis(limited: FastAPI, address: str) -> None
     with replaced_parts(limited, limits=RateLimits(gone)):  # type: ignore[arg-type]
         async with client_from(limited, address, Authorization=token_of(limited)) as client:
             assert refused(await statuses(client, READ, QUOTA + 1)) == 1
+            for path in ("theatres", f"shows/{uuid4()}", f"show/{uuid4()}/seats", "queue/x"):
+                await client.get(f"/api/{path}")
             assert gone.asked == 0
             await client.post(WRITE)
     assert gone.asked == 1
@@ -221,6 +223,9 @@ async def test_webhooks_and_streams_have_limits_of_their_own(
         webhook = await client.post("/api/webhooks/sandbox", content=b"{}")
         stream = await client.get(f"/api/show/{uuid4()}/availability/stream")
         healthy = await client.get("/healthz")
+        watched = [await client.get(path) for path in ("/readyz", "/metrics")]
+    for answer in watched:
+        assert answer.headers["ratelimit-policy"] == '"operations";q=600;w=60'
     assert webhook.headers["ratelimit-policy"] == '"webhooks";q=6000;w=60'
     assert stream.headers["ratelimit-policy"] == '"streams";q=60;w=60'
     assert {webhook.status_code, stream.status_code}.isdisjoint({429})
@@ -230,10 +235,18 @@ async def test_webhooks_and_streams_have_limits_of_their_own(
 
 @pytest.mark.parametrize("name", ["register", "password/forgot"])
 async def test_five_an_hour_from_one_address(limited: FastAPI, address: str, name: str) -> None:
+    path = f"/api/auth/{name}"
+
+    def reached() -> int:
+        counts = limited.state.metrics.counts()
+        return sum(times for (_, route, _), times in counts.items() if route == path)
+
     async with client_from(limited, address) as client:
-        assert refused(await statuses(client, f"/api/auth/{name}", 5)) == 0
-        answer = await client.post(f"/api/auth/{name}")
+        assert refused(await statuses(client, path, 5)) == 0
+        before = reached()
+        answer = await client.post(path)
     assert_problem(answer, 429, "rate_limited")
+    assert reached() == before > 0, "it was told to wait, and its request done all the same"
     policy = name.rpartition("/")[2]
     assert answer.headers["ratelimit-policy"] == f'"{policy}";q=5;w=3600'
 
