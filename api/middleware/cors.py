@@ -17,6 +17,7 @@ ASKED_HEADERS = (
     "Content-Type",
     "Idempotency-Key",
     "If-Match",
+    "If-None-Match",
     "Last-Event-ID",
     "Queue-Token",
     "Read-After",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from urllib.parse import unquote
 from uuid import uuid4
 
@@ -26,6 +28,7 @@ from tests.helpers.problems import assert_problem
 from tests.helpers.production import GOOD, TEMPORAL
 
 Client = httpx2.AsyncClient
+DOCUMENT = Path(__file__).parents[3] / "docs/openapi.json"
 ORIGIN = "https://shop.cinema.org"
 HOST = "tickets.cinema.org"
 INSIDE, STRANGER = "10.1.2.3", "198.51.100.9"
@@ -126,6 +129,29 @@ class TestOrigins:
         assert "access-control-allow-origin" not in answer.headers
         read = await outside.get("/api/movies", headers={"Origin": origin})
         assert "access-control-allow-origin" not in read.headers
+
+    async def test_its_pages_may_send_and_read_whatever_the_document_tells_of(
+        self, outside: Client
+    ) -> None:
+        paths = json.loads(DOCUMENT.read_text("utf-8"))["paths"].values()
+        operations = [(method, told) for path in paths for method, told in path.items()]
+        asked = {"authorization", "content-type", "last-event-id", "x-request-id"}
+        for _, told in operations:
+            asked |= {one["name"] for one in told.get("parameters", ()) if one["in"] == "header"}
+        for method in sorted({method.upper() for method, _ in operations}):
+            headers = {
+                "Origin": ORIGIN,
+                "Access-Control-Request-Method": method,
+                "Access-Control-Request-Headers": ", ".join(sorted(asked)),
+            }
+            answer = await outside.options("/api/booking/reserve", headers=headers)
+            assert answer.status_code == 200, f"{method} with {asked}"
+            assert answer.headers["access-control-max-age"] == "600"
+        read = await outside.get("/api/me", headers={"Origin": ORIGIN})
+        assert set(read.headers["access-control-expose-headers"].lower().split(", ")) >= {
+            *("etag", "idempotent-replayed", "ratelimit", "ratelimit-policy"),
+            *("read-after", "retry-after", "x-request-id"),
+        }
 
     async def test_without_a_list_nobody_may(self, client: Client) -> None:
         answer = await self.preflight(client, ORIGIN)
