@@ -22,3 +22,10 @@ def test_where_limits_are_off_so_are_cool_downs(
 ) -> None:
     limits = Settings(_env_file=None, **given).hold_limits  # type: ignore[arg-type]
     assert (limits.max_lapsed_holds, limits.max_cancelled_holds_per_show) == (lapsed, cancelled)
+
+
+def test_every_limit_of_a_hold_is_the_deployments_own() -> None:
+    """Some have defaults of their own, for work that was written down before there were any."""
+    given = {"cool_down_seconds": 71, "payment_settling_grace_seconds": 72}
+    limits = Settings(_env_file=None, **given).hold_limits  # type: ignore[arg-type]
+    assert (limits.cool_down_seconds, limits.settling_grace_seconds) == (71, 72)
