@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
+from typing import Any
 from uuid import UUID
 
 import httpx2
@@ -177,6 +178,7 @@ async def test_a_body_over_its_limit_is_too_large(client: Client, in_chunks: boo
         answer = await client.post(path, content=content, headers=JSON)
         assert ("content-length" in answer.request.headers) is not in_chunks
         assert_problem(answer, 413, "too_large")
+        assert answer.headers["connection"] == "close"
 
 
 @pytest.mark.parametrize("in_chunks", [False, True])
@@ -186,6 +188,9 @@ async def test_a_body_at_its_limit_is_read(client: Client, in_chunks: bool) -> N
     content = chunks_of(body) if in_chunks else body
     answer = await client.post(LOGIN, content=content, headers=JSON)
     assert_problem(answer, 401, "invalid_credentials")
+    hook = b" " * (256 * 1024)
+    content = chunks_of(hook) if in_chunks else hook
+    assert (await client.post("/api/webhooks/sandbox", content=content)).status_code == 400
 
 
 @pytest.mark.parametrize("length", [b"x", b"-5", b"9" * 5000, b"0" * 40 + b"70000"])
@@ -207,6 +212,27 @@ async def test_a_length_that_is_a_lie_does_not_lift_the_limit(length: bytes) -> 
     assert sent[0]["status"] == 413
 
 
+@pytest.mark.parametrize("length", [b"40", None])
+async def test_a_body_whose_sender_has_gone_reaches_no_route(length: bytes | None) -> None:
+    """What came of it may look whole."""
+    left: list[MutableMapping[str, Any]] = [
+        {"type": "http.request", "body": b'{"email": "a", "password": "x"}', "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def unreached(*_: object) -> None:
+        raise AssertionError("half a body was let through, or answered")
+
+    async def receive() -> MutableMapping[str, Any]:
+        return left.pop(0)
+
+    sized = (b"transfer-encoding", b"chunked") if length is None else (b"content-length", length)
+    headers = [sized, (b"content-type", b"application/json")]
+    scope = {"type": "http", "path": LOGIN, "query_string": b"", "headers": headers}
+    await BodyRules(unreached)(scope, receive, unreached)
+    assert not left
+
+
 @pytest.mark.parametrize(
     "media_type",
     [None, "", "text/plain", "application/x-www-form-urlencoded", "application/jsonx", "json"],
@@ -219,7 +245,9 @@ async def test_a_body_that_is_not_named_json_is_refused(
     assert_problem(answer, 415, "unsupported_media_type")
 
 
-@pytest.mark.parametrize("media_type", ["APPLICATION/JSON", "application/json; charset=utf-8"])
+@pytest.mark.parametrize(
+    "media_type", ["APPLICATION/JSON", "application/json; charset=utf-8", "application/json ;x=y"]
+)
 async def test_json_may_be_named_in_any_case_and_with_parameters(
     client: Client, media_type: str
 ) -> None:
