@@ -116,7 +116,6 @@ class BoundedProtocol(HttpToolsProtocol):
         if not _is_plain(self.parser.get_http_version(), self.url, self.headers):
             raise self._refuse(HTTPStatus.BAD_REQUEST)
         self._in_header = False
-        self._header_bytes = 0
         self._stop_waiting()
         super().on_headers_complete()
         if self.parser.should_upgrade():

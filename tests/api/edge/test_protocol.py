@@ -104,6 +104,17 @@ async def test_a_plain_request_is_answered(server: Server) -> None:
     assert answer.count(b'{"status":"ok"}') == 2
 
 
+async def test_a_header_is_measured_by_itself(server: Server) -> None:
+    """Not with those before it on its connection."""
+    long = GET + b"X-A: " + b"a" * 14_000 + b"\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(long * 2 + GET)
+    assert status_of(await reader.readuntil(b'{"status":"ok"}')) == 200
+    writer.write(b"Connection: close\r\n\r\n")
+    assert (await reader.read(-1)).count(b'{"status":"ok"}') == 2
+    await hang_up(writer)
+
+
 @pytest.mark.parametrize("end", [b"%0A", b"%0D", b"%00", b"%09", b"%0a%0A", b"%0D%0A"])
 @pytest.mark.parametrize(
     "line", [b"GET /metrics", b"POST /api/auth/register", b"POST /api/auth/password/forgot"]
@@ -174,8 +185,22 @@ async def test_what_two_servers_could_read_differently_is_refused(
     assert json.loads(body)["code"] == "malformed"
     assert b"content-type: application/problem+json" in head
     assert b"connection: close" in head
+    assert b"x-request-id: " in head
     assert b"x-content-type-options: nosniff" in head
     assert b"server:" not in head.lower()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /healthz HTTP/1.0\r\n\r\n",
+        b"GET http://api.test/healthz HTTP/1.1\r\nHost: api.test:80\r\nConnection: close\r\n\r\n",
+        GET + b"Transfer-Encoding: Chunked\r\nConnection: close\r\n\r\n0\r\n\r\n",
+    ],
+    ids=["a probe of old", "a proxy's whole address", "chunks in capitals"],
+)
+async def test_what_is_odd_and_has_one_reading_is_answered(server: Server, sent: bytes) -> None:
+    assert status_of(await server.ask(sent)) == 200
 
 
 async def test_a_body_cut_off_by_a_broken_chunk_reaches_no_route() -> None:
@@ -240,17 +265,34 @@ async def test_a_byte_now_and_then_does_not_put_the_end_off(server: Server) -> N
     await hang_up(writer)
 
 
-async def test_a_slow_answer_is_not_a_slow_request(app: FastAPI) -> None:
-    """The deadlines are those of what comes in."""
+@pytest.mark.parametrize("size", [0, 300_000])
+async def test_a_slow_answer_is_not_a_slow_request(size: int) -> None:
+    """The deadlines are those of what comes in, and a body that we do not read on is not late."""
 
     async def slow(scope: Any, receive: Any, send: Any) -> None:
         await asyncio.sleep(Hasty.body_seconds + Hasty.header_seconds)
+        while (await receive())["more_body"]:
+            pass
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
     async with serving(slow, Hasty) as server:
-        answer = await server.ask(GET + b"Connection: close\r\n\r\n")
+        head = POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % size
+        answer = await server.ask(head + b" " * size)
     assert status_of(answer) == 204
+
+
+async def test_a_body_has_more_time_than_a_header(app: FastAPI) -> None:
+    class Patient(Hasty):
+        body_seconds = 15.0
+
+    async with serving(app, Patient) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(POST + b"Connection: close\r\nContent-Length: 2\r\n\r\n{")
+        await asyncio.sleep(2 * Hasty.header_seconds)
+        writer.write(b"}")
+        assert status_of(await reader.read(-1)) == 422
+        await hang_up(writer)
 
 
 async def test_head_has_the_headers_and_no_body(server: Server) -> None:
