@@ -41,7 +41,7 @@ from infra.gateways.stripe_answers import (
     to_stripe,
 )
 from infra.gateways.stripe_http import REPLAYED, HttpClient
-from infra.gateways.stripe_lists import EXPAND_CHARGE, changed
+from infra.gateways.stripe_lists import EXPAND_CHARGE, changed, read_intent
 from infra.gateways.wire import (
     ID,
     Shape,
@@ -307,11 +307,7 @@ class StripeGateway:
         return await self.read_payment(reference)
 
     async def _intent(self, reference: str) -> IntentAnswer:
-        call = self._intents.retrieve_async(checked_id(reference), {"expand": [EXPAND_CHARGE]})
-        intent, _ = await self._ask(IntentAnswer, call)
-        if intent.id != reference:
-            raise unusable("the payment is not the one that was asked for")
-        return intent
+        return await read_intent(self._client, self._ask, reference)
 
     async def _session_of_intent(self, intent: str) -> str | None:
         call = self._sessions.list_async({"payment_intent": intent, "limit": 1})

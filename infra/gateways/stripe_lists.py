@@ -18,7 +18,7 @@ import structlog
 from domain.errors import NotFound
 from infra.gateways.stripe_answers import ChangeList, EventList, IntentAnswer, IntentList
 from infra.gateways.stripe_http import MissingPermission
-from infra.gateways.wire import Shape, checked_id
+from infra.gateways.wire import Shape, checked_id, unusable
 
 # Less than half of the longest answer that we read: a payment with its charge has some 8 kB, and a
 # dispute may have whole letters with it. Too long a page would be too long at each run again.
@@ -85,9 +85,23 @@ def _last(answer: IntentList | ChangeList | EventList) -> str:
 async def _intents(client: stripe.StripeClient, ask: Ask, ids: Sequence[str]) -> list[IntentAnswer]:
     found = []
     for id_ in ids:
-        call = client.v1.payment_intents.retrieve_async(id_, {"expand": [EXPAND_CHARGE]})
         # Events outlive test data that was deleted.
         with suppress(NotFound):
-            intent, _ = await ask(IntentAnswer, call)
-            found.append(intent)
+            found.append(await read_intent(client, ask, id_))
     return found
+
+
+async def read_intent(client: stripe.StripeClient, ask: Ask, reference: str) -> IntentAnswer:
+    """One payment with its charge, as the lists have it.
+
+    Raises:
+        NotFound: Stripe does not know it.
+        Unavailable: it did not answer, or with another payment.
+    """
+    call = client.v1.payment_intents.retrieve_async(
+        checked_id(reference), {"expand": [EXPAND_CHARGE]}
+    )
+    intent, _ = await ask(IntentAnswer, call)
+    if intent.id != reference:
+        raise unusable("the payment is not the one that was asked for")
+    return intent
