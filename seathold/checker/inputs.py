@@ -97,6 +97,8 @@ def stack_in(run_dir: Path) -> dict[str, str]:
     path = run_dir / "dev.json"
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(told, dict):
+            raise ValueError("it holds no object")  # noqa: TRY004 -- damaged like the rest
     except (PermissionError, ValueError) as error:
         raise NoDatabase(
             f"{path} cannot be read ({error}): run this as the account that started the stack, or"

@@ -281,6 +281,14 @@ async def test_every_answer_is_logged_under_its_request_id(client: Client) -> No
     assert "secret" not in str(logs)
 
 
+async def test_probes_are_counted_and_not_logged(client: Client) -> None:
+    with capture_logs() as logs:
+        for path in ("/healthz", "/readyz", "/metrics"):
+            await client.get(path)
+    assert [line for line in logs if line["event"] == "request"] == []
+    assert 'route="/healthz"' in (await client.get("/metrics")).text
+
+
 async def test_answers_are_not_sniffed_and_not_kept(client: Client) -> None:
     answer = await client.get("/api/me")
     assert answer.headers["x-content-type-options"] == "nosniff"

@@ -73,8 +73,9 @@ def test_a_database_that_is_named_comes_first(running: Path, where: str) -> None
     assert "Traceback" not in done.stderr
 
 
-def test_a_stack_that_cannot_be_read_is_not_taken_for_none(running: Path) -> None:
-    (running / ".run" / "dev.json").write_text('{"database_url": ')
+@pytest.mark.parametrize("written", ['{"database_url": ', "[]", "null"])
+def test_a_stack_that_cannot_be_read_is_not_taken_for_none(running: Path, written: str) -> None:
+    (running / ".run" / "dev.json").write_text(written)
     for words in (["projections"], ["check"], ["check", "--run-dir", ".run"]):
         done = seathold(running, *words)
         assert done.returncode == 2, "1 is a breach"

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from structlog.testing import capture_logs
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
@@ -177,9 +178,13 @@ async def test_what_two_servers_could_read_differently_is_refused(
     server: Server, sent: bytes
 ) -> None:
     """And nothing that comes behind it is read as a request of its own."""
-    answer = await server.ask(sent + NEXT)
+    with capture_logs() as logs:
+        answer = await server.ask(sent + NEXT)
     assert status_of(answer) == 400, answer
     assert count_of(answer) == 1
+    [line] = [line for line in logs if line["event"] == "request_refused"]
+    assert (line["status"], line["code"]) == (400, "malformed")
+    assert f"x-request-id: {line['request_id']}\r\n".encode() in answer
     assert b'{"status":"ok"}' not in answer
     head, _, body = answer.partition(b"\r\n\r\n")
     assert json.loads(body)["code"] == "malformed"
