@@ -66,9 +66,9 @@ class DatabaseBookingActivities(BookingActivities):
             async with self._begin() as tx:
                 outcome = await payment.confirm(tx, request)
                 seats = tx.bookings.seats_soon(UUID(request.booking_id))
-            if outcome.state in (BookingState.CONFIRMED, BookingState.DISPUTED):
-                await self._tell_sold(UUID(request.booking_id), *seats.value)
             log.info("confirm", state=outcome.state)
+            if outcome.state in (BookingState.CONFIRMED, BookingState.DISPUTED):
+                return await self._sold(UUID(request.booking_id), outcome, *seats.value)
             if outcome.state is BookingState.CHARGED_BACK:
                 return await self._ended(request.booking_id, outcome)
             return outcome
@@ -90,22 +90,22 @@ class DatabaseBookingActivities(BookingActivities):
     @activity.defn
     async def release_marks(self, step: SessionStep) -> None:
         async with edge(step.booking_id, step.request_id):
-            await self._release(UUID(step.booking_id))
+            booking_id = UUID(step.booking_id)
+            async with self._begin.alone() as tx:
+                show_id, labels = await tx.bookings.seats(booking_id)
+            await self._preclaims.forget(show_id, labels, booking_id)
 
     async def _ended(self, booking_id: str, outcome: StepOutcome) -> StepOutcome:
         log.info("close", state=outcome.state)
         if outcome.state in SEATLESS:
+            async with self._begin.alone() as tx:
+                show_id, labels = await tx.bookings.seats(UUID(booking_id))
             try:
-                await self._release(UUID(booking_id))
+                await self._preclaims.release(show_id, labels, UUID(booking_id))
             except PreclaimsAway:
                 log.warning("redis_away", step="release")
                 return replace(outcome, marks_left=True)
         return outcome
-
-    async def _release(self, booking_id: UUID) -> None:
-        async with self._begin.alone() as tx:
-            show_id, labels = await tx.bookings.seats(booking_id)
-        await self._preclaims.release(show_id, labels, booking_id)
 
     async def _refuse_taken(self, input: BookingInput, labels: tuple[str, ...]) -> HoldOutcome:
         refused = seats_unavailable(labels)
@@ -127,8 +127,12 @@ class DatabaseBookingActivities(BookingActivities):
         except PreclaimsAway:
             log.warning("redis_away", step="promote")
 
-    async def _tell_sold(self, booking_id: UUID, show_id: UUID, labels: list[str]) -> None:
+    async def _sold(
+        self, booking_id: UUID, outcome: StepOutcome, show_id: UUID, labels: list[str]
+    ) -> StepOutcome:
         try:
             await self._preclaims.sell(show_id, labels, booking_id)
         except PreclaimsAway:
             log.warning("redis_away", step="sell")
+            return replace(outcome, marks_left=True)
+        return outcome

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -70,21 +71,23 @@ class LateActivities(LateSteps):
 
     async def _told(self, receipt: str, outcome: LateOutcome, step: str) -> LateOutcome:
         log.info("late_payment", step=step, state=outcome.state, provider_payment_id=receipt)
-        try:
-            if outcome.state is LateState.CONFIRMED:
-                await self._tell_sold(UUID(receipt))
-            elif outcome.state is LateState.OFFERED:
-                await self._tell_held(UUID(receipt))
-        except PreclaimsAway:
-            log.warning("redis_away", step=step)
+        if outcome.state is LateState.CONFIRMED:
+            return await self._sold(UUID(receipt), outcome)
+        if outcome.state is LateState.OFFERED:
+            await self._tell_held(UUID(receipt))
         return outcome
 
-    async def _tell_sold(self, receipt_id: UUID) -> None:
+    async def _sold(self, receipt_id: UUID, outcome: LateOutcome) -> LateOutcome:
         async with self._begin.alone() as tx:
             receipt = await tx.payments.receipt(receipt_id)
             assert receipt is not None, "it has just been settled"
             show_id, labels = await tx.bookings.seats(receipt.booking_id)
-        await self._preclaims.sell(show_id, labels, receipt.booking_id)
+        try:
+            await self._preclaims.sell(show_id, labels, receipt.booking_id)
+        except PreclaimsAway:
+            log.warning("redis_away", step="sell")
+            return replace(outcome, marks_left=str(receipt.booking_id))
+        return outcome
 
     async def _tell_held(self, receipt_id: UUID) -> None:
         async with self._begin.alone() as tx:
@@ -92,4 +95,7 @@ class LateActivities(LateSteps):
             assert offer is not None, "it has just been made"
             show_id, _ = await tx.bookings.seats(offer.booking_id)
         ttl = max(1, int(offer.seconds_left) + 1)
-        await self._preclaims.promote(show_id, offer.labels, offer.booking_id, ttl_seconds=ttl)
+        try:
+            await self._preclaims.promote(show_id, offer.labels, offer.booking_id, ttl_seconds=ttl)
+        except PreclaimsAway:
+            log.warning("redis_away", step="promote")

@@ -119,7 +119,9 @@ class BookingActivities(ABC):
     @activity.defn
     @abstractmethod
     async def release_marks(self, step: SessionStep) -> None:
-        """Take the ended booking's marks out of Redis; raises while Redis is away."""
+        """Have Redis load the show anew, for what became of the seats it missed; raises while it
+        is away.
+        """
         ...
 
 

@@ -62,7 +62,7 @@ class StepOutcome:
 
     ``seconds_left`` is how long to wait before asking again: the hold's rest while ``held``, the
     grace's rest while closing. ``code`` names why a step was refused. ``marks_left``: the seats
-    are free, but Redis was away and still says otherwise. ``capture``: the seats are final for
+    are free or sold, but Redis was away and may say otherwise. ``capture``: the seats are final for
     this authorised payment; its money is to be taken next. ``paid``: this payment was written
     down and nobody was told; it is to be judged before anything else.
     """
@@ -204,12 +204,14 @@ class LateOutcome:
     """Where a late payment stands after a step.
 
     ``seconds_left``: until its open offer ends. ``had_offer``: an offer of it has ended, and Redis
-    may not know. ``code`` and ``detail`` say why an answer was refused.
+    may not know. ``marks_left``: the booking whose seats it bought while Redis was away. ``code``
+    and ``detail`` say why an answer was refused.
     """
 
     state: LateState
     seconds_left: float = 0.0
     had_offer: bool = False
+    marks_left: str | None = None
     code: str | None = None
     detail: str | None = None
 

@@ -113,6 +113,14 @@ class SeatPreclaims(Protocol):
         """
         ...
 
+    async def forget(self, show_id: UUID, labels: Sequence[str], token: UUID) -> None:
+        """``release``, and nothing is believed of the show until it is loaded again.
+
+        For when the copy has missed something: whatever became of the seats, it is right to call.
+        Repeat it until it succeeds: until then a seat that is sold may look free.
+        """
+        ...
+
     async def write_back(self, show_id: UUID, won: Won, taken: Sequence[ActiveClaim]) -> None:
         """Give up the leases of ``won`` and mark ``taken`` for who has them.
 

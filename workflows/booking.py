@@ -79,7 +79,8 @@ class BookingWorkflow(BookingContract):
         while self._state.is_open:
             await self._next_step()
         if self._marks_left:
-            # Redis was away: until it hears, it would turn buyers away from seats that are free.
+            # Redis was away: until it hears, it may turn buyers away from seats that are free, or
+            # start a booking for each who asks for one that is sold.
             step = SessionStep(input.booking_id, input.request_id)
             await to_the_end(durably(BookingActivities.release_marks, step))
         workflow.upsert_search_attributes([BOOKING_STATUS.value_set(self._state.value)])

@@ -9,9 +9,16 @@ from datetime import timedelta
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError, FailureError
 
+from contracts.booking import BookingActivities
 from contracts.late_payment import LatePaymentContract, LateSteps, RefundActivities
 from domain.offer import LateState, OfferState
-from domain.steps import LateOutcome, LatePaymentInput, LatePaymentResult, OfferAnswer
+from domain.steps import (
+    LateOutcome,
+    LatePaymentInput,
+    LatePaymentResult,
+    OfferAnswer,
+    SessionStep,
+)
 from workflows import policies
 from workflows.refund_retries import until_ended
 from workflows.steps import durably, surely
@@ -44,6 +51,10 @@ class LatePaymentWorkflow(LatePaymentContract):
         while outcome.state is LateState.OFFERED:
             outcome = await self._await_answer(outcome)
         await workflow.wait_condition(workflow.all_handlers_finished)
+        if outcome.marks_left is not None:
+            # Redis was away when the seats were sold.
+            step = SessionStep(outcome.marks_left, self._input.request_id)
+            await to_the_end(durably(BookingActivities.release_marks, step))
         if outcome.state is not LateState.GOES_BACK:
             return LatePaymentResult(outcome.state)
         result = await to_the_end(self._send_back(outcome))

@@ -108,6 +108,13 @@ class RedisSeatPreclaims(SeatPreclaims):
                 (str(token), str(show_id), STAMP_SECONDS),
             )
 
+    async def forget(self, show_id: UUID, labels: Sequence[str], token: UUID) -> None:
+        # In this order: a load in between would not be undone, only made once more.
+        await self.release(show_id, labels, token)
+        loaded_key, _ = _state_keys(show_id)
+        with self._reaching():
+            await self._redis.delete(loaded_key)
+
     async def _put(self, show_id: UUID, labels: Sequence[str], mark: tuple[str, str, int]) -> None:
         with self._reaching():
             await self._mark(

@@ -61,7 +61,34 @@ async def test_marks_that_redis_missed_are_taken_away_at_last(
         )
         assert (await saga.handle(input).result())["state"] == "cancelled"
     assert fault.failed == 2
-    assert await saga.preclaims.taken(hall.show_id, hall.labels) == set()
+    assert await saga.reserver.taken(hall.show_id, hall.labels) == set()
+
+
+@WHEN
+async def test_a_sale_that_redis_missed_is_not_free_there_for_long(
+    saga: Saga, hall: Hall, provider: Sandbox, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    input, fault = hall.input(), Fault("release_marks", when, times=2)
+    monkeypatch.setattr(saga.preclaims, "sell", redis_is_away)
+    async with saga.worker(fault):
+        await sold(saga, input, provider)
+    assert fault.failed == 2
+    assert await saga.reserver.taken(hall.show_id, hall.labels) == {"A1", "A2"}
+
+
+async def test_a_late_sale_that_redis_missed_is_not_free_there_for_long(
+    saga: Saga, hall: Hall, provider: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with saga.worker():
+        late = await Late.expired(saga, hall, provider)
+        assert await saga.preclaims.taken(hall.show_id, hall.labels) == set()
+        monkeypatch.setattr(saga.preclaims, "sell", redis_is_away)
+        assert await late.outcome(await late.pay()) == "confirmed"
+    assert await saga.reserver.taken(hall.show_id, hall.labels) == {"A1", "A2"}
+
+
+async def redis_is_away(*_: object) -> None:
+    raise PreclaimsAway("Redis is away")
 
 
 @WHEN

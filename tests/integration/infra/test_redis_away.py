@@ -63,6 +63,7 @@ async def test_every_method_says_away(unused_tcp_port: int) -> None:
             preclaims.promote(show_id, ["A1"], token, HOLD_SECONDS),
             preclaims.sell(show_id, ["A1"], token),
             preclaims.release(show_id, ["A1"], token),
+            preclaims.forget(show_id, ["A1"], token),
             preclaims.write_back(show_id, Won(("A1",), token, "1"), []),
             preclaims.taken(show_id, ["A1"]),
         ]

@@ -52,6 +52,34 @@ class TestLoad:
         assert isinstance(await preclaims.claim(show.id, ["A1"], booking), Won)
         assert await preclaims.claim(show.id, ["A1", "A2", "A3"], uuid4()) == Lost(("A1", "A2"))
 
+    async def test_what_it_missed_is_loaded_anew(
+        self, redis: Redis, preclaims: RedisSeatPreclaims
+    ) -> None:
+        show, booking = Hall(redis, uuid4()), uuid4()
+        await preclaims.load(show.id, nothing)
+        # Sold in PostgreSQL meanwhile, and believed to be free, as a claim by its rival shows.
+        assert isinstance(await preclaims.claim(show.id, ["A1"], uuid4()), Won)
+        await show.expire("A1")
+        await preclaims.forget(show.id, ["A1"], booking)
+        assert isinstance(await preclaims.claim(show.id, ["A1"], uuid4()), NotLoaded)
+
+    async def test_a_load_that_read_what_was_missed_reads_it_again(
+        self, redis: Redis, preclaims: RedisSeatPreclaims
+    ) -> None:
+        show, booking, reads = Hall(redis, uuid4()), uuid4(), list[Sequence[str] | None]()
+
+        async def read(labels: Sequence[str] | None) -> list[ActiveClaim]:
+            reads.append(labels)
+            if len(reads) > 1:
+                return [sold("A1", booking)]
+            await preclaims.promote(show.id, ["A1"], booking, 1)
+            await preclaims.forget(show.id, ["A1"], booking)
+            return [held("A1", booking, ttl_seconds=1)]
+
+        await preclaims.load(show.id, read)
+        assert reads == [None, ["A1"]]
+        assert await show.mark("A1") == f"sold:{booking}"
+
     async def test_callers_at_once_share_one_read(self, preclaims: RedisSeatPreclaims) -> None:
         reads, reading, go = 0, asyncio.Event(), asyncio.Event()
 
