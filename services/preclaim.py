@@ -99,7 +99,7 @@ class SeatPreclaims(Protocol):
         ...
 
     async def sell(self, show_id: UUID, labels: Sequence[str], token: UUID) -> None:
-        """The booking is confirmed: mark its seats sold; somebody else's mark stays.
+        """The booking is confirmed: mark its seats sold; somebody else's sold mark stays.
 
         The same order holds as for ``promote``. The mark stands until ``release``, as long as each
         load finds the seat sold; one that was made after a ``release`` ends by itself.

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from domain.limits import PRECLAIM_LEASE_SECONDS
 from infra.postgres.database import Session, UnexpectedCount
 from services.ports import Claimed, Taken
 from services.preclaim import ActiveClaim
@@ -90,12 +91,14 @@ class PostgresSeatClaims:
     async def active(self, show_id: UUID, labels: Sequence[str] | None) -> list[ActiveClaim]:
         wanted = list(labels) if labels is not None else None
         found = await self._session.all(ACTIVE, show_id=show_id, labels=wanted)
+        # One past its end may be paid yet, and is freed by its own booking: until then rivals are
+        # turned away as by a lease.
         return [
             ActiveClaim(
                 row.label,
                 row.booking_id,
                 row.state,
-                max(1, row.ttl) if row.state == "held" else None,
+                max(PRECLAIM_LEASE_SECONDS, row.ttl) if row.state == "held" else None,
             )
             for row in found
         ]

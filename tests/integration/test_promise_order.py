@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.errors import Conflict
 from domain.ledger import Account
+from domain.limits import PRECLAIM_LEASE_SECONDS
 from domain.money import Money
 from domain.payment import ProviderPayment
 from domain.payment import ProviderPaymentStatus as Told
@@ -20,6 +21,7 @@ from services import authorise, checkout, payment
 from services.payment import Recorded
 from tests.factories import PRICE, create_hall
 from tests.helpers.books import balances
+from tests.helpers.late import write
 from tests.helpers.till import Till
 
 TOTAL = 2 * PRICE
@@ -100,12 +102,17 @@ async def test_nothing_frees_the_seats_while_the_money_is_taken(
     recorded = await learn(till, input, "pay_taking", Told.AUTHORISED)
     await till.confirm(input, recorded)
     await till.lapse(input)
+    ended = (
+        "UPDATE bookings SET hold_expires_at = now(), hold_max_expires_at = now() WHERE id = :id"
+    )
+    await write(engine, ended, input.booking_id)
     async with till.begin.alone() as tx:
         booking = await tx.bookings.peek(UUID(input.booking_id))
         claims = await tx.claims.active(till.hall.show_id, None)
     assert booking is not None
     assert (booking.state, booking.confirming) == ("held", recorded.confirms)
     assert {claim.booking_id for claim in claims} == {booking.id}
+    assert {claim.ttl_seconds for claim in claims} == {PRECLAIM_LEASE_SECONDS}
 
 
 @pytest.mark.parametrize(

@@ -131,19 +131,34 @@ class TestMarks:
             assert await show.mark(label) == str(token)
             assert HOLD_SECONDS - 60 < await show.ttl_seconds(label) <= HOLD_SECONDS
 
-    @pytest.mark.parametrize("step", ["promote", "sell"])
-    async def test_no_mark_is_put_over_somebody_elses(
-        self, preclaims: RedisSeatPreclaims, show: Hall, step: str
+    async def test_a_hold_is_not_marked_over_somebody_elses_mark(
+        self, preclaims: RedisSeatPreclaims, show: Hall
     ) -> None:
         token, rival = uuid4(), uuid4()
         await preclaims.claim(show.id, ["A1"], rival)
         await preclaims.sell(show.id, ["A2"], rival)
-        if step == "promote":
-            await preclaims.promote(show.id, ["A1", "A2"], token, HOLD_SECONDS)
-        else:
-            await preclaims.sell(show.id, ["A1", "A2"], token)
+        await preclaims.promote(show.id, ["A1", "A2"], token, HOLD_SECONDS)
         assert await show.mark("A1") == str(rival)
         assert await show.mark("A2") == f"sold:{rival}"
+
+    async def test_a_sale_is_marked_over_a_rivals_lease_and_outlasts_it(
+        self, preclaims: RedisSeatPreclaims, show: Hall
+    ) -> None:
+        token, rival = uuid4(), uuid4()
+        won = await win(preclaims, show, ["A1"], rival)
+        seen_before = [held("A1", token, ttl_seconds=1)]
+        await preclaims.sell(show.id, ["A1"], token)
+        await preclaims.write_back(show.id, won, seen_before)
+        assert await show.mark("A1") == f"sold:{token}"
+
+    async def test_a_sale_is_not_marked_over_a_sold_or_a_blocked_seat(
+        self, preclaims: RedisSeatPreclaims, show: Hall
+    ) -> None:
+        token, rival = uuid4(), uuid4()
+        await preclaims.sell(show.id, ["A1"], rival)
+        await show.redis.set(show.key("A2"), "blocked")
+        await preclaims.sell(show.id, ["A1", "A2"], token)
+        assert (await show.mark("A1"), await show.mark("A2")) == (f"sold:{rival}", "blocked")
 
     async def test_a_late_promote_leaves_the_sold_mark(
         self, preclaims: RedisSeatPreclaims, show: Hall
