@@ -19,15 +19,12 @@ class Abilities:
     ``can_void``: authorised money can be let go without a refund. ``manual_capture``: it can
     authorise first and capture later. A deployment's payment mode is held against both.
 
-    The others are for readers and the tests of adapters; nothing is decided by them.
     ``min_session_seconds``: the shortest life it gives a pay page; our hold may end before, and
-    then closes the page. ``settles_later``: a buyer can be done while the money is still on its
-    way; then the payment itself is ``processing``, and that is what lengthens the grace (P0).
+    then closes the page. It is for readers and the tests of adapters; nothing is decided by it.
     """
 
     can_void: bool
     min_session_seconds: int
-    settles_later: bool
     manual_capture: bool
 
 

@@ -128,7 +128,7 @@ class RefundList(Answer):
     items: Annotated[list[ListedRefund], Field(max_length=1000)]
 
 
-ABILITIES = Abilities(can_void=True, min_session_seconds=0, settles_later=True, manual_capture=True)
+ABILITIES = Abilities(can_void=True, min_session_seconds=0, manual_capture=True)
 
 
 class SandboxGateway:

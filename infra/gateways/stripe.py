@@ -69,7 +69,6 @@ TELL_OF_MONEY = ("checkout.session", "payment_intent", "charge", "refund", "disp
 ABILITIES = Abilities(
     can_void=True,
     min_session_seconds=MIN_SESSION_SECONDS,
-    settles_later=True,
     manual_capture=True,
 )
 
