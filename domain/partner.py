@@ -109,7 +109,6 @@ class Fact:
     aggregate_id: str
     show_id: str | None
     refund_id: str | None
-    created_at: datetime
 
 
 def told_of(fact: Fact) -> dict[str, str]:

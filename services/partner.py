@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 from domain.errors import Conflict, NotFound
 from domain.outbound import OutboundPolicy, target_of
-from domain.partner import MAX_ENDPOINTS, EndpointState, choice
+from domain.partner import MAX_ENDPOINTS, choice
 
 # Standard Webhooks: 24 to 64 bytes.
 SECRET_BYTES = 32
@@ -32,14 +32,10 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """``version`` counts its changes."""
-
     id: UUID
     url: str
     description: str
     event_types: tuple[str, ...]
-    state: EndpointState
-    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +122,7 @@ class PartnerDesk:
         """
         target_of(url, self._policy)
         id_, (secret, raw) = uuid4(), _new_secret()
-        new = Endpoint(
-            id_, url, description, tuple(choice(event_types)), EndpointState.ACTIVE, version=1
-        )
+        new = Endpoint(id_, url, description, tuple(choice(event_types)))
         sealed = self._sealer.seal(raw, place_of(id_))
         if not await self._store.add(owner, new, sealed, most=MAX_ENDPOINTS):
             raise Conflict(

@@ -111,4 +111,4 @@ async def _tell(session: Session, rows: list[Any]) -> None:
 
 
 def _fact(row: Any) -> Fact:
-    return Fact(row.event_type, row.aggregate_id, row.show_id, row.refund_id, row.created_at)
+    return Fact(row.event_type, row.aggregate_id, row.show_id, row.refund_id)
