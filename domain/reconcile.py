@@ -35,7 +35,6 @@ class Booked:
 
     id: UUID
     booking_id: UUID
-    payment_id: UUID
     reference: str
     status: str
     currency: str

@@ -101,11 +101,9 @@ class Refund:
 
     id: UUID
     booking_id: UUID
-    provider_payment_id: UUID
     reference: str
     provider: str
     idempotency_key: str
-    reason: str
     status: str
     amount: Money
     tries: int = 0

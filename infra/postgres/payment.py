@@ -355,11 +355,9 @@ def _refund(row: Any) -> Refund:
     return Refund(
         id=row.id,
         booking_id=row.booking_id,
-        provider_payment_id=row.provider_payment_id,
         reference=row.paid_reference,
         provider=row.provider,
         idempotency_key=row.idempotency_key,
-        reason=row.reason,
         status=row.status,
         amount=Money(row.amount, row.currency),
         tries=row.tries,

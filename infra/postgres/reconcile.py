@@ -20,7 +20,7 @@ SELECT clock_timestamp() AS now,
 """)
 
 BOOKED = text("""
-SELECT paid.id, paid.booking_id, paid.payment_id, paid.reference, paid.status, paid.currency,
+SELECT paid.id, paid.booking_id, paid.reference, paid.status, paid.currency,
        paid.captured, paid.fee, paid.refunded AS told_refunded, paid.refunded_unasked AS unasked,
        paid.updated_at,
        paid.decision IS NOT NULL AS is_decided,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import text
 
@@ -11,7 +10,7 @@ from infra.postgres.database import Session
 
 # Counting stops at 1,000, where it would read long: by then the number says enough.
 STATUS = text("""
-SELECT name, generation, state, xid::text AS xid, event_id, updated_at, waiting.events,
+SELECT name, generation, state, xid::text AS xid, event_id, waiting.events,
        coalesce(extract(epoch FROM clock_timestamp() - oldest.created_at), 0)::float8 AS seconds
 FROM projections
 LEFT JOIN LATERAL (
@@ -42,7 +41,6 @@ class Status:
     state: str
     xid: int
     event_id: int
-    updated_at: datetime
     events: int
     seconds: float
 
@@ -56,7 +54,6 @@ async def status(session: Session) -> list[Status]:
             row.state,
             int(row.xid),
             row.event_id,
-            row.updated_at,
             row.events,
             max(0.0, row.seconds),
         )

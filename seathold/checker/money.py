@@ -128,7 +128,6 @@ class Paid:
     session: str
     booking: str
     status: str
-    amount: int
     currency: str
     captured: int
     refunded: int
@@ -358,7 +357,6 @@ def _paid(row: dict[str, Any], pending: int) -> Paid:
         session=row["session_id"],
         booking=row["reference"],
         status=row["status"],
-        amount=row["amount"],
         currency=row["currency"],
         captured=row["captured"],
         refunded=row["refunded"],

@@ -31,7 +31,7 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ID = UUID(int=1)
 S = ProviderPaymentStatus
 THEIRS = ProviderPayment("pay_1", "ses_1", str(ID), S.CAPTURED, Money(2400, "EUR"), 2400, 0)
-OURS = Booked(ID, ID, ID, "pay_1", "captured", "EUR", 2400, 0, True, 0, 2400, 0)
+OURS = Booked(ID, ID, "pay_1", "captured", "EUR", 2400, 0, True, 0, 2400, 0)
 GONE = {"status": S.REFUNDED, "refunded": 2400}
 NO_MONEY = {"status": S.AUTHORISED, "captured": 0}
 NONE_OF_OURS = {"status": "authorised", "captured": 0, "posted_captured": 0}
