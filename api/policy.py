@@ -211,7 +211,7 @@ OPTIONAL = frozenset(
 )
 
 
-def require_public(routes: Iterable[str], policy: Mapping[str, Rule] = POLICY) -> None:
+def require_public(routes: Iterable[str], policy: Mapping[str, Rule]) -> None:
     """For what is answered before the guard is asked.
 
     Raises:
@@ -222,10 +222,10 @@ def require_public(routes: Iterable[str], policy: Mapping[str, Rule] = POLICY) -
             raise RuntimeError(f"GET {route} is sent to everybody, and api/policy.py says not to")
 
 
-def table(policy: Mapping[str, Rule] = POLICY) -> str:
+def table() -> str:
     """The policy as a table in Markdown that reads well in a terminal too."""
     head = ("method", "path", "who", "roles", "API key")
-    rows = [(*key.split(" ", 1), *_cells(rule)) for key, rule in policy.items()]
+    rows = [(*key.split(" ", 1), *_cells(rule)) for key, rule in POLICY.items()]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     lines = [head, tuple("-" * width for width in widths), *rows]
     return "".join(

@@ -23,10 +23,10 @@ MOST = 16
 
 
 class KnownPlaces:
-    def __init__(self, redis: Redis, ring: KeyRing, *, breaker: Breaker | None = None) -> None:
+    def __init__(self, redis: Redis, ring: KeyRing) -> None:
         self._redis = redis
         self._secret = ring.secrets("seathold known place 1")[0]
-        self._breaker = breaker or Breaker()
+        self._breaker = Breaker()
         self._here = LocalCounts()
 
     async def knows(self, account: str, place: str) -> bool:

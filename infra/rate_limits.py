@@ -105,8 +105,8 @@ class LocalCounts(Storage):
 class RateLimits:
     """Counts in this process or in Redis; without Redis in this process, never not at all."""
 
-    def __init__(self, redis: Redis, *, breaker: Breaker | None = None) -> None:
-        self._breaker = breaker or Breaker()
+    def __init__(self, redis: Redis) -> None:
+        self._breaker = Breaker()
         self._shared_counts = RedisCounts(redis)
         self._shared = SharedLimiter(self._shared_counts)
         self._local = LocalLimiter(LocalCounts())

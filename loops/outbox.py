@@ -41,18 +41,15 @@ class OutboxLoop(Generic[N]):
         mailer: Mailer,
         sms: SmsSender,
         render: Render[N],
-        *,
-        lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self._queue = queue
         self._mailer = mailer
         self._sms = sms
         self._render = render
-        self._lease_seconds = lease_seconds
 
     async def one_pass(self) -> int:
         """Try each notification of one batch; how many it tried."""
-        taken = await self._queue.take(BATCH, lease_seconds=self._lease_seconds)
+        taken = await self._queue.take(BATCH, lease_seconds=LEASE_SECONDS)
         # All are waited for, whatever one of them raises: its lease will tell.
         results = await asyncio.gather(
             *(self._deliver(delivery, notice) for delivery, notice in taken),

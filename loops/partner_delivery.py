@@ -7,7 +7,6 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
 from uuid import UUID
 
 import structlog
@@ -31,16 +30,12 @@ class PartnerDeliveryLoop:
         sender: Sender,
         *,
         slots: int = SLOTS,
-        per_endpoint: int = PER_ENDPOINT,
         lease_seconds: float = LEASE_SECONDS,
-        chance: Callable[[], float] = random.random,
     ) -> None:
         self._queue = queue
         self._sender = sender
         self._slots = slots
-        self._per_endpoint = per_endpoint
         self._lease_seconds = lease_seconds
-        self._chance = chance
         self._busy: Counter[UUID] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -66,7 +61,7 @@ class PartnerDeliveryLoop:
             await self._queue.take(
                 limit,
                 busy=self._busy,
-                per_endpoint=self._per_endpoint,
+                per_endpoint=PER_ENDPOINT,
                 lease_seconds=self._lease_seconds,
             )
         )
@@ -89,7 +84,7 @@ class PartnerDeliveryLoop:
     async def _deliver(self, taken: Taken) -> None:
         began = time.monotonic()
         tried = await self._sender.send(taken)
-        outcome = after(taken, tried, chance=self._chance())
+        outcome = after(taken, tried, chance=random.random())  # nosec B311
         recorded = await self._queue.record(taken, tried, outcome, seconds=time.monotonic() - began)
         log.log(
             logging.INFO if tried.is_success else logging.WARNING,

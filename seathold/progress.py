@@ -9,21 +9,19 @@ EVERY_SECONDS = 10.0
 HOW_MANY = "SELECT count(*) AS events FROM events"
 
 Say = Callable[[str], None]
-Clock = Callable[[], float]
 
 
 class Progress:
     """Says every ten seconds how many of all events are done; of short work it says nothing."""
 
-    def __init__(self, total: int, say: Say, *, clock: Clock = time.monotonic) -> None:
+    def __init__(self, total: int, say: Say) -> None:
         self._total = total
         self._say = say
-        self._clock = clock
         self._done = 0
-        self._said_at = clock()
+        self._said_at = time.monotonic()
 
     def add(self, count: int) -> None:
         self._done += count
-        if self._clock() - self._said_at >= EVERY_SECONDS:
-            self._said_at = self._clock()
+        if time.monotonic() - self._said_at >= EVERY_SECONDS:
+            self._said_at = time.monotonic()
             self._say(f"... {self._done:,} of {self._total:,} events")

@@ -56,9 +56,9 @@ class _Turn:
 
 
 class SharedCopies:
-    def __init__(self, redis: Redis, *, breaker: Breaker | None = None) -> None:
+    def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._breaker = breaker or Breaker()
+        self._breaker = Breaker()
         self._store = redis.register_script(STORE)
 
     async def fetch(self, place: Place, read: Read, is_good: Callable[[Copy], bool]) -> Copy:

@@ -37,8 +37,8 @@ def launch(
     )
 
 
-def url(port: int, database: int = 0) -> str:
-    return f"redis://{LOOPBACK}:{port}/{database}"
+def url(port: int) -> str:
+    return f"redis://{LOOPBACK}:{port}/0"
 
 
 def _wheel_binary() -> Path:
