@@ -134,7 +134,6 @@ def decide(
     seats_free: bool = False,
     in_window: bool = False,
     mode: PaymentMode = PaymentMode.CAPTURE,
-    known: bool = False,
     refund_settled: bool = False,
 ) -> Decision:
     """Decide about one fact of one payment, with the booking under its lock.
@@ -143,11 +142,8 @@ def decide(
         seats_free: all the same seats can be claimed again at the held price, the show is on
             sale and the buyer within the limits.
         in_window: the hold ended no longer ago than late money is accepted, by the database clock.
-        known: this very fact was decided before; then nothing is ever done.
         refund_settled: the disputed payment went back before; then it is never paid back again.
     """
-    if known:
-        return NOTHING
     decision = TABLE[state][fact]
     if decision is LATE and seats_free and in_window and mode is PaymentMode.CAPTURE:  # P2
         return REINSTATE

@@ -140,27 +140,6 @@ def test_a_pending_booking_keeps_every_fact_for_later() -> None:
     assert {decided(BookingState.PENDING, *cell) for _, *cell in CELLS} == {Decision(Step.KEEP)}
 
 
-@given(states, facts, st.booleans(), st.booleans(), modes, st.booleans())
-def test_a_fact_told_again_does_nothing_in_every_state(
-    state: BookingState,
-    fact: PaymentFact,
-    seats_free: bool,
-    in_window: bool,
-    mode: PaymentMode,
-    refund_settled: bool,
-) -> None:
-    again = decide(
-        state,
-        fact,
-        seats_free=seats_free,
-        in_window=in_window,
-        mode=mode,
-        known=True,
-        refund_settled=refund_settled,
-    )
-    assert again == Decision(Step.NOTHING)
-
-
 @given(states, sums, sums, st.booleans(), st.booleans(), st.booleans(), modes)
 def test_money_is_never_kept_without_a_seat(
     state: BookingState,
