@@ -90,6 +90,6 @@ class Shows(Protocol):
         """Whether what an operator asked under this id is in the audit log; one asks at a time."""
         ...
 
-    async def finish(self, show_id: UUID, report: Report) -> bool:
-        """Keep the report; False when there is one."""
+    async def finish(self, show_id: UUID, report: Report) -> None:
+        """Keep the report, unless there is one."""
         ...

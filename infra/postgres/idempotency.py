@@ -118,12 +118,12 @@ class PostgresIdempotency:
         """Lengthen the lease; False when it is somebody else's by now."""
         return await self._change(LEASE, mine, lease=self.lease_seconds)
 
-    async def release(self, mine: Mine) -> bool:
+    async def release(self, mine: Mine) -> None:
         """Let a repeat with the same body run again at once."""
-        return await self._change(LEASE, mine, lease=0)
+        await self._change(LEASE, mine, lease=0)
 
-    async def store(self, mine: Mine, answer: Answered) -> bool:
-        return await self._change(
+    async def store(self, mine: Mine, answer: Answered) -> None:
+        await self._change(
             STORE,
             mine,
             status=answer.status,

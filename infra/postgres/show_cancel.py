@@ -253,6 +253,6 @@ class PostgresShows:
         self._session.later(TURN, show_id=show_id)
         return await self._session.one(NOTED, show_id=str(show_id), wish=wish) is not None
 
-    async def finish(self, show_id: UUID, report: Report) -> bool:
+    async def finish(self, show_id: UUID, report: Report) -> None:
         told = orjson.dumps(report.as_json()).decode()
-        return await self._session.change(FINISH, show_id=show_id, report=told) == 1
+        await self._session.change(FINISH, show_id=show_id, report=told)
