@@ -13,8 +13,8 @@ from domain.user import MAIL_AGAIN_SECONDS, MAILED_TOKEN_SECONDS
 from infra.opaque_tokens import OpaqueTokens, hashed
 from infra.postgres import account_mail
 from infra.postgres.database import Database, Session
+from infra.postgres.event_store import append_next
 from infra.postgres.session import end_all
-from infra.postgres.users import append
 from services.password import Owner
 
 OWNER = text("""
@@ -163,7 +163,7 @@ class PostgresPasswords:
                 return False
             if await session.change(VERIFY, id=used.user_id):
                 event = Event(EventType.EMAIL_VERIFIED, {})
-                await append(
+                await append_next(
                     session, used.user_id, event, actor=str(used.user_id), request_id=request_id
                 )
         return True
@@ -190,7 +190,9 @@ async def _after(
     """What follows from another password; the user's row is locked by its change."""
     session.later(USE_UP, user_id=user_id)
     account_mail.queue(session, user_id=user_id, template="password_changed", reference=uuid4())
-    await append(session, user_id, Event(changed, {}), actor=str(user_id), request_id=request_id)
+    await append_next(
+        session, user_id, Event(changed, {}), actor=str(user_id), request_id=request_id
+    )
     return await end_all(session, user_id, reason="password", but=but)
 
 

@@ -11,8 +11,8 @@ from domain.events import Event, EventType
 from domain.user import User
 from infra.postgres.audit import PostgresAudit
 from infra.postgres.database import Database, Session
+from infra.postgres.event_store import append_next
 from infra.postgres.session import as_user, end_all
-from infra.postgres.users import append
 from services.profile import Unerased, Value
 
 CHANGE = text("""
@@ -88,7 +88,9 @@ class PostgresProfiles:
             if changes:
                 # Which fields, and never what is in them.
                 event = Event(EventType.PROFILE_CHANGED, {"fields": sorted(changes)})
-                await append(session, user_id, event, actor=str(user_id), request_id=request_id)
+                await append_next(
+                    session, user_id, event, actor=str(user_id), request_id=request_id
+                )
         return as_user(row)
 
     async def erase(self, user_id: UUID, *, request_id: str | None) -> Unerased | Sequence[UUID]:
@@ -117,7 +119,7 @@ class PostgresProfiles:
                 "account.erased", target=f"user:{user_id}", actor=actor, request_id=request_id
             )
             event = Event(EventType.USER_ERASED, {})
-            await append(session, user_id, event, actor=actor, request_id=request_id)
+            await append_next(session, user_id, event, actor=actor, request_id=request_id)
             return await end_all(session, user_id, reason="erased")
 
 

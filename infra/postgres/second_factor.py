@@ -11,8 +11,8 @@ from domain.events import Event, EventType
 from infra.postgres import account_mail
 from infra.postgres.audit import PostgresAudit
 from infra.postgres.database import Database, Session
+from infra.postgres.event_store import append_next
 from infra.postgres.session import end_all
-from infra.postgres.users import append
 from services.second_factor import Factor
 
 READ = text("""
@@ -160,5 +160,5 @@ async def _after(
         reason=reason,
         request_id=request_id,
     )
-    await append(session, user_id, Event(EVENTS[what], {}), actor=actor, request_id=request_id)
+    await append_next(session, user_id, Event(EVENTS[what], {}), actor=actor, request_id=request_id)
     return await end_all(session, user_id, reason="second_factor", but=session_id)

@@ -13,8 +13,8 @@ from domain.events import Event, EventType
 from domain.user import Role, email_key
 from infra.postgres.audit import PostgresAudit
 from infra.postgres.database import Database, Session
+from infra.postgres.event_store import append_next
 from infra.postgres.session import end_all
-from infra.postgres.users import append
 from services.staff import Act, Invitation, Standing
 
 INVITE = text("""
@@ -84,7 +84,7 @@ class PostgresStaff:
                 _note(session, "block" if wanted.blocked else "unblock", user_id, act)
                 kind = EventType.USER_BLOCKED if wanted.blocked else EventType.USER_UNBLOCKED
                 # Why is the audit log's alone: it may speak of a person.
-                await append(
+                await append_next(
                     session,
                     user_id,
                     Event(kind, {}),

@@ -10,8 +10,7 @@ from sqlalchemy import text
 from domain.events import Event, EventType, chain
 from domain.user import MAILED_TOKEN_SECONDS, User
 from infra.opaque_tokens import OpaqueTokens, hashed
-from infra.postgres.database import Database, Session
-from infra.postgres.event_store import append_next
+from infra.postgres.database import Database
 from infra.postgres.session import as_user
 from services.session import NewSession
 from services.user import Credentials, NewUser
@@ -121,10 +120,3 @@ class PostgresAccounts:
     async def replace_hash(self, user_id: UUID, *, old: str, new: str) -> None:
         async with self._database.statements() as session:
             await session.change(REPLACE_HASH, id=user_id, old=old, new=new)
-
-
-async def append(
-    session: Session, user_id: UUID, event: Event, *, actor: str, request_id: str | None
-) -> None:
-    """Add an event to the user's stream; the caller's transaction has locked the user's row."""
-    await append_next(session, user_id, event, actor=actor, request_id=request_id)
