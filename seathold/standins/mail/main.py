@@ -6,32 +6,18 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from seathold.standins.mail import page, smtp, web
 from seathold.standins.mail.faults import Faults
 from seathold.standins.mail.store import Store
-from seathold.standins.sandbox.answers import http_error
+from seathold.standins.sandbox.answers import http_error, serve
 
 
 def run(host: str, http_port: int, smtp_port: int, db_path: Path) -> None:
     """Serve until SIGTERM or SIGINT; what was received before is still in ``db_path``."""
-    uvicorn.run(
-        create_app(db_path, host, smtp_port),
-        host=host,
-        port=http_port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=1,
-    )
+    serve(create_app(db_path, host, smtp_port), host, http_port)
 
 
 def create_app(db_path: Path, host: str, smtp_port: int) -> Starlette:

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -19,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from seathold.standins.sandbox import page, scripted, v1
-from seathold.standins.sandbox.answers import http_error, json_answer
+from seathold.standins.sandbox.answers import http_error, json_answer, serve
 from seathold.standins.sandbox.courier import BACKOFF_SECONDS, Courier
 from seathold.standins.sandbox.faults import Faults
 from seathold.standins.sandbox.store import Store
@@ -59,20 +58,7 @@ def run(
         public_url=public_url or own_url(host, port),
         backoff_seconds=backoff_seconds,
     )
-    uvicorn.run(
-        app,
-        host=host,
-        port=port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=1,
-    )
+    serve(app, host, port)
 
 
 def own_url(host: str, port: int) -> str:
