@@ -22,7 +22,7 @@ REFRESH_CHARACTERS = 86
 
 
 class OpaqueTokens:
-    """See ``services.session.SessionTokens`` and ``services.account_mail.MailTokens``."""
+    """See ``services.session.SessionTokens``, and beside it the tokens that are mailed."""
 
     def __init__(self, ring: KeyRing) -> None:
         self._refresh_keys = ring.secrets("seathold refresh token 1")
