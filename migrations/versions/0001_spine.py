@@ -231,7 +231,6 @@ def upgrade() -> None:
             "aggregate_id", "sequence", name=op.f("events_aggregate_id_sequence_key")
         ),
     )
-    op.create_index("events_aggregate_idx", "events", ["aggregate_id", "created_at"], unique=False)
     op.create_index("events_type_idx", "events", ["event_type", "created_at"], unique=False)
     op.create_index("events_place_idx", "events", ["xid", "id"], unique=False)
     for statement in RECORD_GUARDS:

@@ -29,7 +29,6 @@ events = Table(
     Column("xid", c.Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
     c.at("created_at", now=True),
     sa.UniqueConstraint("aggregate_id", "sequence"),
-    Index("events_aggregate_idx", "aggregate_id", "created_at"),
     Index("events_type_idx", "event_type", "created_at"),
     # The order in which events became certain.
     Index("events_place_idx", "xid", "id"),
