@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
@@ -29,60 +28,43 @@ SIGNATURE = re.compile(r"v1,[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
 class StandardWebhooks:
     """:class:`infra.gateways.events.WebhookVerifier` for Standard Webhooks.
 
+    Several secrets are for rotation.
+
     Raises:
         ValueError: a secret is empty or not base64.
     """
 
     def __init__(self, secrets: Sequence[str]) -> None:
-        for secret in secrets:
-            verifier(secret)
-        self._secrets = tuple(secrets)
+        self._verifiers = [verifier(secret) for secret in secrets]
 
     def verify(self, headers: Mapping[str, str], body: bytes) -> VerifiedEvent:
-        return verify_webhook(self._secrets, headers, body)
+        lowered = {name.lower(): value for name, value in headers.items()}
+        event_id = header(lowered, "webhook-id", EVENT_ID)
+        timestamp = header(lowered, "webhook-timestamp", TIMESTAMP)
+        signatures = header(lowered, "webhook-signature", SIGNATURES)
+        text = read_text(body)
+        proper = [one for one in signatures.split(" ") if SIGNATURE.fullmatch(one)]
+        signed = {
+            "webhook-id": event_id,
+            "webhook-timestamp": timestamp,
+            "webhook-signature": " ".join(proper),
+        }
+        # Each secret is tried, so that the time it takes does not tell which of them fits.
+        fits = [fits_secret(verifier, text, signed) for verifier in self._verifiers]
+        if not any(fits):
+            raise unsigned()
+        return read_event(event_id, body)
 
 
-def verify_webhook(
-    secrets: Sequence[str], headers: Mapping[str, str], body: bytes
-) -> VerifiedEvent:
-    """The event in ``body`` if one of ``secrets`` signed it within 300 s of now.
-
-    Several secrets are for rotation. Header names may be in any case.
-
-    Raises:
-        Unauthenticated: ``invalid_signature``: no secret fits, or the timestamp is too far off.
-        Invalid: ``malformed``: a header is missing or unreadable, the body is not UTF-8, or it is
-            well signed but no event.
-        ValueError: a secret is empty or not base64: ours to mend, not the sender's.
-    """
-    lowered = {name.lower(): value for name, value in headers.items()}
-    event_id = header(lowered, "webhook-id", EVENT_ID)
-    timestamp = header(lowered, "webhook-timestamp", TIMESTAMP)
-    signatures = header(lowered, "webhook-signature", SIGNATURES)
-    text = read_text(body)
-    proper = [one for one in signatures.split(" ") if SIGNATURE.fullmatch(one)]
-    signed = {
-        "webhook-id": event_id,
-        "webhook-timestamp": timestamp,
-        "webhook-signature": " ".join(proper),
-    }
-    # Each secret is tried, so that the time it takes does not tell which of them fits.
-    fits = [fits_secret(secret, text, signed) for secret in secrets]
-    if not any(fits):
-        raise unsigned()
-    return read_event(event_id, body)
-
-
-def fits_secret(secret: str, text: str, signed: dict[str, str]) -> bool:
-    """Whether ``secret`` signed it, in time that does not depend on how nearly it fits."""
+def fits_secret(verifier: Webhook, text: str, signed: dict[str, str]) -> bool:
+    """Whether its secret signed it, in time that does not depend on how nearly it fits."""
     try:
-        verifier(secret).verify(text, signed, json_parse=False)
+        verifier.verify(text, signed, json_parse=False)
     except WebhookVerificationError:
         return False
     return True
 
 
-@lru_cache(maxsize=64)
 def verifier(secret: str) -> Webhook:
     """The library's verifier.
 
