@@ -17,7 +17,7 @@ EVENT_TYPE = re.compile(r"[!-~]{1,100}")
 
 @dataclass(frozen=True, slots=True)
 class VerifiedEvent:
-    """What a provider said and signed. ``data`` is as sent: a hint, to be re-read there.
+    """What a provider said and signed: a hint, to be re-read there.
 
     ``kept`` is the event for the inbox, a JSON object: what its gateway needs to act on it, and
     nothing that tells of the buyer, for no erasure reaches the inbox. The signature was checked,
@@ -28,7 +28,6 @@ class VerifiedEvent:
 
     event_id: str
     event_type: str
-    data: dict[str, Any]
     kept: bytes
     quarantine: str | None = None
 

@@ -83,7 +83,7 @@ class StripeWebhooks:
         reason = None
         if live != self._live:
             reason = "a live event in test mode" if live else "a test-mode event in live mode"
-        return VerifiedEvent(event_id, kind, data, kept=_kept(event, data), quarantine=reason)
+        return VerifiedEvent(event_id, kind, kept=_kept(event, data), quarantine=reason)
 
 
 def _fits(secret: str, text: str, signature: str) -> bool:

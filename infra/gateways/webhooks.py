@@ -90,4 +90,4 @@ def read_event(event_id: str, body: bytes) -> VerifiedEvent:
     if not isinstance(kind, str) or not EVENT_TYPE.fullmatch(kind) or not isinstance(data, dict):
         raise malformed("the body has no type and data")
     # As it came: the sandbox knows no buyer, so its events tell of none.
-    return VerifiedEvent(event_id=event_id, event_type=kind, data=data, kept=body)
+    return VerifiedEvent(event_id=event_id, event_type=kind, kept=body)

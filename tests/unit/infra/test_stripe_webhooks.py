@@ -58,7 +58,7 @@ def test_a_signed_event_is_read(kind: str) -> None:
     body = event(kind)
     found = VERIFIER.verify(signed(body), body)
     told = orjson.loads(body)
-    assert (found.event_id, found.event_type, found.data) == (told["id"], kind, told["data"])
+    assert (found.event_id, found.event_type) == (told["id"], kind)
     assert found.quarantine is None
 
 
