@@ -53,7 +53,7 @@ FROM told JOIN partner_endpoints AS endpoint ON told.type = ANY(endpoint.event_t
 ORDER BY told.id
 """)
 MOVE = text("""
-UPDATE partner_feed SET xid = events.xid, event_id = events.id, moved_at = clock_timestamp()
+UPDATE partner_feed SET xid = events.xid, event_id = events.id
 FROM events WHERE events.id = :id
 """)
 

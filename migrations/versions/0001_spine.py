@@ -1425,12 +1425,6 @@ def create_partner_tables() -> None:
         sa.Column("single", sa.Boolean(), server_default=sa.text("true"), nullable=False),
         sa.Column("xid", Xid8(), server_default=sa.text("'0'"), nullable=False),
         sa.Column("event_id", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column(
-            "moved_at",
-            postgresql.TIMESTAMP(timezone=True),
-            server_default=sa.text("clock_timestamp()"),
-            nullable=False,
-        ),
         sa.CheckConstraint("single", name=op.f("partner_feed_single_check")),
         sa.PrimaryKeyConstraint("single", name=op.f("partner_feed_pkey")),
     )

@@ -55,7 +55,6 @@ partner_feed = Table(
     Column("single", sa.Boolean, primary_key=True, server_default=text("true")),
     Column("xid", c.Xid8, nullable=False, server_default=text("'0'")),
     c.big("event_id", default="0"),
-    c.at("moved_at", now=True),
     CheckConstraint("single", name="single"),
 )
 
