@@ -9,9 +9,9 @@ from sqlalchemy import text
 
 from infra.opaque_tokens import OpaqueTokens
 from infra.postgres.database import Database, Session
-from infra.postgres.outbox import delivery_of, note_handover, record, record_lost
+from infra.postgres.outbox import Tries, delivery_of, record_lost
 from services.account_mail import PURPOSES, AccountNotice
-from services.notification import Delivery, Outcome
+from services.notification import Delivery
 
 QUEUE = text("""
 INSERT INTO notification_outbox (reference, user_id, template, channel)
@@ -45,11 +45,11 @@ def queue(session: Session, *, user_id: UUID, template: str, reference: UUID) ->
     session.later(QUEUE, reference=reference, user_id=user_id, template=template)
 
 
-class PostgresAccountOutbox:
+class PostgresAccountOutbox(Tries):
     """See ``services.notification.OutboxQueue``."""
 
     def __init__(self, database: Database, tokens: OpaqueTokens) -> None:
-        self._database = database
+        super().__init__(database)
         self._tokens = tokens
 
     async def take(
@@ -59,14 +59,6 @@ class PostgresAccountOutbox:
             await record_lost(session, limit)
             rows = await session.all(CLAIM, limit=limit, lease_seconds=lease_seconds)
         return [(delivery_of(row), self._notice(row)) for row in rows]
-
-    async def record(self, delivery: Delivery, outcome: Outcome) -> bool:
-        async with self._database.statements() as session:
-            return await record(session, delivery, outcome)
-
-    async def note_handover(self, delivery: Delivery) -> bool:
-        async with self._database.statements() as session:
-            return await note_handover(session, delivery)
 
     def _notice(self, row: Any) -> AccountNotice:
         purpose = PURPOSES.get(row.template)

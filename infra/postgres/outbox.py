@@ -139,17 +139,11 @@ def queue(
     )
 
 
-class PostgresOutboxQueue:
+class Tries:
+    """What is written down of a try is the same for all messages."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
-
-    async def take(self, limit: int, *, lease_seconds: float) -> list[tuple[Delivery, Notice]]:
-        async with self._database.statements() as session:
-            # Before anything is claimed: a second message is sent only after the doubt about the
-            # first is on record.
-            await record_lost(session, limit)
-            rows = await session.all(CLAIM, limit=limit, lease_seconds=lease_seconds)
-        return [(delivery_of(row), _notice(row)) for row in rows]
 
     async def record(self, delivery: Delivery, outcome: Outcome) -> bool:
         async with self._database.statements() as session:
@@ -157,7 +151,17 @@ class PostgresOutboxQueue:
 
     async def note_handover(self, delivery: Delivery) -> bool:
         async with self._database.statements() as session:
-            return await note_handover(session, delivery)
+            return await session.change(HAND_OVER, id=delivery.id, attempts=delivery.attempts) == 1
+
+
+class PostgresOutboxQueue(Tries):
+    async def take(self, limit: int, *, lease_seconds: float) -> list[tuple[Delivery, Notice]]:
+        async with self._database.statements() as session:
+            # Before anything is claimed: a second message is sent only after the doubt about the
+            # first is on record.
+            await record_lost(session, limit)
+            rows = await session.all(CLAIM, limit=limit, lease_seconds=lease_seconds)
+        return [(delivery_of(row), _notice(row)) for row in rows]
 
 
 async def record_lost(session: Session, limit: int) -> None:
@@ -178,10 +182,6 @@ async def record(session: Session, delivery: Delivery, outcome: Outcome) -> bool
         wait_seconds=outcome.wait_seconds,
     )
     return changed == 1
-
-
-async def note_handover(session: Session, delivery: Delivery) -> bool:
-    return await session.change(HAND_OVER, id=delivery.id, attempts=delivery.attempts) == 1
 
 
 def delivery_of(row: Any) -> Delivery:
