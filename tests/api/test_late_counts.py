@@ -14,7 +14,6 @@ from api.hot.shelf import Shelf
 from infra.postgres.database import Database
 from infra.redis.news import NewsFeed
 from infra.redis.shared_copies import SharedCopies
-from infra.settings import Settings
 from tests.factories import Hall, create_hall
 from tests.helpers.catalogue import sell
 from tests.helpers.eventually import eventually
@@ -41,13 +40,6 @@ class Process:
         assert document is not None
         seats = document.plain.body.partition(b'"available":')[2]
         return int(seats.partition(b"}")[0])
-
-
-@pytest.fixture
-async def database(settings: Settings) -> AsyncIterator[Database]:
-    database = Database(settings)
-    yield database
-    await database.close()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from itertools import count
 from uuid import uuid4
 
@@ -15,17 +15,9 @@ from api.hot.shelf import BESIDE_BYTES, Route, Shelf, Source
 from infra.postgres.database import Database, Session
 from infra.redis.news import NewsFeed
 from infra.redis.shared_copies import Place, SharedCopies
-from infra.settings import Settings
 from readmodel.catalogue import Reading
 
 Moment = Callable[[], int]
-
-
-@pytest.fixture
-async def database(settings: Settings) -> AsyncIterator[Database]:
-    database = Database(settings)
-    yield database
-    await database.close()
 
 
 def source_of(moment: Moment, *, seconds: float = 60) -> Source:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx2
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.api.booking.conftest import Buyer
+from tests.api.booking.test_repeats import best
 from tests.factories import Hall, create_hall
 from tests.helpers.problems import assert_problem
 
@@ -48,11 +48,6 @@ async def hours_pass(engine: AsyncEngine, buyer: Buyer, hours: int, marker: str)
 async def cancel(buyer: Buyer, booking: dict[str, Any]) -> None:
     answer = await buyer.post(f"/api/booking/{booking['id']}/cancel")
     assert answer.json()["state"] == "cancelled", answer.text
-
-
-async def best(buyer: Buyer, hall: Hall, key: str) -> httpx2.Response:
-    body = {"show_id": str(hall.show_id), "best_available": {"count": 2}}
-    return await buyer.post("/api/booking/reserve", body, Idempotency_Key=key)
 
 
 @pytest.mark.parametrize("marker", ["kept", "unanswered", "swept"])
