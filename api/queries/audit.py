@@ -12,6 +12,7 @@ from api.deps.read import ReadConnection
 from api.queries import page
 from api.schemas.audit import AuditList
 from api.schemas.cases import CASE_ID
+from api.schemas.common import AS_MOMENT
 from domain.limits import PAGE_DEFAULT
 from readmodel import audit as readmodel
 
@@ -33,7 +34,11 @@ Target = Annotated[
 ]
 # A day from each end of what PostgreSQL and Python both know in every zone.
 FIRST, LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
-When = Annotated[AwareDatetime | None, Query(ge=FIRST, le=LAST, examples=["2026-11-24T00:00:00Z"])]
+When = Annotated[
+    AwareDatetime | None,
+    Query(ge=FIRST, le=LAST, examples=["2026-11-24T00:00:00Z"]),
+    AS_MOMENT,
+]
 
 
 @router.get("", response_model=AuditList)

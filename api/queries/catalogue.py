@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated
 from uuid import UUID
 
@@ -26,7 +25,7 @@ from api.schemas.catalogue import (
     ShowsOfMovie,
     TheatreList,
 )
-from api.schemas.common import CURSOR_EXAMPLE
+from api.schemas.common import CURSOR_EXAMPLE, Day
 from api.streams.availability import HEADERS
 from domain.errors import NotFound
 from domain.limits import PAGE_DEFAULT, PAGE_MAX
@@ -48,7 +47,7 @@ Cursor = Annotated[str | None, Query(max_length=2000, examples=[CURSOR_EXAMPLE])
 Words = Annotated[str | None, Query(max_length=200, examples=["metropolis fritz"])]
 Genre = Annotated[str | None, Query(max_length=200, examples=["Drama"])]
 City = Annotated[str | None, Query(max_length=200, examples=["Berlin"])]
-Day = Annotated[date | None, Query(examples=["2026-12-04"])]
+OnDay = Annotated[Day | None, Query(examples=["2026-12-04"])]
 NO_SHOW = "There is no such show."
 NO_MOVIE = "There is no such film."
 
@@ -60,7 +59,7 @@ async def movies(
     q: Words = None,
     genre: Genre = None,
     city: City = None,
-    date: Day = None,
+    date: OnDay = None,
     limit: page.Limit = PAGE_DEFAULT,
     cursor: Cursor = None,
 ) -> Response:
@@ -112,7 +111,7 @@ async def theatres(
 
 @router.get("/shows/{movie_id}", response_model=ShowsOfMovie)
 async def shows(
-    movie_id: PathId, shelf: FromShelf, city: City = None, date: Day = None
+    movie_id: PathId, shelf: FromShelf, city: City = None, date: OnDay = None
 ) -> Response:
     """A film's shows by theatre: from now on, or those of one local day."""
     return await shelf(sources.shows_of_movie(movie_id, city or None, date), NO_MOVIE)

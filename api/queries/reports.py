@@ -7,10 +7,9 @@ from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Query, Response
-from pydantic import AwareDatetime
 
 from api.deps.read import PathId, ReadConnection
-from api.schemas.common import Id
+from api.schemas.common import Day, Id, Moment
 from api.schemas.reports import DemandReport, PastAvailability, SalesReport
 from domain.errors import Invalid, NotFound
 from readmodel import past, reports
@@ -27,8 +26,8 @@ CSV: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "As asked for."}
 }
 Form = Annotated[Literal["json", "csv"], Query(alias="format")]
-Since = Annotated[date | None, Query(alias="from", examples=["2026-12-01"])]
-Until = Annotated[date | None, Query(alias="to", examples=["2026-12-31"])]
+Since = Annotated[Day | None, Query(alias="from", examples=["2026-12-01"])]
+Until = Annotated[Day | None, Query(alias="to", examples=["2026-12-31"])]
 
 
 @router.get("/reports/sales", response_model=SalesReport, responses=CSV)
@@ -77,7 +76,7 @@ async def demand(
 async def availability(
     show_id: PathId,
     connection: ReadConnection,
-    at: Annotated[AwareDatetime | None, Query(examples=["2026-12-04T09:15:00Z"])] = None,
+    at: Annotated[Moment | None, Query(examples=["2026-12-04T09:15:00Z"])] = None,
 ) -> Response:
     """The seat map as it was at any instant, from the events up to then."""
     found = await past.availability(connection, show_id, at)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 # The forms that a field may have. Errors name the field, not its form.
 FORMS = AS_LABEL, AS_SEAT = "(label)", "(seat)"
@@ -23,6 +24,7 @@ NextPage = Annotated[
     ),
 ]
 
+WRITTEN_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 CANONICAL = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -41,6 +43,24 @@ def as_id(value: object) -> UUID:
 
 # Out of bodies and queries; ``PathId`` is the one for addresses.
 Id = Annotated[UUID, BeforeValidator(as_id)]
+
+
+def _as_day(value: object) -> object:
+    if isinstance(value, str) and WRITTEN_DAY.fullmatch(value):
+        return value
+    raise ValueError("a day is written as 2026-12-04")
+
+
+def _as_moment(value: object) -> object:
+    if isinstance(value, str) and WRITTEN_DAY.match(value):
+        return value
+    raise ValueError("a time is written as 2026-12-04T09:15:00Z")
+
+
+# Pydantic alone would take any number for seconds since 1970.
+Day = Annotated[date, BeforeValidator(_as_day)]
+AS_MOMENT = BeforeValidator(_as_moment)
+Moment = Annotated[AwareDatetime, AS_MOMENT]
 
 
 def example(**fields: Any) -> ConfigDict:

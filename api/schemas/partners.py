@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
-from api.schemas.common import ApiModel, NextPage, example
+from api.schemas.common import ApiModel, Moment, NextPage, example
 from domain.outbound import MAX_URL_CHARACTERS
 from domain.partner import (
     MAX_OVERLAP_SECONDS,
@@ -93,7 +93,7 @@ class RotateBody(ApiModel):
 class ReplayBody(ApiModel):
     """Everything the endpoint is owed since then is sent again, delivered or not."""
 
-    since: Annotated[AwareDatetime, Field(examples=["2026-11-24T09:00:00Z"])]
+    since: Annotated[Moment, Field(examples=["2026-11-24T09:00:00Z"])]
 
 
 class EndpointOut(BaseModel):

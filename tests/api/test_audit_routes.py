@@ -124,6 +124,7 @@ async def test_filters_narrow_together(
         {"limit": "0"},
         {"limit": "101"},
         {"since": "2026-01-01T00:00:00"},
+        {"since": "1796083200"},
         {"since": "0001-01-01T00:00:00+23:59"},
         {"until": "9999-12-31T23:59:59-23:59"},
         {"actor": ""},

@@ -69,6 +69,7 @@ async def test_demand_comes_as_json_and_as_csv(staff: Staff, hall: Hall) -> None
         {"from": "0001-01-01", "to": "9999-12-31"},
         {"from": "9999-12-31"},
         {"from": "yesterday"},
+        {"from": "1796083200", "to": "1796083200"},
     ],
 )
 async def test_what_cannot_be_reported_is_invalid(staff: Staff, params: dict[str, str]) -> None:
@@ -104,5 +105,5 @@ async def test_the_seat_map_of_any_instant(staff: Staff, hall: Hall, database: D
 async def test_no_show_and_no_instant_are_told_apart(staff: Staff, hall: Hall) -> None:
     path = f"/api/admin/show/{hall.show_id}/availability"
     assert_problem(await get(staff, f"/api/admin/show/{uuid4()}/availability"), 404, "not_found")
-    for at in ("noon", "2026-12-04T09:15:00"):
+    for at in ("noon", "2026-12-04T09:15:00", "1796083200"):
         assert_problem(await get(staff, path, at=at), 422, "invalid")
