@@ -11,6 +11,7 @@ from domain.booking import Booking, BookingState
 from domain.errors import (
     Conflict,
     Gone,
+    Invalid,
     NotFound,
     PaymentRequired,
     StillPending,
@@ -121,7 +122,8 @@ class BookingDesk:
         out to have been paid, the money counts and there is nothing left to pay.
         """
         if provider_name not in self._gateways:
-            raise Conflict(f"There is no provider {provider_name}.", code="unknown_provider")
+            told = f"There is no such provider; checkout takes {', '.join(sorted(self._gateways))}."
+            raise Invalid(told, errors=[{"in": "body", "field": "provider", "message": told}])
         for _ in range(2):
             async with self._begin() as tx:
                 attempt = await checkout.plan_checkout(

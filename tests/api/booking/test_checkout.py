@@ -71,6 +71,14 @@ async def test_the_first_page_gives_time_to_pay_and_the_second_no_more(
     assert moment(second["expires_at"]) == moment(provider.look(page)["expires_at"]) == near
 
 
+async def test_a_provider_that_is_not_there_is_named(ada: Buyer, hall: Hall) -> None:
+    path = f"/api/booking/{(await ada.held(hall))['id']}/checkout"
+    for name in ("nobody", "Sandbox", "stripe"):
+        [error] = assert_problem(await ada.post(path, {"provider": name}), 422, "invalid")["errors"]
+        assert (error["in"], error["field"]) == ("body", "provider")
+        assert error["message"] == "There is no such provider; checkout takes sandbox."
+
+
 @pytest.mark.parametrize(
     ("return_url", "leads_to"),
     [
