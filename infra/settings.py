@@ -99,7 +99,7 @@ class Settings(BaseSettings):
     orphan_rule: Literal["off"] = "off"
 
     api_host: str = "127.0.0.1"
-    api_port: int = 8081
+    api_port: int = Field(8081, ge=0, le=65_535)
     # How many processes `seathold dev` starts; elsewhere run as many commands or containers.
     api_workers: int = Field(1, ge=1)
     worker_processes: int = Field(1, ge=1)
@@ -146,7 +146,7 @@ class Settings(BaseSettings):
     partner_private_networks: str | None = None
 
     smtp_host: str = "127.0.0.1"
-    smtp_port: int = 8026
+    smtp_port: int = Field(8026, ge=1, le=65_535)
     smtp_user: str | None = None
     smtp_password: OptionalSecret = None
     # Whether mail goes by TLS or not at all. Unset: in production to another machine, and

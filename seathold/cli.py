@@ -45,6 +45,8 @@ STAND_INS = frozenset({"demo", "dev", "mail", "sandbox"})
 
 RunDir = Annotated[Path, typer.Option(help="Where every file of the stack lives.")]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
+# Of a greater number uvloop takes what fits in two bytes and listens there, unsaid.
+PortOption = partial(typer.Option, min=0, max=65_535)
 
 
 class Ports(StrEnum):
@@ -102,7 +104,7 @@ def demo() -> None:
 @app.command(rich_help_panel=PROCESSES)
 def api(
     host: Host = "",
-    port: Annotated[int, typer.Option(help="Port to listen on (SEATHOLD_API_PORT).")] = 0,
+    port: Annotated[int, PortOption(help="Port to listen on (SEATHOLD_API_PORT).")] = 0,
     fd: Annotated[int | None, typer.Option(help="A listening socket to serve instead.")] = None,
 ) -> None:
     """Run the HTTP API."""
@@ -156,7 +158,7 @@ def worker(
 @app.command(rich_help_panel=PROCESSES)
 def sandbox(
     host: Host = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of its API and pay page.")] = 8090,
+    port: Annotated[int, PortOption(help="Port of its API and pay page.")] = 8090,
     db: Annotated[Path, typer.Option(help="Its SQLite file.")] = Path(".run/sandbox.sqlite"),
     webhook_url: Annotated[str, typer.Option(help="Where its webhooks go.")] = (
         "http://127.0.0.1:8081/api/webhooks/sandbox"
@@ -174,8 +176,8 @@ def sandbox(
 @app.command(rich_help_panel=PROCESSES)
 def mail(
     host: Host = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of its page and API.")] = 8025,
-    smtp_port: Annotated[int, typer.Option(help="Port of its SMTP server.")] = 8026,
+    port: Annotated[int, PortOption(help="Port of its page and API.")] = 8025,
+    smtp_port: Annotated[int, PortOption(help="Port of its SMTP server.")] = 8026,
     db: Annotated[Path, typer.Option(help="Its SQLite file.")] = Path(".run/mail.sqlite"),
 ) -> None:
     """Run the mail and SMS sink."""
@@ -187,7 +189,7 @@ def mail(
 @app.command(rich_help_panel=PROCESSES)
 def codec(
     host: Host = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8088,
+    port: Annotated[int, PortOption(help="Port to listen on.")] = 8088,
     ui_origin: Annotated[
         list[str] | None, typer.Option(help="Where Temporal's UI is served; may be repeated.")
     ] = None,

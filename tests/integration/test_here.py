@@ -113,8 +113,29 @@ def test_what_serves_says_in_one_sentence_what_its_database_lacks(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "api --port 65536",
+        "sandbox --port 65536",
+        "mail --port 65536",
+        "mail --smtp-port 65536",
+        "codec --port 65536",
+    ],
+)
+def test_a_port_that_no_machine_has_is_refused(tmp_path: Path, words: str) -> None:
+    done = seathold(tmp_path, *words.split(), SEATHOLD_DATABASE_URL=NOBODY)
+    assert done.returncode == 2
+    assert f"Invalid value for '{words.split()[1]}'" in done.stderr
+
+
 def test_a_setting_that_is_wrong_is_named(running: Path) -> None:
-    wrong = {"SEATHOLD_HOLD_SECONDS": "abc", "SEATHOLD_API_WORKERS": "two"}
+    wrong = {
+        "SEATHOLD_HOLD_SECONDS": "abc",
+        "SEATHOLD_API_PORT": "65536",
+        "SEATHOLD_API_WORKERS": "two",
+        "SEATHOLD_SMTP_PORT": "0",
+    }
     done = seathold(running, "seed", **wrong)
     assert done.returncode == 2
     told = [line.partition(": Input")[0] for line in done.stderr.splitlines()]
