@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StrictInt, StringConstraints
 
 from api.schemas.common import ApiModel, Id, NextPage, example
 from api.schemas.staff import Reason
@@ -44,17 +44,19 @@ class ApiKeyBody(ApiModel):
         Field(examples=["The ticket machines"]),
     ]
     scopes: Annotated[set[Scope], Field(min_length=1, examples=[["bookings:read"]])]
-    per_minute: Annotated[int, Field(ge=1, le=MAX_PER_MINUTE, examples=[PER_MINUTE])] = PER_MINUTE
-    expires_in_days: Annotated[int | None, Field(ge=1, le=3650, examples=[365])] = None
+    per_minute: Annotated[StrictInt, Field(ge=1, le=MAX_PER_MINUTE, examples=[PER_MINUTE])] = (
+        PER_MINUTE
+    )
+    expires_in_days: Annotated[StrictInt | None, Field(ge=1, le=3650, examples=[365])] = None
     reason: Reason
 
 
 class RotateKeyBody(ApiModel):
     """How long the old secret still works beside the new one."""
 
-    grace_seconds: Annotated[int, Field(ge=0, le=MAX_GRACE_SECONDS, examples=[GRACE_SECONDS])] = (
-        GRACE_SECONDS
-    )
+    grace_seconds: Annotated[
+        StrictInt, Field(ge=0, le=MAX_GRACE_SECONDS, examples=[GRACE_SECONDS])
+    ] = GRACE_SECONDS
     reason: Reason
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictBool,
+    Tag,
+    model_validator,
+)
 
 from api.schemas.common import AS_LABEL, AS_SEAT, ApiModel, Id, Instant, NextPage, Version, example
 from api.schemas.money import MoneyOut
@@ -43,8 +51,8 @@ class BestAvailable(ApiModel):
 
     count: Annotated[int, Field(ge=1, le=50, strict=True, examples=[2])]
     price_class: PriceClass | None = None
-    accessible: bool = False
-    allow_split: bool = False
+    accessible: StrictBool = False
+    allow_split: StrictBool = False
 
 
 class ReserveBody(ApiModel):

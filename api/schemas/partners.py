@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StrictBool, StrictInt, StringConstraints
 
 from api.schemas.common import ApiModel, Moment, NextPage, example
 from domain.outbound import MAX_URL_CHARACTERS
@@ -79,14 +79,14 @@ class EndpointChange(ApiModel):
     url: Url | None = None
     event_types: EventTypes | None = None
     description: Description | None = None
-    enabled: Annotated[bool | None, Field(examples=[False])] = None
+    enabled: Annotated[StrictBool | None, Field(examples=[False])] = None
 
 
 class RotateBody(ApiModel):
     """How long the old secret goes on signing beside the new one."""
 
     overlap_seconds: Annotated[
-        int, Field(ge=0, le=MAX_OVERLAP_SECONDS, examples=[OVERLAP_SECONDS])
+        StrictInt, Field(ge=0, le=MAX_OVERLAP_SECONDS, examples=[OVERLAP_SECONDS])
     ] = OVERLAP_SECONDS
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StrictBool, StringConstraints
 
 from api.schemas.common import ApiModel, Instant, example
 from api.schemas.money import MoneyOut
@@ -43,7 +43,7 @@ class CancelShowBody(ApiModel):
         StringConstraints(strip_whitespace=True, min_length=1, max_length=2000),
         Field(examples=["The projector is broken."]),
     ]
-    dry_run: bool = False
+    dry_run: StrictBool = False
 
 
 class SumOut(BaseModel):

@@ -13,6 +13,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StrictBool,
     StringConstraints,
     model_validator,
 )
@@ -96,8 +97,8 @@ class RegisterBody(ApiModel):
 class ChoicesBody(ApiModel):
     """What you want to be told by which way; what concerns your money is mailed in any case."""
 
-    email: Annotated[bool | None, Field(examples=[True])] = None
-    sms: Annotated[bool | None, Field(examples=[False])] = None
+    email: Annotated[StrictBool | None, Field(examples=[True])] = None
+    sms: Annotated[StrictBool | None, Field(examples=[False])] = None
 
 
 class ProfileBody(ApiModel):
