@@ -19,6 +19,7 @@ from readmodel import bookings as readmodel
 from readmodel import users
 
 router = APIRouter(prefix="/api/booking", tags=["bookings"])
+TO_COME = (BookingState.PENDING, BookingState.HELD, BookingState.EXPIRING)
 # Valid until a dispute of the payment is lost, void after.
 TICKETED = (BookingState.CONFIRMED, BookingState.DISPUTED, BookingState.CHARGED_BACK)
 
@@ -43,8 +44,10 @@ async def tickets(
     """One signed ticket a seat, once the booking is confirmed; a lost dispute voids them."""
     booking = await visible(connection, booking_id, user)
     void = booking["state"] == BookingState.CHARGED_BACK
-    if booking["state"] not in TICKETED:
+    if (state := BookingState(booking["state"])) in TO_COME:
         raise Conflict("Tickets come with the confirmation.")
+    if state not in TICKETED:
+        raise Conflict(f"The booking is {state}; there are no tickets.")
     items = []
     for seat in booking["seats"]:
         if seat["released"] and not void:

@@ -120,7 +120,9 @@ async def test_paid_and_confirmed_with_signed_tickets(
     # Asked again within a second the provider is not read again, and nothing is paid all the same.
     again = assert_problem(await ada.confirm(booking, wait=0), 402, "payment_required")
     assert again["checkout_url"] == payment["checkout_url"]
-    assert_problem(await ada.get(f"/api/booking/{booking['id']}/tickets"), 409, "invalid_state")
+    early = await ada.get(f"/api/booking/{booking['id']}/tickets")
+    told = assert_problem(early, 409, "invalid_state")["detail"]
+    assert told == "Tickets come with the confirmation."
     provider.pay({"id": payment["session_id"]}, "captured", webhooks=QUIET)
     confirmed = await ada.confirm(booking)
     assert (confirmed.status_code, confirmed.json()["state"]) == (200, "confirmed")

@@ -95,6 +95,8 @@ async def test_a_quote_then_one_seat_then_the_rest(
     done = await settled(ada, path, 2)
     assert (done["state"], done["payment"]["status"]) == ("refunded", "refunded")
     assert [refund["number"] for refund in done["refunds"]] == [1, 2]
+    none = assert_problem(await ada.get(f"{path}/tickets"), 409, "invalid_state")
+    assert none["detail"] == "The booking is refunded; there are no tickets."
     assert_problem(await ada.get(f"{path}/refund-quote"), 409, "invalid_state")
     assert_problem(await ada.post(f"{path}/refund"), 409, "invalid_state")
     sentences = [entry["text"] for entry in (await ada.get(f"{path}/timeline")).json()["items"]]
