@@ -10,7 +10,7 @@ from readmodel.instants import stamp
 
 SENTENCES = {
     "ReservationCreated": "The booking was made.",
-    "SeatLocked": "Seats {labels} were held.",
+    "SeatLocked": "{labels} went on hold.",
     "HoldExtended": "The hold was extended to {hold_expires_at}.",
     "PaymentStarted": "A pay page was opened with {provider}.",
     "PaymentAuthorised": "The buyer's bank promised the money.",
@@ -26,7 +26,7 @@ SENTENCES = {
     "BookingConfirmed": "The booking is confirmed; the seats are sold.",
     "BookingExpired": "The hold ended without a payment.",
     "BookingCancelled": "The booking was cancelled.",
-    "SeatReleased": "Seats {labels} went back on sale.",
+    "SeatReleased": "{labels} went back on sale.",
     "RefundRequested": "The money is going back: {reason}.",
     "RefundSettled": "The money was sent back.",
     "RefundReserved": "A refund was asked for.",

@@ -275,7 +275,7 @@ class BookingList(BaseModel):
 
 class TimelineEntry(BaseModel):
     model_config = example(
-        at="2026-11-24T09:15:00.000Z", type="SeatLocked", text="Seats C12, C13 were held."
+        at="2026-11-24T09:15:00.000Z", type="SeatLocked", text="C12, C13 went on hold."
     )
 
     at: str

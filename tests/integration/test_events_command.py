@@ -295,7 +295,7 @@ async def test_a_row_of_an_older_version_reads_as_the_newest_and_stays_whole(
 ) -> None:
     async with store.database.statements() as session:
         told = await bookings.timeline(session, UUID(store.booking))
-    assert "Seats seat A1, seat A2 were held." in [one["text"] for one in told]
+    assert "seat A1, seat A2 went on hold." in [one["text"] for one in told]
     assert "seat A1" in run("show", store.booking).stdout
     [stored] = [
         one for one in lines(run("show", store.booking, "--json")) if one["type"] == "SeatLocked"

@@ -10,12 +10,12 @@ from uuid import UUID
 
 TEXTS = {
     "ReservationCreated": "The booking was made.",
-    "SeatLocked": "Seats {} were held.",
+    "SeatLocked": "{} went on hold.",
     "PaymentStarted": "A pay page was opened with sandbox.",
     "BookingConfirmed": "The booking is confirmed; the seats are sold.",
     "BookingExpired": "The hold ended without a payment: its time was up.",
     "BookingCancelled": "The booking was cancelled. Changed my mind.",
-    "SeatReleased": "Seats {} went back on sale.",
+    "SeatReleased": "{} went back on sale.",
     "SeatsOffered": "The payment came late and its seats were gone; {} were offered.",
     "LatePaymentAccepted": "The payment came late; the seats could still be had.",
     "RefundSettled": "The money was sent back.",

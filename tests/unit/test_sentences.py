@@ -49,8 +49,8 @@ def test_a_moment_is_told_as_everywhere() -> None:
             "The hold ended without a payment: the payment failed. "
             + "Whether money is on its way is not known yet.",
         ),
-        ("SeatReleased", {"labels": ["A1", "A2"]}, "Seats A1, A2 went back on sale."),
-        ("SeatLocked", {"seats": [{"label": "A1"}, {"label": "A2"}]}, "Seats A1, A2 were held."),
+        ("SeatReleased", {"labels": ["A1", "A2"]}, "A1, A2 went back on sale."),
+        ("SeatLocked", {"seats": [{"label": "A1"}, {"label": "A2"}]}, "A1, A2 went on hold."),
         (
             "HoldExtended",
             {"hold_expires_at": "2026-11-30T12:33:42+00:00", "reason": "A slow bank."},

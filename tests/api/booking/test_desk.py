@@ -134,7 +134,7 @@ async def test_paid_and_confirmed_with_signed_tickets(
     assert tickets[0]["id"] in signer.verify_ticket(tickets[0]["qr"])
     timeline = (await ada.get(f"/api/booking/{booking['id']}/timeline")).json()["items"]
     assert [entry["type"] for entry in timeline][:2] == ["ReservationCreated", "SeatLocked"]
-    assert "Seats A1, A2 were held." in [entry["text"] for entry in timeline]
+    assert "A1, A2 went on hold." in [entry["text"] for entry in timeline]
     refused = assert_problem(
         await ada.post(f"/api/booking/{booking['id']}/cancel"), 409, "invalid_state"
     )
