@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from bench import (
+    chaos,
     fuzz,
     growth,
     login,
@@ -32,6 +33,7 @@ BENCHMARKS = {
     "login": login,
 }
 CAMPAIGNS = {
+    "campaign-chaos": chaos,
     "campaign-race": race,
     "campaign-timing": timing,
     "campaign-webhooks": sequences,
@@ -80,8 +82,8 @@ def _parser() -> argparse.ArgumentParser:
         "--rounds",
         type=_count,
         metavar="N",
-        help="how far a campaign goes: rounds of the race (200), of the timing (2,000),"
-        " events of a sequence (5)",
+        help="how far a campaign goes: rounds of the chaos (20), of the race (200), of the timing"
+        " (2,000), events of a sequence (5)",
     )
     return parser
 
