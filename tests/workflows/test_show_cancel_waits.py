@@ -109,13 +109,17 @@ async def test_a_single_refund_waits_for_the_balance_and_is_not_withdrawn(
     box: Box, broke: Sandbox
 ) -> None:
     input, reference = await box.confirm()
-    handle = await box.ask_refund(input, amount=500)
+    handle = await box.ask_refund(input, amount=2400)
     await box.until(SHORT, 1)
     assert await box.one(refunds("status")) == "pending"
+    async with box.saga.begin() as tx:
+        # Nor does its show take the seats: there is money again, should it be withdrawn.
+        assert await show_cancel.refund_whole(tx, UUID(input.booking_id), request_id=None) is None
+    assert await box.saga.state(input) == "confirmed"
     broke.configure(refund_outcome="succeeded")
     await handle.signal(RefundContract.ask_again)
     assert (await handle.result())["outcome"] == "succeeded"
-    assert await box.refunds_of(reference) == [500]
+    assert await box.refunds_of(reference) == [2400]
 
 
 @pytest.mark.usefixtures("worker")
