@@ -10,12 +10,14 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from domain.errors import Conflict, Gone, NotFound
+from domain.errors import Conflict, Gone, NotFound, Unavailable
 from domain.offer import LateState, OfferState
-from domain.steps import LatePaymentInput, OfferAnswer
+from domain.steps import LateOutcome, LatePaymentInput, OfferAnswer
+from infra.temporal import TemporalBookingProcess
 from services import late_payment
 from services.desk import Caller
 from services.offer_desk import OfferDesk
+from services.process import ProcessAway, ProcessUnknown
 from tests.factories import Hall, create_hall
 from tests.helpers.eventually import eventually
 from tests.helpers.late import Late, rival_takes, write
@@ -245,6 +247,28 @@ async def test_an_answer_and_the_end_of_the_time_race_and_the_rows_decide(
     ends = [await late_payment.answer(saga.begin, one, LATE) for one in (accept, lapse, accept)]
     expected = LateState.CONFIRMED if first is ACCEPTED else LateState.GOES_BACK
     assert {outcome.state for outcome in ends} == {expected}
+
+
+class Unheard(TemporalBookingProcess):
+    """Cannot tell an offer's saga the answer."""
+
+    def __init__(self, saga: Saga, error: Exception) -> None:
+        super().__init__(saga.client)
+        self._error = error
+
+    async def answer_offer(self, wish: OfferAnswer) -> LateOutcome:
+        raise self._error
+
+
+async def test_an_answer_that_was_not_heard_is_for_the_buyer_to_give_again(
+    saga: Saga, hall: Hall, provider: Sandbox, engine: AsyncEngine
+) -> None:
+    """Whatever the saga says: while the row is open, nobody has decided."""
+    late = await offered_without_a_worker(saga, hall, provider, engine)
+    for error in (ProcessAway("away"), ProcessUnknown("slow"), Conflict("No offer is open.")):
+        unheard = OfferDesk(saga.begin, Unheard(saga, error))
+        with pytest.raises(Unavailable):
+            await unheard.answer(caller(late), UUID(late.input.booking_id), ACCEPTED)
 
 
 async def test_an_answer_reaches_a_saga_that_is_lost(

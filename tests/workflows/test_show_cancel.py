@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -17,8 +17,10 @@ from contracts.refund import refund_workflow_id
 from contracts.show_cancel import show_cancel_workflow_id
 from domain.errors import Conflict, NotFound
 from domain.steps import CancelRequest
+from infra.temporal_shows import TemporalShowProcess
 from services import booking as bookings
 from services import show_cancel
+from services.process import ProcessAway, ProcessUnknown
 from services.show_cancel import ShowDesk
 from services.show_ports import CancelShow
 from tests.factories import create_hall
@@ -157,11 +159,23 @@ async def test_a_dry_run_changes_nothing(box: Box) -> None:
         await run_of(box).describe()
 
 
+class Unheard(TemporalShowProcess):
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    async def cancel_show(self, show_id: UUID, *_: Any, **__: Any) -> None:
+        raise self._error
+
+
 @pytest.mark.usefixtures("worker")
 async def test_a_repeat_joins_the_first_and_nobody_gets_in_any_more(box: Box) -> None:
     await box.confirm()
     desk = ShowDesk(box.saga.begin, box.saga.shows, refunds_per_second=RATE)
     wish = CancelShow(box.hall.show_id, WHY, "operator:test", None)
+    for error in (ProcessAway("away"), ProcessUnknown("slow")):
+        # It is on record, and that is enough.
+        unheard = Unheard(error)
+        await ShowDesk(box.saga.begin, unheard, refunds_per_second=RATE).cancel(wish)
     await asyncio.gather(*(desk.cancel(wish) for _ in range(5)))
     await run_of(box).result()
     await desk.cancel(wish)
