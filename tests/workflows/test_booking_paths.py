@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -49,6 +50,12 @@ async def test_reserve_pay_confirm_costs_two_tasks_and_sixteen_events(
     types = await event_types(handle)
     assert len(types) <= 16
     assert types.count(History.EVENT_TYPE_WORKFLOW_TASK_COMPLETED) == 2
+    [timer] = [
+        event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
+        for event in (await handle.fetch_history()).events
+        if event.event_type == History.EVENT_TYPE_TIMER_STARTED
+    ]
+    assert timer > timedelta(seconds=input.hold_seconds - 60), "one sooner only costs a task more"
     upserts = types.count(History.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES)
     assert upserts == 1
     assert await saga.claims(input) == {"A1": "sold", "A2": "sold"}

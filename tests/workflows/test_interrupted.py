@@ -9,9 +9,12 @@ from temporalio.client import WithStartWorkflowOperation, WorkflowUpdateStage
 from temporalio.common import WorkflowIDConflictPolicy
 
 from contracts.booking import BOOKING_QUEUE, BookingContract
-from domain.steps import ExtendRequest
+from contracts.late_payment import LatePaymentContract
+from domain.offer import LateState, OfferState
+from domain.steps import ExtendRequest, OfferAnswer
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
+from tests.helpers.late import Late
 from tests.helpers.saga import Gate, Saga
 from tests.sandbox.process import Sandbox
 from tests.workflows.test_booking_paths import event_types, pay, tell
@@ -59,6 +62,7 @@ async def test_a_wish_that_comes_while_the_hold_ends_has_its_own_answer(
             ExtendRequest(input.user_id),
             wait_for_stage=WorkflowUpdateStage.ACCEPTED,
         )
+        assert gate.times_run("extend_hold", input.booking_id) == 0, "one step at a time"
         gate.opened.set()
         assert (await extension.result()).code == "hold_expired"
         assert (await handle.result())["state"] == "expired"
@@ -83,3 +87,23 @@ async def test_an_extension_of_what_is_then_refused_has_its_answer_too(
         )
         assert (outcome.state, outcome.code) == ("rejected", "invalid_state")
         assert (await saga.handle(input).result())["state"] == "rejected"
+
+
+async def test_an_answer_that_comes_while_late_money_is_judged_is_told_what_it_bought(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    async with saga.worker():
+        late = await Late.expired(saga, hall, provider)
+    receipt_id = await late.pay()
+    handle = late.handle(receipt_id)
+    gate = Gate("settle_late", workflow_id=handle.id)
+    async with saga.worker(gate), asyncio.timeout(30):
+        await gate.reached.wait()
+        answer = await handle.start_update(
+            LatePaymentContract.answer_offer,
+            OfferAnswer(receipt_id, OfferState.ACCEPTED, late.input.user_id),
+            wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+        )
+        gate.opened.set()
+        assert (await answer.result()).state is LateState.CONFIRMED
+        assert await late.outcome(receipt_id) == "confirmed"

@@ -99,7 +99,7 @@ async def refusal(handle: WorkflowHandle[Any, Any], update: Any, wish: object) -
 
 async def audited(saga: Saga, input: BookingInput) -> list[tuple[Any, ...]]:
     return await saga.rows(
-        "SELECT action, actor, reason FROM audit_log WHERE target = :it ORDER BY id",
+        "SELECT action, actor, reason, request_id FROM audit_log WHERE target = :it ORDER BY id",
         it=f"booking:{input.booking_id}",
     )
 
@@ -132,12 +132,14 @@ async def test_whoever_is_not_the_buyer_is_audited_as_an_operator(
     async with saga.worker():
         await saga.reserve(input)
         await handle.execute_update(BookingContract.extend, ExtendRequest(input.user_id))
-        await handle.execute_update(BookingContract.extend, ExtendRequest(actor, why))
-        await handle.execute_update(BookingContract.force_release, CancelRequest(actor, why))
+        await handle.execute_update(BookingContract.extend, ExtendRequest(actor, why, "at noon"))
+        await handle.execute_update(
+            BookingContract.force_release, CancelRequest(actor, why, "at one")
+        )
         assert (await handle.result())["state"] == "expired"
     assert await audited(saga, input) == [
-        ("booking.extend", "operator:eve", why),
-        ("booking.released", "operator:eve", why),
+        ("booking.extend", "operator:eve", why, "at noon"),
+        ("booking.released", "operator:eve", why, "at one"),
     ]
 
 
@@ -162,7 +164,10 @@ async def test_nothing_is_released_of_a_booking_that_is_ending_already(
         finally:
             provider.configure(**NO_FAULTS)
         assert (await handle.result())["state"] == "cancelled"
-    assert await audited(saga, input) == [("booking.released", SAID.actor, SAID.reason)]
+    # Who names no request goes on from the reserve's.
+    assert await audited(saga, input) == [
+        ("booking.released", SAID.actor, SAID.reason, input.request_id)
+    ]
 
 
 async def test_nothing_is_released_while_the_money_is_being_taken(
