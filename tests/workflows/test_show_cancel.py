@@ -169,7 +169,7 @@ class Unheard(TemporalShowProcess):
 
 @pytest.mark.usefixtures("worker")
 async def test_a_repeat_joins_the_first_and_nobody_gets_in_any_more(box: Box) -> None:
-    await box.confirm()
+    input, _ = await box.confirm()
     desk = ShowDesk(box.saga.begin, box.saga.shows, refunds_per_second=RATE)
     wish = CancelShow(box.hall.show_id, WHY, "operator:test", None)
     for error in (ProcessAway("away"), ProcessUnknown("slow")):
@@ -183,6 +183,10 @@ async def test_a_repeat_joins_the_first_and_nobody_gets_in_any_more(box: Box) ->
     assert await box.one(STREAM) == 1
     assert await box.one(AUDITED) == 1
     assert await box.one(refunds("count(*)")) == 1
+    async with box.saga.begin() as tx:
+        # One that ended since it was listed.
+        assert await show_cancel.refund_whole(tx, UUID(input.booking_id), request_id=None) is None
+    assert await box.saga.state(input) == "refunded"
     with pytest.raises(Conflict) as refused:
         await box.hold()
     assert refused.value.code == "sales_closed"

@@ -115,7 +115,10 @@ async def test_a_single_refund_waits_for_the_balance_and_is_not_withdrawn(
     async with box.saga.begin() as tx:
         # Nor does its show take the seats: there is money again, should it be withdrawn.
         assert await show_cancel.refund_whole(tx, UUID(input.booking_id), request_id=None) is None
+        # A hold that was paid since it was listed: its buyer is told when the money goes.
+        assert not await show_cancel.tell_holder(tx, UUID(input.booking_id), request_id=None)
     assert await box.saga.state(input) == "confirmed"
+    assert "BookingCalledOff" not in await box.saga.events(input)
     broke.configure(refund_outcome="succeeded")
     await handle.signal(RefundContract.ask_again)
     assert (await handle.result())["outcome"] == "succeeded"
