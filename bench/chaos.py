@@ -31,7 +31,7 @@ LOAD_SECONDS = 16.0
 FAULTS_WITHIN_SECONDS = 13.0
 # Of one show, so that they want the same seats.
 BUYERS = 16
-SEATS = 70
+SEATS = 60
 READY_SECONDS = 90
 # A lost booking is missed after its hold, a task of a worker that was killed after ten seconds.
 SETTLED_SECONDS = 150
