@@ -47,6 +47,7 @@ RunDir = Annotated[Path, typer.Option(help="Where every file of the stack lives.
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 # Of a greater number uvloop takes what fits in two bytes and listens there, unsaid.
 PortOption = partial(typer.Option, min=0, max=65_535)
+UrlOption = partial(typer.Option, callback=here.web_url)
 
 
 class Ports(StrEnum):
@@ -116,15 +117,18 @@ def api(
     from infra.logging import configure_logging
     from infra.memory import settle_memory
     from infra.settings import Settings
+    from seathold.listening import listen
 
     settings = Settings()
     configure_logging(settings, process="api")
+    # uvicorn's own `fd` takes every socket for a UNIX one, so TCP_NODELAY would stay off: 40 ms
+    # for each answer of two packets.
+    own = host or settings.api_host, port or settings.api_port
+    sockets = listen(*own) if fd is None else [socket.socket(fileno=fd)]
     app = create_app(settings)
     settle_memory()
     config = uvicorn.Config(
         app,
-        host=host or settings.api_host,
-        port=port or settings.api_port,
         loop="uvloop",
         http=BoundedProtocol,
         ws="none",
@@ -136,9 +140,6 @@ def api(
         backlog=4096,
         timeout_graceful_shutdown=25,
     )
-    # uvicorn's own `fd` takes every socket for a UNIX one, so TCP_NODELAY would stay off: 40 ms
-    # for each answer of two packets.
-    sockets = [socket.socket(fileno=fd)] if fd is not None else None
     ApiServer(config, app).run(sockets=sockets)
 
 
@@ -160,10 +161,10 @@ def sandbox(
     host: Host = "127.0.0.1",
     port: Annotated[int, PortOption(help="Port of its API and pay page.")] = 8090,
     db: Annotated[Path, typer.Option(help="Its SQLite file.")] = Path(".run/sandbox.sqlite"),
-    webhook_url: Annotated[str, typer.Option(help="Where its webhooks go.")] = (
+    webhook_url: Annotated[str, UrlOption(help="Where its webhooks go.")] = (
         "http://127.0.0.1:8081/api/webhooks/sandbox"
     ),
-    public_url: Annotated[str, typer.Option(help="Its address as a browser sees it.")] = "",
+    public_url: Annotated[str, UrlOption(help="Its address as a browser sees it.")] = "",
 ) -> None:
     """Run the sandbox payment provider."""
     from infra.settings import Settings

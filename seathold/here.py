@@ -75,6 +75,16 @@ def join_stack() -> None:
             os.environ[ENVIRONMENT[key]] = told
 
 
+def web_url(value: str) -> str:
+    """The option's ``value``: an address of the web, or nothing."""
+    from seathold.standins.sandbox.shapes import web_url as judged
+
+    try:
+        return value and judged(value)
+    except ValueError as error:
+        raise typer.BadParameter(f"It {error}.") from None
+
+
 @contextmanager
 def _while_it_is_read() -> Iterator[None]:
     """Who reads no further (``| head``) has seen enough: the command ends and says nothing."""
@@ -108,12 +118,13 @@ def _reasons_of(error: Exception) -> list[str] | None:
 
     from infra.postgres.guards import Unguarded
     from infra.settings import Settings, refusals
+    from seathold.listening import CannotListen
     from services.process import ProcessAway
 
     cause = getattr(error, "orig", None) or error
     if isinstance(cause, ValidationError) and cause.title == Settings.__name__:
         return refusals(cause)
-    if isinstance(cause, NoDatabase | Unguarded):
+    if isinstance(cause, NoDatabase | Unguarded | CannotListen):
         return [str(cause)]
     if isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None:
         first = str(cause).strip().partition("\n")[0]

@@ -15,6 +15,7 @@ from infra.logging import configure_logging
 from infra.settings import Settings
 from seathold.codec.readers import Readers
 from seathold.codec.web import CodecServer
+from seathold.listening import listen, serve
 
 API_SECONDS = 10
 
@@ -43,10 +44,9 @@ def create_app(settings: Settings, ui_origins: list[str], port: int) -> ASGIApp:
 def run(settings: Settings, host: str, port: int, ui_origins: list[str]) -> None:
     """Serve until SIGTERM or SIGINT."""
     configure_logging(settings, process="codec")
-    uvicorn.run(
+    sockets = listen(host, port)
+    config = uvicorn.Config(
         create_app(settings, ui_origins, port),
-        host=host,
-        port=port,
         loop="uvloop",
         http="httptools",
         ws="none",
@@ -57,3 +57,4 @@ def run(settings: Settings, host: str, port: int, ui_origins: list[str]) -> None
         server_header=False,
         timeout_graceful_shutdown=1,
     )
+    serve(config, sockets)

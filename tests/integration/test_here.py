@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -104,7 +105,7 @@ def test_what_serves_says_in_one_sentence_what_its_database_lacks(
     settings: Settings, tmp_path: Path, process: str, is_there: bool, why: str
 ) -> None:
     named = {"SEATHOLD_DATABASE_URL": os.environ[servers.DATABASE] if is_there else NOBODY}
-    given = {"TEMPORAL_ADDRESS": os.environ[servers.TEMPORAL]}
+    given = {"TEMPORAL_ADDRESS": os.environ[servers.TEMPORAL], "SEATHOLD_API_PORT": "0"}
     done = seathold(tmp_path, process, **named, **given)
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
@@ -127,6 +128,38 @@ def test_a_port_that_no_machine_has_is_refused(tmp_path: Path, words: str) -> No
     done = seathold(tmp_path, *words.split(), SEATHOLD_DATABASE_URL=NOBODY)
     assert done.returncode == 2
     assert f"Invalid value for '{words.split()[1]}'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "api --port {}",
+        "codec --port {}",
+        "sandbox --port {}",
+        "mail --smtp-port 0 --port {}",
+        "mail --port 0 --smtp-port {}",
+    ],
+)
+def test_a_port_that_is_taken_is_told_with_the_option_for_another(
+    settings: Settings, tmp_path: Path, words: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        asked = words.format(taken.getsockname()[1]).split()
+        named = {"SEATHOLD_DATABASE_URL": settings.database_url.get_secret_value()}
+        done = seathold(tmp_path, *asked, **named)
+    assert done.returncode == 2
+    where, option = asked[-1], asked[-2]
+    assert done.stderr == (
+        f"Error: Nothing can listen on 127.0.0.1:{where} (Address already in use):"
+        f" name another with --host or {option}.\n"
+    )
+
+
+@pytest.mark.parametrize("option", ["--webhook-url", "--public-url"])
+def test_an_address_that_is_none_is_refused_by_the_sandbox(tmp_path: Path, option: str) -> None:
+    done = seathold(tmp_path, "sandbox", option, "nope")
+    assert done.returncode == 2
+    assert f"Invalid value for '{option}': It must be an absolute http or" in done.stderr
 
 
 def test_a_setting_that_is_wrong_is_named(running: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from socket import socket
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
+from seathold.listening import listen
 from seathold.standins.mail import page, smtp, web
 from seathold.standins.mail.faults import Faults
 from seathold.standins.mail.store import Store
@@ -17,20 +19,22 @@ from seathold.standins.sandbox.answers import http_error, serve
 
 def run(host: str, http_port: int, smtp_port: int, db_path: Path) -> None:
     """Serve until SIGTERM or SIGINT; what was received before is still in ``db_path``."""
-    serve(create_app(db_path, host, smtp_port), host, http_port)
+    web, mails = listen(host, http_port), listen(host, smtp_port, options="--host or --smtp-port")
+    serve(create_app(db_path, mails), web)
 
 
-def create_app(db_path: Path, host: str, smtp_port: int) -> Starlette:
+def create_app(db_path: Path, mails: list[socket]) -> Starlette:
     """The web side; the SMTP server listens for as long as it runs."""
     store, faults = Store(db_path), Faults()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        server = await smtp.serve(store, faults, host, smtp_port)
+        servers = [await smtp.serve(store, faults, at) for at in mails]
         try:
             yield
         finally:
-            server.close()
+            for server in servers:
+                server.close()
             store.close()
 
     return Starlette(

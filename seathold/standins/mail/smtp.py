@@ -6,6 +6,7 @@ import asyncio
 import email
 import email.policy
 from email.message import EmailMessage
+from socket import socket
 from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -94,14 +95,8 @@ def _attachment(part: Any) -> dict[str, Any]:
     return {"name": name, "type": part.get_content_type(), "size": len(content)}
 
 
-async def serve(store: Store, faults: Faults, host: str, port: int) -> asyncio.Server:
-    """Listen; the caller closes what it gets.
-
-    Raises:
-        OSError: the port is taken.
-    """
+async def serve(store: Store, faults: Faults, at: socket) -> asyncio.Server:
+    """Listen; the caller closes what it gets."""
     loop = asyncio.get_running_loop()
     sink = Sink(store, faults)
-    return await loop.create_server(
-        lambda: SMTP(sink, loop=loop, ident="Seathold sink"), host, port
-    )
+    return await loop.create_server(lambda: SMTP(sink, loop=loop, ident="Seathold sink"), sock=at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from socket import socket
 from typing import Any, TypeVar
 
 import orjson
@@ -12,6 +13,8 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+
+from seathold import listening
 
 MAX_BODY_BYTES = 64 * 1024
 
@@ -80,12 +83,10 @@ def endpoint(handler: Handler) -> Endpoint:
     return answer
 
 
-def serve(app: Starlette, host: str, port: int) -> None:
+def serve(app: Starlette, sockets: list[socket]) -> None:
     """Serve until SIGTERM or SIGINT, as each of the stand-ins does."""
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         loop="uvloop",
         http="httptools",
         ws="none",
@@ -96,6 +97,7 @@ def serve(app: Starlette, host: str, port: int) -> None:
         server_header=False,
         timeout_graceful_shutdown=1,
     )
+    listening.serve(config, sockets)
 
 
 async def http_error(_: Request, error: Exception) -> Response:

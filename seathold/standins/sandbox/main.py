@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from seathold.listening import listen
 from seathold.standins.sandbox import page, scripted, v1
 from seathold.standins.sandbox.answers import http_error, json_answer, serve
 from seathold.standins.sandbox.courier import BACKOFF_SECONDS, Courier
@@ -49,8 +50,10 @@ def run(
         backoff_seconds: the pauses between the attempts to deliver an event.
 
     Raises:
+        CannotListen: the port is taken.
         ValueError: the secret is empty or not base64.
     """
+    sockets = listen(host, port)
     app = create_app(
         Store(db_path),
         webhook_url,
@@ -58,7 +61,7 @@ def run(
         public_url=public_url or own_url(host, port),
         backoff_seconds=backoff_seconds,
     )
-    serve(app, host, port)
+    serve(app, sockets)
 
 
 def own_url(host: str, port: int) -> str:

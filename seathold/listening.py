@@ -1,0 +1,45 @@
+"""Where a process listens, made before anything else: what is in the way is told in a sentence."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+
+import uvicorn
+
+AT = "--host or --port"
+
+
+class CannotListen(Exception):
+    """The port is taken, or the address is none of this machine's."""
+
+
+def listen(host: str, port: int, *, options: str = AT) -> list[socket.socket]:
+    """A bound socket for each address that ``host`` stands for; ``options`` name another.
+
+    Raises:
+        CannotListen: one sentence that names the fix.
+    """
+    bound: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            bound.append(one := socket.socket(family, kind, protocol))
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            one.bind(address)
+    except OSError as error:
+        for one in bound:
+            one.close()
+        raise CannotListen(
+            f"Nothing can listen on {host}:{port} ({error.strerror}): name another with {options}."
+        ) from error
+    return bound
+
+
+def serve(config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=sockets)
