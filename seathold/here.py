@@ -128,7 +128,14 @@ def _reasons_of(error: Exception) -> list[str] | None:
         return [str(cause)]
     if isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None:
         first = str(cause).strip().partition("\n")[0]
-        return [f"{first}. Start `seathold dev`, or name a database with SEATHOLD_DATABASE_URL."]
+        if " FATAL: " in first and (DEFAULT_RUN_DIR / "dev.json").exists():
+            fix = (
+                "Name the database with SEATHOLD_DATABASE_URL (for `seathold migrate` with"
+                " SEATHOLD_MIGRATE_DATABASE_URL); that of the stack here is in .run/dev.json."
+            )
+        else:
+            fix = "Start `seathold dev`, or name a database with SEATHOLD_DATABASE_URL."
+        return [f"{first}. {fix}"]
     # A connection that is made at once says so by a bare RuntimeError.
     if isinstance(cause, ProcessAway | RPCError) or "Failed client connect" in str(cause):
         return [f"Temporal: {cause}. Start `seathold dev`, or name a server with TEMPORAL_ADDRESS."]

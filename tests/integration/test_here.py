@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import typer
@@ -72,6 +73,27 @@ def test_a_database_that_is_named_comes_first(running: Path, where: str) -> None
     assert done.returncode == 2
     assert "port 1 failed: Connection refused. Start `seathold dev`, or name a" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "url"),
+    [
+        ("api", "SEATHOLD_DATABASE_URL"),
+        ("migrate", "SEATHOLD_DATABASE_URL"),
+        ("migrate", "SEATHOLD_MIGRATE_DATABASE_URL"),
+    ],
+)
+def test_whom_the_database_of_the_stack_here_does_not_let_in_is_told_where_its_address_is(
+    running: Path, settings: Settings, words: str, url: str
+) -> None:
+    ours = settings.database_url.get_secret_value()
+    strange = urlsplit(ours)._replace(path="/there-is-no-such-database").geturl()
+    done = seathold(running, words, **{url: strange, "SEATHOLD_API_PORT": "0"})
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert "FATAL" in last
+    assert "SEATHOLD_MIGRATE_DATABASE_URL); that of the stack here is in .run/dev.json." in last
+    assert "seathold dev" not in last
 
 
 @pytest.mark.parametrize("written", ['{"database_url": ', "[]", "null"])
