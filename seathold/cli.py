@@ -228,12 +228,14 @@ def migrate(
         typer.echo(f"{count} events can be read here, each reader from where it was.")
     if down:
         migrations.downgrade(Settings(), revision)
+        typer.echo(f"The schema is down, at {revision}.")
         return
     try:
         apart = migrations.upgrade(Settings(), revision)
     except migrations.EarlierDraft as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
+    typer.echo(f"The schema is up, at {revision}.")
     if not apart:
         typer.echo(
             "There is no role seathold_app apart from the one that migrates, so the application"
@@ -248,7 +250,8 @@ def seed() -> None:
     from infra.settings import Settings
     from seathold.catalogue import demo as catalogue
 
-    asyncio.run(catalogue.seed(Settings()))
+    added = asyncio.run(catalogue.seed(Settings()))
+    typer.echo(f"The demo catalogue is there; {added} shows are new.")
 
 
 @app.command("import", rich_help_panel=DATA)

@@ -74,21 +74,26 @@ class Showing:
         return self.starts_at + TRAILERS + timedelta(minutes=self.movie.runtime_minutes or 100)
 
 
-async def seed(settings: Settings, *, today: date | None = None) -> None:
-    """Put the catalogue in; days that have shows are left alone, so a repeat is quick."""
+async def seed(settings: Settings, *, today: date | None = None) -> int:
+    """Put the catalogue in; days that have shows are left alone, so a repeat is quick.
+
+    Returns:
+        How many shows were added.
+    """
     today = today or datetime.now(UTC).date()
     movies = [mend(row, latest_year=LATEST_YEAR) for row in read_rows(MOVIES)]
     engine = create_engine(settings)
     async with engine.begin() as connection:
         await store(connection, movies)
-        number = 0
+        number = added = 0
         for theatre in THEATRES:
             await connection.execute(ADD_THEATRE, _theatre_row(theatre))
             for hall in theatre.halls:
                 await _add_hall(connection, theatre, hall)
-                await _add_shows(connection, theatre, hall, movies, today, number)
+                added += await _add_shows(connection, theatre, hall, movies, today, number)
                 number += 1
     await engine.dispose()
+    return added
 
 
 def programme(
@@ -160,7 +165,7 @@ async def _add_shows(
     movies: Sequence[Movie],
     today: date,
     number: int,
-) -> None:
+) -> int:
     auditorium = _id(theatre.name, hall.name)
     last: datetime | None = await connection.scalar(LAST_DAY, {"id": auditorium})
     zone = ZoneInfo(theatre.timezone)
@@ -171,7 +176,7 @@ async def _add_shows(
         for showing in programme(theatre, movies, first + timedelta(days=offset), number)
     ]
     if not shows:
-        return
+        return 0
     ids = [_id(auditorium, showing.starts_at.isoformat()) for showing in shows]
     await connection.execute(
         ADD_SHOWS,
@@ -199,3 +204,4 @@ async def _add_shows(
             for name, amount in PRICES.items()
         ],
     )
+    return len(shows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
@@ -14,12 +16,16 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
+from typer.testing import CliRunner
 
 from domain.movie import Movie
 from infra.postgres.engine import create_engine
 from infra.settings import Settings
 from seathold.catalogue.demo import DAYS, TURNAROUND, programme, seed
 from seathold.catalogue.halls import PRICES, THEATRES, seats_of
+from seathold.cli import app
+from tests.conftest import WORKER
+from tests.fixtures import servers
 
 # Summer time ends in Europe on the 25th, in the middle of the fortnight.
 TODAY = date(2026, 10, 20)
@@ -70,6 +76,18 @@ async def test_it_is_as_large_as_promised(seeded: AsyncEngine) -> None:
     assert found["auditoriums"] == found["seat_maps"] == 14
     cities = await rows(seeded, "SELECT DISTINCT city FROM theatres")
     assert len(cities) == 3
+
+
+async def test_the_command_says_what_it_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = servers.make_database(os.environ[servers.DATABASE], f"seathold_seeded_{WORKER}")
+    monkeypatch.setenv("SEATHOLD_DATABASE_URL", servers.as_app(url))
+    told = [await asyncio.to_thread(CliRunner().invoke, app, ["seed"]) for _ in range(2)]
+    engine = create_engine(servers.settings_for(url, "redis://127.0.0.1:1/0"))
+    [found] = await rows(engine, COUNTS)
+    await engine.dispose()
+    assert [one.output for one in told] == [
+        f"The demo catalogue is there; {count} shows are new.\n" for count in (found["shows"], 0)
+    ]
 
 
 async def test_seats_are_as_promised(seeded: AsyncEngine) -> None:
