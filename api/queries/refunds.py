@@ -12,7 +12,7 @@ from api.deps.state import State
 from api.queries.bookings import visible
 from api.schemas.refunds import QuoteOut
 from domain.booking import BookingState
-from domain.errors import Conflict, StillPending
+from domain.errors import Conflict, Invalid, StillPending
 from domain.refund import payment_disputed, quote
 from infra.postgres.refund import PostgresRefunds
 
@@ -37,5 +37,7 @@ async def refund_quote(
     if standing is None or standing.state is not BookingState.CONFIRMED:
         raise Conflict(f"The booking is {booking['state']}; there is nothing to refund.")
     labels = seats.split(",") if seats is not None else None
+    if labels is not None and not all(map(str.strip, labels)):
+        raise Invalid("`seats` names seats by their labels, with commas; one of them is empty.")
     told = quote(standing, labels, state.settings.brackets)
     return Response(orjson.dumps(told.as_json()), media_type="application/json")

@@ -207,6 +207,16 @@ async def test_a_wish_that_makes_no_sense_is_422(
     assert_problem(await ada.post(f"{path}/refund", body), 422, code)
 
 
+@pytest.mark.parametrize("seats", ["", " ", "A1,", "A1,,A2"])
+async def test_a_seat_without_a_label_is_not_looked_for(
+    ada: Buyer, hall: Hall, provider: Sandbox, seats: str
+) -> None:
+    path = await bought(ada, hall, provider)
+    refused = await ada.get(f"{path}/refund-quote", seats=seats)
+    assert_problem(refused, 422, "invalid")
+    assert "one of them is empty" in refused.json()["detail"]
+
+
 async def test_with_temporal_away_the_refund_is_on_record_and_started_later(
     ada: Buyer, hall: Hall, provider: Sandbox, app: FastAPI, saga: Saga, settings: Settings
 ) -> None:
