@@ -121,6 +121,21 @@ def test_a_wrong_method_is_a_405(sandbox: Sandbox) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/test/config", "GET, HEAD, POST"),
+        ("/pay/x", "GET, HEAD, POST"),
+        ("/test/ledger", "GET, HEAD"),
+    ],
+)
+def test_a_wrong_method_is_told_those_that_answer(
+    sandbox: Sandbox, path: str, methods: str
+) -> None:
+    answer = sandbox.http.delete(path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+
+
 def test_a_captured_payment_closes_the_session(sandbox: Sandbox) -> None:
     session = sandbox.session()
     payment_id = sandbox.pay(session)

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from seathold import listening
 
@@ -100,10 +101,24 @@ def serve(app: Starlette, sockets: list[socket]) -> None:
     listening.serve(config, sockets)
 
 
-async def http_error(_: Request, error: Exception) -> Response:
+async def http_error(request: Request, error: Exception) -> Response:
     """Unknown paths and methods, in the same shape as every refusal."""
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid")
     answer = refusal(Refused(error.status_code, code, error.detail))
     answer.headers.update(error.headers or {})
+    if error.status_code == 405:
+        # Starlette tells of the first route of the path alone.
+        answer.headers["Allow"] = ", ".join(sorted(_methods(request)))
     return answer
+
+
+def _methods(request: Request) -> set[str]:
+    """Those that the path answers to, by all of its routes."""
+    routes = (route for route in request.app.routes if isinstance(route, Route))
+    return {
+        method
+        for route in routes
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
