@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -22,6 +23,7 @@ NAME = "Owner"
 # Held until the commit, and what follows reads what was committed before: of two who make the first
 # owner at once, the second sees the first's.
 ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('seathold first owner', 0))")
+TAKEN = text("SELECT id FROM users WHERE email_key = :key")
 CREATE = text("""
 WITH created AS (
     INSERT INTO users (id, email, email_key, name, password_hash, role)
@@ -38,13 +40,37 @@ SELECT id FROM created
 """)
 
 
-class NewOwner(BaseModel):
+class Address(BaseModel):
     """Judged as at the registration."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
     email: Email
+
+
+class NewOwner(Address):
     password: NewPassword
+
+
+Shape = TypeVar("Shape", bound=BaseModel)
+
+
+async def refuse_owner(settings: Settings, email: str, *, another: bool) -> None:
+    """Say what ``create_admin`` will, as far as it is known without the password.
+
+    Raises:
+        Invalid: no address.
+        Conflict: there is an owner, or ``email_taken``.
+    """
+    address, database = _judged(Address, email=email).email, Database(settings)
+    try:
+        async with database.transaction() as session:
+            if not another and await session.all(LOCK_OWNERS):
+                raise _there_is_one()
+            if await session.one(TAKEN, key=email_key(address)) is not None:
+                raise _taken()
+    finally:
+        await database.close()
 
 
 async def create_admin(
@@ -56,7 +82,7 @@ async def create_admin(
         Invalid: no address, or a password that registration would not take.
         Conflict: there is an owner, or ``email_taken``: an account is left as it is.
     """
-    new = _judged(email, password)
+    new = _judged(NewOwner, email=email, password=password)
     passwords, database = Argon2Passwords(workers=1), Database(settings)
     try:
         require_hard_to_guess(passwords, new.password, (new.email, NAME), field="password")
@@ -64,10 +90,7 @@ async def create_admin(
         async with database.transaction() as session:
             session.later(ONE_AT_A_TIME)
             if await session.all(LOCK_OWNERS) and not another:
-                raise Conflict(
-                    "There is an owner already, who can invite others (POST /api/admin/staff);"
-                    " --another makes one more all the same."
-                )
+                raise _there_is_one()
             created = await session.one(
                 CREATE,
                 id=uuid4(),
@@ -78,7 +101,7 @@ async def create_admin(
                 operator=account(),
             )
         if created is None:
-            raise Conflict("This address has an account already.", code="email_taken")
+            raise _taken()
     finally:
         await database.close()
         passwords.close()
@@ -102,9 +125,20 @@ async def reset_second_factor(settings: Settings, email: str, reason: str) -> in
     return len(ended)
 
 
-def _judged(email: str, password: str) -> NewOwner:
+def _there_is_one() -> Conflict:
+    return Conflict(
+        "There is an owner already, who can invite others (POST /api/admin/staff);"
+        " --another makes one more all the same."
+    )
+
+
+def _taken() -> Conflict:
+    return Conflict("This address has an account already.", code="email_taken")
+
+
+def _judged(shape: type[Shape], **given: str) -> Shape:
     try:
-        return NewOwner(email=email, password=password)
+        return shape(**given)
     except ValidationError as error:
         errors = [
             {

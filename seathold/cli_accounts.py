@@ -25,8 +25,10 @@ def create(
 ) -> None:
     """Create the first owner; the password comes from SEATHOLD_ADMIN_PASSWORD or a prompt."""
     from infra.settings import Settings
-    from seathold.admin import create_admin
+    from seathold.admin import create_admin, refuse_owner
 
+    with _told():
+        asyncio.run(refuse_owner(Settings(), email, another=another))
     password = os.environ.get("SEATHOLD_ADMIN_PASSWORD") or typer.prompt(
         "Password", hide_input=True, confirmation_prompt=True
     )

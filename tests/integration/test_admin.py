@@ -121,6 +121,30 @@ def test_the_command_says_what_was_wrong(empty: Settings, monkeypatch: pytest.Mo
     assert "There is an owner already" in again.output
 
 
+def test_no_password_is_asked_for_an_address_that_cannot_be(
+    empty: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEATHOLD_DATABASE_URL", empty.database_url.get_secret_value())
+    monkeypatch.delenv("SEATHOLD_ADMIN_PASSWORD", raising=False)
+    typed = f"{PASSWORD}\n{PASSWORD}\n"
+
+    def create(email: str, *more: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, ["admin", "create", "--email", email, *more], input=typed)
+        return done.exit_code, done.output
+
+    code, told = create("no address")
+    assert (code, "Password" in told) == (1, False)
+    assert "email: " in told
+    code, told = create("boss@example.test")
+    assert (code, "Password" in told) == (0, True), "the control"
+    code, told = create("late@example.test")
+    assert (code, "Password" in told) == (1, False)
+    assert "There is an owner already" in told
+    code, told = create("BOSS@example.test", "--another")
+    assert (code, "Password" in told) == (1, False)
+    assert "has an account already" in told
+
+
 async def test_an_owners_domain_may_be_in_its_own_letters_or_in_ascii(
     settings: Settings, engine: AsyncEngine, database: Database
 ) -> None:
