@@ -7,8 +7,9 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from api.deps.read import ID_EXAMPLE
+from api.deps.read import ID_EXAMPLE, CurrentUser, PathId, ReadConnection
 from api.problems import problem
+from api.queries.bookings import visible
 
 router = APIRouter()
 
@@ -16,7 +17,6 @@ NOT_YET = (
     ("POST", "/api/show/{show_id}/queue", "Join the waiting room"),
     ("GET", "/api/queue/{ticket}", "Your place in the waiting room"),
     ("GET", "/api/queue/{ticket}/stream", "Your place as it changes"),
-    ("GET", "/api/booking/{booking_id}/tickets.pdf", "The tickets to print"),
 )
 ADMIN_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -49,6 +49,22 @@ for method, path, summary in NOT_YET:
         tags=["not yet"],
         openapi_extra={"parameters": named} if (named := parameters(path)) else None,
     )
+
+
+@router.get(
+    "/api/booking/{booking_id}/tickets.pdf",
+    status_code=501,
+    summary="The tickets to print",
+    tags=["not yet"],
+)
+async def tickets_pdf(
+    booking_id: PathId, user: CurrentUser, connection: ReadConnection
+) -> Response:
+    # Another's booking is none, here as everywhere.
+    await visible(connection, booking_id, user)
+    return await not_yet()
+
+
 # Not in the document: which addresses there will be is not decided for each of them.
 router.add_api_route(
     "/api/admin/{rest:path}", not_yet, methods=list(ADMIN_METHODS), include_in_schema=False

@@ -52,7 +52,10 @@ async def test_a_method_the_address_does_not_know_is_said_so(client: Client) -> 
     assert answer.headers["allow"] == "POST, OPTIONS"
 
 
-@pytest.mark.parametrize("path", ["/api/booking/x", "/api/booking/user/x", "/api/booking/%00"])
+@pytest.mark.parametrize(
+    "path",
+    ["/api/booking/x", "/api/booking/user/x", "/api/booking/%00", "/api/booking/x/tickets.pdf"],
+)
 async def test_a_malformed_id_names_nothing(
     client: Client, register_user: RegisterUser, path: str
 ) -> None:

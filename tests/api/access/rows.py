@@ -133,9 +133,7 @@ ROWS: Mapping[str, Row] = {
     "GET /api/booking/user/{user_id}": own(*SERVES, "auditor", scope=READ),
     "GET /api/booking/{booking_id}/refund-quote": own(*SERVES, "auditor", status=409, scope=READ),
     "GET /api/booking/{booking_id}/tickets": own(*SERVES, status=409, scope=READ),
-    "GET /api/booking/{booking_id}/tickets.pdf": own(
-        *SERVES, status=NOT_YET, missing=NOT_YET, scope=READ
-    ),
+    "GET /api/booking/{booking_id}/tickets.pdf": own(*SERVES, status=NOT_YET, scope=READ),
     "POST /api/booking/{booking_id}/refund": own(*SERVES, status=409, scope=WRITE),
     "GET /api/admin/audit": staff("owner", "auditor"),
     "GET /api/admin/cases": staff(*RUNS, "auditor"),
