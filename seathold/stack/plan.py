@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
-from pydantic import ValidationError
 
-from infra.settings import Settings, misspelt, refusals
+from infra.settings import Settings, misspelt
 from seathold.stack import ports, postgres, roles, secrets, temporal, valkey
 from seathold.stack.ports import LOOPBACK
-from seathold.stack.process import Child, StackError
+from seathold.stack.process import Child
 
 ADMIN_EMAIL = "admin@example.test"
 USUAL_PORTS = {
@@ -51,7 +50,7 @@ class Plan:
     so that the folder is in use until the last of them is gone.
 
     Raises:
-        StackError: a setting makes no sense.
+        ValidationError: a setting makes no sense.
     """
 
     def __init__(
@@ -278,10 +277,7 @@ def _settings(given: Mapping[str, str]) -> Settings:
         for name, value in given.items()
         if name.startswith(prefix)
     }
-    try:
-        return Settings(_env_file=None, **values)
-    except ValidationError as error:
-        raise StackError(" ".join(refusals(error))) from error
+    return Settings(_env_file=None, **values)
 
 
 def _is_healthy(url: str) -> bool:

@@ -184,14 +184,15 @@ def test_an_address_that_is_none_is_refused_by_the_sandbox(tmp_path: Path, optio
     assert f"Invalid value for '{option}': It must be an absolute http or" in done.stderr
 
 
-def test_a_setting_that_is_wrong_is_named(running: Path) -> None:
+@pytest.mark.parametrize("words", ["seed", "dev --run-dir here --ports auto"])
+def test_a_setting_that_is_wrong_is_named(running: Path, words: str) -> None:
     wrong = {
         "SEATHOLD_HOLD_SECONDS": "abc",
         "SEATHOLD_API_PORT": "65536",
         "SEATHOLD_API_WORKERS": "two",
         "SEATHOLD_SMTP_PORT": "0",
     }
-    done = seathold(running, "seed", **wrong)
+    done = seathold(running, *words.split(), **wrong)
     assert done.returncode == 2
     told = [line.partition(": Input")[0] for line in done.stderr.splitlines()]
     assert told == [f"Error: {name}" for name in wrong]

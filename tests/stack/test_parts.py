@@ -16,7 +16,9 @@ import psutil
 import psycopg
 import pytest
 import redis
+from pydantic import ValidationError
 
+from infra.settings import refusals
 from seathold.stack import ports, postgres, temporal, valkey
 from seathold.stack.lock import exclusive
 from seathold.stack.plan import Plan
@@ -191,8 +193,10 @@ def test_an_account_without_a_name_is_told_the_fix(
 def test_a_setting_that_makes_no_sense_is_named_before_anything_starts(
     tmp_path: Path, name: str, value: str
 ) -> None:
-    with pytest.raises(StackError, match=f"SEATHOLD_{name}: Input should be"):
+    with pytest.raises(ValidationError) as refused:
         plan(tmp_path, {f"SEATHOLD_{name}": value})
+    [told] = refusals(refused.value)
+    assert told.startswith(f"SEATHOLD_{name}: Input should be")
 
 
 def test_as_many_processes_start_as_the_settings_say(tmp_path: Path) -> None:
