@@ -144,7 +144,7 @@ def _judged(shape: type[Shape], **given: str) -> Shape:
             {
                 "in": "option",
                 "field": str(one["loc"][0]),
-                "message": f"{one['loc'][0]}: {one['msg']}",
+                "message": f"{one['loc'][0]}: {one['msg'].removeprefix('Value error, ')}",
             }
             for one in error.errors(include_input=False)
         ]

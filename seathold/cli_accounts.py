@@ -34,6 +34,7 @@ def create(
     )
     with _told():
         asyncio.run(create_admin(Settings(), email, password, another=another))
+    typer.echo(f"{email} is an owner now.")
 
 
 @admin.command("reset-second-factor")
