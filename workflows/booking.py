@@ -213,7 +213,8 @@ class BookingWorkflow(BookingContract):
 
     def _apply(self, outcome: StepOutcome) -> None:
         self._seconds_left = outcome.seconds_left
-        self._marks_left = outcome.marks_left
+        # A step that comes after the end has nothing to tell Redis, and knows of no one that had.
+        self._marks_left |= outcome.marks_left
         self._capturing = outcome.capture
         if outcome.paid is not None:
             self._payments.append(PaymentSettled(outcome.paid, self._input.request_id))

@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 from uuid import UUID
 
 import pytest
+from temporalio.client import WorkflowUpdateStage
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
@@ -24,12 +25,12 @@ from contracts.reconcile import ReconcileContract, ReconcileInput
 from contracts.show_cancel import ShowCancelContract
 from domain.offer import OfferState
 from domain.show_cancel import OperatorRequest
-from domain.steps import CancelRequest
+from domain.steps import CancelRequest, PaymentSettled
 from services import late_payment
 from services.preclaim import PreclaimsAway
 from tests.factories import Hall
 from tests.helpers.late import Late
-from tests.helpers.saga import Fault, Saga
+from tests.helpers.saga import Fault, Gate, Saga
 from tests.helpers.show_cancel import Box, refunds
 from tests.sandbox.process import NO_FAULTS, Sandbox
 from tests.workflows.test_refunds import ask, result, sold
@@ -44,6 +45,43 @@ async def test_marks_that_redis_missed_are_taken_away_at_last(
     saga: Saga, hall: Hall, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     input, fault = hall.input(), Fault("release_marks", when, times=2)
+    async with saga.worker(fault):
+        await saga.reserve(input)
+        miss_first_release(saga, monkeypatch)
+        await saga.handle(input).execute_update(
+            BookingContract.cancel, CancelRequest(input.user_id)
+        )
+        assert (await saga.handle(input).result())["state"] == "cancelled"
+    assert fault.failed == 2
+    assert await saga.reserver.taken(hall.show_id, hall.labels) == set()
+
+
+async def test_news_that_came_while_the_hold_ended_does_not_hide_what_redis_missed(
+    saga: Saga, hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its step runs when the seats are free already, and has nothing to tell Redis."""
+    input = hall.input()
+    handle = saga.handle(input)
+    gate = Gate("close_hold", workflow_id=handle.id)
+    async with saga.worker(gate):
+        await saga.reserve(input)
+        miss_first_release(saga, monkeypatch)
+        cancel = await handle.start_update(
+            BookingContract.cancel,
+            CancelRequest(input.user_id),
+            wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+        )
+        await gate.reached.wait()
+        await handle.signal(BookingContract.payment_settled, PaymentSettled(None))
+        gate.opened.set()
+        assert (await cancel.result()).state == "cancelled"
+        assert (await handle.result())["state"] == "cancelled"
+    assert gate.times_run("confirm_booking", input.booking_id) == 1
+    assert await saga.reserver.taken(hall.show_id, hall.labels) == set()
+
+
+def miss_first_release(saga: Saga, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis is away for one moment."""
     release, missed = saga.preclaims.release, 0
 
     async def away_at_first(show_id: UUID, labels: Sequence[str], token: UUID) -> None:
@@ -53,15 +91,7 @@ async def test_marks_that_redis_missed_are_taken_away_at_last(
             raise PreclaimsAway("Redis is away")
         await release(show_id, labels, token)
 
-    async with saga.worker(fault):
-        await saga.reserve(input)
-        monkeypatch.setattr(saga.preclaims, "release", away_at_first)
-        await saga.handle(input).execute_update(
-            BookingContract.cancel, CancelRequest(input.user_id)
-        )
-        assert (await saga.handle(input).result())["state"] == "cancelled"
-    assert fault.failed == 2
-    assert await saga.reserver.taken(hall.show_id, hall.labels) == set()
+    monkeypatch.setattr(saga.preclaims, "release", away_at_first)
 
 
 @WHEN
