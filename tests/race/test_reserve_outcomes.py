@@ -9,12 +9,14 @@ from uuid import UUID
 
 import pytest
 from redis.asyncio import Redis
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 
 from activities.booking import DatabaseBookingActivities
 from domain.booking import BookingState, CloseReason
 from domain.errors import Conflict, Invalid, Unavailable
-from domain.limits import PRECLAIM_LEASE_SECONDS
+from domain.limits import PRECLAIM_LEASE_SECONDS, REQUEST_TTL_SECONDS
 from domain.steps import BookingInput, CloseStep, HoldOutcome
 from infra.postgres.database import Database
 from infra.postgres.uow import PostgresUnitOfWork
@@ -35,6 +37,10 @@ SELECT 1 FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock'
   AND query LIKE '%UPDATE booking_requests SET outcome = ''rejected''%'
 """
+GROW_OLD = text(
+    "UPDATE booking_requests SET created_at = clock_timestamp() - make_interval(secs => :seconds)"
+    " WHERE id = :id"
+)
 FREE = ("free", None)
 
 
@@ -134,6 +140,23 @@ async def test_a_process_that_is_away_refuses_the_late_hold_too(
     assert await marks.mark("A1") is None
     late = await told.hold(input)
     assert (late.state, late.code) == (BookingState.REJECTED, "unavailable")
+    assert await ledger.bookings(hall.show_id) == {}
+    assert await ledger.claims(hall.show_id) == {}
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_hold_whose_request_is_too_old_or_unknown_is_refused(
+    engine: AsyncEngine, office: Office, ledger: Ledger, hall: Hall, known: bool
+) -> None:
+    """Its seats may be promised to another by now, and whoever swept the request has refused it."""
+    input = hall.input("A1")
+    if known:
+        await office.request([input])
+        async with engine.begin() as connection:
+            old = {"id": UUID(input.booking_id), "seconds": REQUEST_TTL_SECONDS + 1}
+            await connection.execute(GROW_OLD, old)
+    outcome = await office.hold(input)
+    assert (outcome.state, outcome.code) == (BookingState.REJECTED, "unavailable")
     assert await ledger.bookings(hall.show_id) == {}
     assert await ledger.claims(hall.show_id) == {}
 
