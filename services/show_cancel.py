@@ -175,7 +175,7 @@ async def probe(
         )
     except BalanceTooLow:
         return Probe.SHORT, None
-    except (Conflict, NotFound):
+    except Conflict:
         # A clear no for another reason: its own process hears the same and withdraws it.
         async with begin() as tx:
             for part in await tx.refunds.parts(waiting.booking_id, waiting.number):

@@ -16,7 +16,7 @@ from temporalio.exceptions import ApplicationError
 
 from contracts.refund import RefundContract
 from contracts.show_cancel import ShowCancelContract
-from domain.show_cancel import OperatorRequest, PauseStep
+from domain.show_cancel import OperatorRequest, PauseStep, Probe
 from infra.notify.render import render
 from infra.postgres.outbox import PostgresOutboxQueue
 from services import show_cancel
@@ -123,6 +123,24 @@ async def test_a_single_refund_waits_for_the_balance_and_is_not_withdrawn(
     await handle.signal(RefundContract.ask_again)
     assert (await handle.result())["outcome"] == "succeeded"
     assert await box.refunds_of(reference) == [2400]
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_refund_that_is_refused_for_another_reason_waits_for_no_balance(
+    box: Box, broke: Sandbox
+) -> None:
+    """It was disputed meanwhile: the run asks for the next one, and its own process ends it."""
+    input, reference = await box.confirm()
+    handle = await box.ask_refund(input, amount=2400)
+    await box.until(SHORT, 1)
+    broke.dispute(reference, "opened")
+    begin, gateways = box.saga.begin, box.saga.gateways
+    for wanted in (Probe.SENT, Probe.NOTHING):
+        found, _ = await show_cancel.probe(begin, gateways, box.hall.show_id, request_id=None)
+        assert found is wanted
+    await handle.signal(RefundContract.ask_again)
+    assert (await handle.result())["outcome"] == "failed"
+    assert await box.refunds_of(reference) == []
 
 
 @pytest.mark.usefixtures("worker")
