@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from temporalio.testing import ActivityEnvironment
 
+from activities.capture import GatewayCaptureActivities
 from domain.errors import Conflict, Unavailable
-from domain.steps import BookingInput
+from domain.steps import BookingInput, CaptureStep
 from loops.reaper import ReaperLoop
 from services import capture
 from services.desk import Caller
@@ -270,17 +273,14 @@ async def test_a_provider_that_never_says_whether_it_took_the_money_becomes_a_ca
     async with promising.worker():
         reference = await authorised(promising, provider, input)
         await gate.reached.wait()
+        found = str(await receipt_id(promising, reference))
+        steps = GatewayCaptureActivities(promising.begin, promising.gateways)
         for tries in (capture.TRIES_BEFORE_CASE - 1, capture.TRIES_BEFORE_CASE):
             assert await cases(promising, input) == []
+            run = ActivityEnvironment()
+            run.info = replace(run.info, attempt=tries)
             with pytest.raises(Unavailable):
-                await capture.capture(
-                    promising.begin,
-                    promising.gateways,
-                    UUID(input.booking_id),
-                    await receipt_id(promising, reference),
-                    tries=tries,
-                    request_id=None,
-                )
+                await run.run(steps.capture_payment, CaptureStep(input.booking_id, found, None))
         assert await cases(promising, input) == [("payment_uncertain",)]
         gate.open.set()
         assert (await promising.handle(input).result())["state"] == "confirmed"
