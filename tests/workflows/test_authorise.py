@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from contracts.booking import BookingContract
-from domain.errors import Unavailable
+from domain.errors import NotFound, Unavailable
 from domain.payment_policy import PaymentMode
 from domain.steps import CancelRequest
 from tests.factories import Hall
@@ -128,6 +128,31 @@ async def test_a_refused_capture_frees_the_seats_and_takes_nothing(
     assert events.index("CaptureRefused") < events.index("SeatReleased")
     assert events.count("NotificationQueued") == 1, "the buyer is told as of any unpaid hold"
     assert await is_settled(promising, input)
+
+
+async def test_a_capture_of_what_the_provider_does_not_know_any_more_frees_the_seats(
+    promising: Saga,
+    hall: Hall,
+    provider: Sandbox,
+    gateway: WilfulGateway,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It says no, and then nothing of what is left: the step fails for good."""
+    input = hall.input()
+
+    async def be_another_account(_: Any) -> Any:
+        monkeypatch.setattr(gateway, "read_payment", unknown)
+        raise NotFound("There is no such payment.")
+
+    async def unknown(_: str) -> Any:
+        raise NotFound("There is no such payment.")
+
+    gateway.turns = [be_another_account]
+    async with promising.worker():
+        await authorised(promising, provider, input)
+        assert (await promising.handle(input).result())["state"] == "expired"
+    assert await promising.claims(input) == {}
+    assert "CaptureRefused" in await promising.events(input)
 
 
 async def test_seats_of_a_refused_capture_can_be_sold_at_once(
