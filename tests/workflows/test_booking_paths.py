@@ -305,6 +305,8 @@ async def test_a_hold_whose_page_is_being_closed_cannot_be_extended_it_has_run_o
                     UUID(input.booking_id),
                     extension_id=uuid4(),
                 )
+            with pytest.raises(Gone):
+                await saga.checkout(input)
         finally:
             provider.configure(error_rate=0.0)
         assert refused.value.code == "hold_expired"

@@ -20,6 +20,8 @@ from tests.sandbox.process import NO_FAULTS, Sandbox
 
 pytestmark = pytest.mark.usefixtures("worker")
 
+ATTEMPTS = text("SELECT attempt FROM payments WHERE booking_id = :id ORDER BY attempt")
+
 
 def moment(stamp: str) -> datetime:
     """To the millisecond, as the API tells it."""
@@ -66,6 +68,8 @@ async def test_the_first_page_gives_time_to_pay_and_the_second_no_more(
     near = moment((await hold_of(ada, booking))["expires_at"])
     second = (await ada.checkout(booking)).json()["payment"]
     assert second["id"] != first["id"]
+    async with engine.connect() as connection:
+        assert (await connection.scalars(ATTEMPTS, {"id": booking["id"]})).all() == [1, 2]
     assert moment((await hold_of(ada, booking))["expires_at"]) == near
     page = {"id": second["session_id"]}
     assert moment(second["expires_at"]) == moment(provider.look(page)["expires_at"]) == near

@@ -74,6 +74,7 @@ async def test_cancelling_twice_is_cancelling_once(ada: Buyer, hall: Hall) -> No
     again = await ada.post(path)
     assert (again.status_code, again.json()["state"]) == (200, "cancelled")
     assert_problem(await ada.confirm(booking), 409, "invalid_state")
+    assert_problem(await ada.checkout(booking), 409, "invalid_state")
 
 
 async def test_what_a_buyer_says_of_their_cancelling_is_kept_nowhere(
