@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.exceptions import ApplicationError
 
 from domain.errors import Conflict, Gone, NotFound, Unavailable
 from domain.offer import LateState, OfferState
@@ -336,6 +338,33 @@ async def test_each_step_failed_or_doubled_ends_as_it_must(
     assert await saga.claims(late.input) == {"A2": "held", "A3": "sold", "A4": "sold"}
     assert await late.mails() == ["lapse", "offer", "confirmation"]
     assert late.refunded() == 0
+
+
+async def test_an_offer_whose_decision_then_fails_for_good_leaves_no_mark(
+    saga: Saga,
+    hall: Hall,
+    provider: Sandbox,
+    engine: AsyncEngine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was made and its answer lost; asked again, the step fails, and nobody knows of it."""
+    settle, asked = late_payment.settle, 0
+
+    async def once(*args: Any) -> LateOutcome:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            return await settle(*args)
+        raise ApplicationError("no decision is possible", non_retryable=True)
+
+    monkeypatch.setattr(late_payment, "settle", once)
+    async with saga.worker(Fault("settle_late", "after", times=1)):
+        late = await Late.expired(saga, hall, provider)
+        await rival_takes(engine, saga, hall, "A2")
+        receipt_id = await late.pay()
+        assert await late.outcome(receipt_id) == "succeeded"
+    assert await late.offer_state(receipt_id) == LAPSED
+    assert await saga.preclaims.taken(hall.show_id, hall.labels) == {"A2"}
 
 
 async def test_the_undo_leaves_no_offer_and_no_undecided_money(
