@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -83,9 +84,17 @@ class Desk:
         self._database, self._preclaims, self._temporal = database, preclaims, temporal
 
     async def reserve(self, input: BookingInput, answer: Answer) -> BookingState:
+        return await self._reserver(answer).reserve(input, key_hash=None, body_hash=b"body")
+
+    async def resume(self, input: BookingInput, answer: Answer) -> BookingState:
+        """As a repeat of the same request does."""
+        reserver, id = self._reserver(answer), UUID(input.booking_id)
+        earlier = await reserver.earlier([id])
+        return await reserver.resume(input, earlier[id], body_hash=b"body")
+
+    def _reserver(self, answer: Answer) -> Reserver:
         process = AnsweringProcess(self._temporal, answer)
-        reserver = Reserver(PostgresUnitOfWork(self._database), self._preclaims, process)
-        return await reserver.reserve(input, key_hash=None, body_hash=b"body")
+        return Reserver(PostgresUnitOfWork(self._database), self._preclaims, process)
 
 
 @pytest.fixture
@@ -127,6 +136,53 @@ async def test_an_unknown_outcome_is_pending_and_keeps_the_seats(
     assert lost.value.data == {"seats": ["A2"]}
     late = await told.hold(input)
     assert late.state is BookingState.HELD
+    assert await desk.reserve(input, raising(AssertionError("asked again"))) is BookingState.HELD
+
+
+async def test_of_two_choices_under_one_key_the_one_that_is_written_down_counts(
+    desk: Desk, hall: Hall, marks: Marks
+) -> None:
+    first = hall.input("A1", "A2")
+    second = replace(hall.input("A2", "A3"), booking_id=first.booking_id)
+    await desk.reserve(first, raising(ProcessUnknown()))
+    asked = list[BookingInput]()
+
+    async def answer(input: BookingInput) -> HoldOutcome:
+        asked.append(input)
+        raise ProcessUnknown
+
+    assert await desk.reserve(second, answer) is BookingState.PENDING
+    assert [input.seats for input in asked] == [first.seats]
+    found = [await marks.mark(label) for label in ("A1", "A2", "A3")]
+    assert found == [first.booking_id, first.booking_id, None]
+
+
+async def test_a_repeat_that_is_refused_refuses_what_is_still_on_its_way(
+    desk: Desk, told: Office, ledger: Ledger, hall: Hall, marks: Marks
+) -> None:
+    """Else who was told to choose other seats could find these booked as well."""
+    input, rival = hall.input("A1"), hall.input("A1")
+    await desk.reserve(input, raising(ProcessUnknown()))
+    await marks.expire("A1")
+    assert await desk.reserve(rival, told.hold) is BookingState.HELD
+    with pytest.raises(Conflict) as refused:
+        await desk.resume(input, told.hold)
+    assert refused.value.data == {"seats": ["A1"]}
+    assert await outcome_of(ledger, input) == ("rejected", "seats_unavailable")
+    await told.cancel(rival)
+    assert (await told.hold(input)).state is BookingState.REJECTED
+    assert list(await ledger.bookings(hall.show_id)) == [rival.booking_id]
+
+
+async def test_without_redis_ones_own_seats_are_not_in_ones_way(
+    crowded: Database,
+    dead_preclaims: RedisSeatPreclaims,
+    temporal: Client,
+    office: Office,
+    hall: Hall,
+) -> None:
+    desk, input = Desk(crowded, dead_preclaims, temporal), hall.input("A1")
+    assert await desk.reserve(input, office.hold) is BookingState.HELD
     assert await desk.reserve(input, raising(AssertionError("asked again"))) is BookingState.HELD
 
 
