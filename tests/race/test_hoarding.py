@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from domain.steps import HoldOutcome
+from domain.booking import CloseReason
+from domain.steps import CloseStep, HoldOutcome
 from tests.factories import Hall, create_hall
 from tests.race.buyers import Office
 
@@ -91,3 +93,14 @@ async def test_what_was_bought_counts_for_nothing(office: Office, hall: Hall) ->
     for label in ("A1", "A2", "A3"):
         await office.sell(await office.held(hall.input(label, **CAPS)))
     assert (await asked(office, hall, "A4", **CAPS)).state == "held"
+
+
+@pytest.mark.parametrize("why", [CloseReason.RELEASED, CloseReason.FAILED])
+async def test_a_hold_that_was_ended_for_its_buyer_counts_for_nothing(
+    office: Office, hall: Hall, why: CloseReason
+) -> None:
+    for label in ("A1", "A2"):
+        held = await office.held(hall.input(label))
+        ended = await office.steps.close_hold(CloseStep(held.booking_id, why, actor="system"))
+        assert ended.state == "expired"
+    assert (await asked(office, hall, "A3", **CAPS)).state == "held"
