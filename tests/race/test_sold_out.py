@@ -24,12 +24,18 @@ from infra.temporal import TemporalBookingProcess
 from services.preclaim import Lost, NotLoaded, SeatPreclaims, Won
 from services.reserve import Reserver
 from tests.factories import Hall, create_hall
+from tests.helpers.catalogue import run
 from tests.helpers.hall import Hall as Marks
 from tests.race.buyers import Ledger, Office, bounded, create_users
 
 RESERVES = 1000
 SEATS = 8
 SHORT = timedelta(seconds=0.5)
+# As holds stand whose pay pages are being closed: they may be paid yet.
+PAST_THEIR_END = """
+UPDATE bookings SET lapses = false, hold_expires_at = now(), hold_max_expires_at = now()
+WHERE show_id = :id AND state = 'held'
+"""
 
 
 @dataclass
@@ -106,8 +112,9 @@ async def require_nothing_started(
     assert found.count == 0
 
 
-@pytest.mark.parametrize("state", ["fresh", "loaded anew", "flushed"])
+@pytest.mark.parametrize("state", ["fresh", "loaded anew", "flushed", "held past their end"])
 async def test_no_workflow_while_redis_is_there(
+    engine: AsyncEngine,
     crowded: Database,
     redis: Redis,
     preclaims: RedisSeatPreclaims,
@@ -117,6 +124,8 @@ async def test_no_workflow_while_redis_is_there(
     temporal: Client,
     state: str,
 ) -> None:
+    if state == "held past their end":
+        await run(engine, PAST_THEIR_END, id=sold_out.show_id)
     if state == "flushed":
         await refuse_all(crowded, preclaims, process, sold_out)
         await redis.flushdb()

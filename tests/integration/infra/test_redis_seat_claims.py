@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from domain.limits import PRECLAIM_LEASE_SECONDS
+from infra.redis.news import STAMP_SECONDS, seats_stamp
 from infra.redis.seat_claims import SOLD_SECONDS, RedisSeatPreclaims
 from services.preclaim import ActiveClaim, Lost, NotLoaded, Won
 from tests.helpers.hall import HOLD_SECONDS, Hall, held, nothing, sold
@@ -182,6 +183,25 @@ class TestMarks:
         assert await preclaims.taken(show.id, everything) == set(everything)
         await preclaims.release(show.id, everything, token)
         assert await preclaims.taken(show.id, everything) == {"B1", "B2"}
+
+    async def test_each_change_leaves_another_stamp_for_an_hour(
+        self, preclaims: RedisSeatPreclaims, show: Hall
+    ) -> None:
+        """Else what a process kept of the seats as they were would be read by all the others."""
+        token, stamps = uuid4(), list[object]()
+
+        async def look() -> None:
+            stamps.append(await show.redis.get(seats_stamp(show.id)))
+            left = await show.redis.ttl(seats_stamp(show.id))
+            assert STAMP_SECONDS - 60 < left <= STAMP_SECONDS
+
+        await preclaims.promote(show.id, ["A1"], token, HOLD_SECONDS)
+        await look()
+        await preclaims.sell(show.id, ["A1"], token)
+        await look()
+        await preclaims.release(show.id, ["A1"], token)
+        await look()
+        assert len(set(stamps)) == 3
 
     def test_a_claim_that_makes_no_sense_is_refused(self) -> None:
         with pytest.raises(ValueError, match="blocked"):
