@@ -158,3 +158,32 @@ async def test_neither_worker_nor_api_starts_without_the_index(
     with pytest.raises(RuntimeError, match="seat_claims_show_label_key"):
         async with app.router.lifespan_context(app):
             raise AssertionError("it started")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "CREATE INDEX {} ON seat_claims (show_id, label)",
+        "CREATE UNIQUE INDEX {} ON seat_claims (show_id, label) WHERE state <> 'free'",
+        "CREATE UNIQUE INDEX {} ON seat_claims (show_id, label, state)",
+        # As it is left by a CREATE INDEX CONCURRENTLY that met a seat that was sold twice.
+        """
+        CREATE UNIQUE INDEX {} ON seat_claims (show_id, label);
+        UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{}'::regclass
+        """,
+    ],
+)
+async def test_an_index_of_that_name_is_not_enough(
+    unguarded_settings: Settings, unguarded_database: Database, made: str
+) -> None:
+    index = "seat_claims_show_label_key"
+    with psycopg.connect(unguarded_settings.database_url.get_secret_value()) as connection:
+        connection.execute("DELETE FROM seat_claims")
+        connection.execute(made.format(index, index))
+        connection.commit()
+    try:
+        with pytest.raises(RuntimeError, match=index):
+            await require_guards(unguarded_database)
+    finally:
+        with psycopg.connect(unguarded_settings.database_url.get_secret_value()) as connection:
+            connection.execute(f"DROP INDEX {index}")
