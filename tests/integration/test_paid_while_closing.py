@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
@@ -165,6 +166,22 @@ async def test_a_buyer_hears_of_an_end_that_was_not_theirs(
     async with engine.connect() as connection:
         told = await connection.scalars(MAILS, {"id": UUID(input.booking_id)})
         assert list(told) == mails
+
+
+async def test_a_timer_that_comes_too_soon_ends_nothing_and_is_told_how_long(till: Till) -> None:
+    """It only asks; and once a hold is closing, its time is nobody's question any more."""
+    input = await till.hold("A7")
+    lapse = CloseStep(input.booking_id, CloseReason.LAPSED, actor="system")
+    async with till.begin() as tx:
+        outcome = await booking.begin_close(tx, lapse)
+    assert outcome.state is BookingState.HELD
+    assert outcome.seconds_left > 60
+    async with till.begin() as tx:
+        await booking.begin_close(tx, replace(lapse, why=CloseReason.RELEASED))
+        assert (await booking.begin_close(tx, lapse)).state is BookingState.EXPIRING
+        ended = await tx.bookings.lock(UUID(input.booking_id))
+    assert ended is not None
+    assert ended.close_reason is CloseReason.RELEASED
 
 
 async def test_without_the_look_a_paid_booking_lapses(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from contracts.booking import BookingContract
 from domain.errors import Unavailable
-from domain.steps import BookingInput
+from domain.steps import BookingInput, CancelRequest
 from services import provider as use_cases
 from tests.factories import Hall
 from tests.helpers.saga import Saga
 from tests.sandbox.process import NO_FAULTS, Sandbox
+from tests.workflows.test_booking_paths import pay
 
 
 async def lose(saga: Saga, provider: Sandbox, input: BookingInput, **fault: Any) -> None:
@@ -45,6 +48,26 @@ async def test_a_page_that_was_opened_unseen_is_closed_with_the_hold(
     assert not is_open
     assert provider.get(f"/v1/sessions/{session_id}").json()["status"] == "expired"
     assert await saga.claims(input) == {}
+
+
+async def test_money_that_was_written_down_and_told_to_nobody_confirms_at_the_holds_end(
+    saga: Saga, hall: Hall, provider: Sandbox
+) -> None:
+    """Who read it died before it told; its page is closed, so that the provider is not asked."""
+    input = hall.input()
+    async with saga.worker(), asyncio.timeout(20):
+        await saga.reserve(input)
+        session_id = await saga.checkout(input)
+        pay(provider, session_id)
+        session = await saga.gateways["sandbox"].read_session(session_id)
+        async with saga.begin.alone() as tx:
+            attempt = await tx.payments.latest_attempt(UUID(input.booking_id))
+        assert attempt is not None
+        await use_cases.record_session(saga.begin, attempt, session, request_id=None)
+        assert await pages(saga, input) == [(session_id, False)]
+        released = CancelRequest("operator:eve", "the screen is broken")
+        await saga.handle(input).execute_update(BookingContract.force_release, released)
+        assert (await saga.handle(input).result())["state"] == "confirmed"
 
 
 async def test_a_page_that_was_never_opened_is_in_nobodys_way(
