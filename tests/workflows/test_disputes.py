@@ -9,10 +9,14 @@ from uuid import UUID
 
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from domain.errors import Conflict
 from domain.steps import BookingInput
+from infra.redis.seat_claims import RedisSeatPreclaims
 from services import provider as providers
+from services.process import ProcessAway
 from tests.factories import Hall
 from tests.helpers.eventually import eventually
 from tests.helpers.late import page_of_ended_hold
@@ -139,6 +143,24 @@ async def test_a_dispute_that_is_lost_voids_the_tickets(
         await ask(saga, input)
     if not begun:
         assert await saga.reserve(hall.input()) == "held"
+
+
+@pytest.mark.usefixtures("worker")
+async def test_seats_that_a_lost_dispute_freed_are_told_until_redis_hears(
+    saga: Saga, hall: Hall, provider: Sandbox, redis: Redis
+) -> None:
+    """Their sold marks would keep them off sale, and the webhook would count as done."""
+    input = hall.input()
+    reference = await sold(saga, input, provider)
+    page = await page_of(saga, input)
+    provider.dispute(reference, "lost")
+    async with Redis.from_url("redis://127.0.0.1:1/0", retry=Retry(NoBackoff(), 0)) as away:
+        with pytest.raises(ProcessAway):
+            await tell(replace(saga, preclaims=RedisSeatPreclaims(away)), page)
+    assert await saga.claims(input) == {}
+    assert None not in await marks(redis, input)
+    await tell(saga, page)
+    assert await marks(redis, input) == [None, None]
 
 
 @pytest.mark.parametrize("end", ["won", "lost"])
