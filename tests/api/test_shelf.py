@@ -135,6 +135,47 @@ async def test_who_was_kept_busy_past_the_lease_takes_what_is_there(
     assert found.content == b"read by another"
 
 
+async def test_what_was_read_before_a_change_is_nobodys_copy(redis: Redis) -> None:
+    """The change came during the read: who reads it has it, and nobody after him."""
+    copies, id = SharedCopies(redis), uuid4()
+    place = Place(f"{{{id}}}:copy", f"{{{id}}}:stamp")
+
+    async def before() -> tuple[bytes, float]:
+        await redis.set(place.stamp, "changed")
+        return b"before", 60
+
+    async def after() -> tuple[bytes, float]:
+        return b"after", 60
+
+    reads = (before, after, before)
+    found = [await copies.fetch(place, read, lambda copy: True) for read in reads]
+    assert [one.content for one in found] == [b"before", b"after", b"after"]
+
+
+async def test_who_reads_past_his_lease_leaves_the_next_one_alone(redis: Redis) -> None:
+    place = Place(f"{{{uuid4()}}}:copy", "no stamp")
+    lock = place.key + ":lock"
+
+    async def slowly() -> tuple[bytes, float]:
+        await redis.set(lock, "another's", px=60_000)
+        return b"late", 60
+
+    found = await SharedCopies(redis).fetch(place, slowly, lambda copy: True)
+    assert found.content == b"late"
+    assert (await redis.get(place.key), await redis.get(lock)) == (None, b"another's")
+
+
+async def test_a_read_that_failed_keeps_nobody_waiting(redis: Redis) -> None:
+    place = Place(f"{{{uuid4()}}}:copy", "no stamp")
+
+    async def broken() -> tuple[bytes, float]:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await SharedCopies(redis).fetch(place, broken, lambda copy: True)
+    assert await redis.get(place.key + ":lock") is None
+
+
 async def test_what_the_staff_changes_is_seen_at_once_everywhere(
     both: list[httpx2.AsyncClient], engine: AsyncEngine, redis: Redis, asked: Counter[str]
 ) -> None:
