@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -23,7 +21,8 @@ import psycopg
 from bench.buyers import PASSWORD
 from bench.chaos_buyers import Buyer, Told
 from bench.chaos_faults import Fault, inject, plan
-from tests.stack.command import CLEAN, ROOT, Dev, running
+from tests.kill import town
+from tests.stack.command import Dev, running
 
 Json = dict[str, Any]
 DEFAULT_ROUNDS = 20
@@ -36,20 +35,12 @@ READY_SECONDS = 90
 # A lost booking is missed after its hold, a task of a worker that was killed after ten seconds.
 SETTLED_SECONDS = 150
 SETTINGS = {
+    **town.SETTINGS,
     "SEATHOLD_API_WORKERS": "2",
     "SEATHOLD_WORKER_PROCESSES": "2",
-    "SEATHOLD_HOLD_SECONDS": "6",
-    "SEATHOLD_HOLD_MAX_SECONDS": "12",
-    "SEATHOLD_PAYMENT_GRACE_SECONDS": "3",
-    "SEATHOLD_PAYMENT_SETTLING_GRACE_SECONDS": "3",
-    "SEATHOLD_PAYMENT_RETRY_SECONDS": "1",
-    "SEATHOLD_RATE_LIMIT_PER_MINUTE": "0",
     "SEATHOLD_REFUNDS_PER_SECOND": "20",
-    "SEATHOLD_MAX_LIVE_HOLDS_PER_USER": "1000",
-    "SEATHOLD_MAX_SEATS_PER_USER_SHOW": "1000",
     "SEATHOLD_CHECK_SETTLE_SECONDS": "30",
 }
-OPEN = frozenset({"pending", "held", "expiring", "cancelling"})
 STATES = "SELECT id::text, state FROM bookings WHERE show_id = %s"
 
 
@@ -79,7 +70,7 @@ def judged(told: Told, states: Mapping[str, str]) -> list[str]:
     return [
         *told.complaints,
         *(f"booking {one} was held and is gone" for one in sorted(told.held - states.keys())),
-        *(f"booking {one} is still {state}" for one, state in states.items() if state in OPEN),
+        *(f"booking {one} is still {state}" for one, state in states.items() if state in town.OPEN),
         *(
             f"booking {one} was {promised} and is {states.get(one)}"
             for ids, promised in promises
@@ -89,7 +80,7 @@ def judged(told: Told, states: Mapping[str, str]) -> list[str]:
     ]
 
 
-class Town:
+class Place:
     """A running stack, and shows of it that nobody has used."""
 
     def __init__(self, dev: Dev, shows: list[Json]) -> None:
@@ -97,7 +88,7 @@ class Town:
         self._shows = shows
 
     @classmethod
-    async def found(cls, dev: Dev) -> Town:
+    async def found(cls, dev: Dev) -> Place:
         shows: list[Json] = []
         async with _client(dev.info["api_url"]) as api:
             movies = (await api.get("/api/movies", params={"limit": 100})).json()["items"]
@@ -149,7 +140,7 @@ class Town:
         end = time.monotonic() + SETTLED_SECONDS
         while True:
             states = await asyncio.to_thread(self._states, show_id)
-            if not OPEN & set(states.values()) or time.monotonic() > end:
+            if not set(town.OPEN) & set(states.values()) or time.monotonic() > end:
                 return states
             await asyncio.sleep(0.5)
 
@@ -158,14 +149,7 @@ class Town:
             return dict(database.execute(STATES, (show_id,)).fetchall())
 
     def _checked(self) -> list[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "seathold", "check", "--run-dir", str(self._dev.run_dir)],
-            cwd=ROOT,
-            env={**CLEAN, **SETTINGS},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = self._dev.check(SETTINGS)
         return [] if done.returncode == 0 else [f"seathold check:\n{done.stdout}{done.stderr}"]
 
 
@@ -179,12 +163,12 @@ async def _register(api: httpx2.AsyncClient) -> str:
 
 
 async def _campaign(dev: Dev, rounds: int) -> Tally:
-    town, tally = await Town.found(dev), Tally()
+    place, tally = await Place.found(dev), Tally()
     for number in range(rounds):
         faults = plan(random.Random(number), within=FAULTS_WITHIN_SECONDS)
         print(f"round {number}: {'; '.join(map(str, faults))}", flush=True)
         before = tally.states.copy()
-        breaches = await town.round(number, faults, tally)
+        breaches = await place.round(number, faults, tally)
         tally.rounds += 1
         tally.faults.update(fault.kind for fault in faults)
         tally.breached += bool(breaches)

@@ -169,8 +169,7 @@ def _frozen(processes: list[psutil.Process]) -> Any:
 
 def _lose_temporal(dev: Dev) -> None:
     _kill_all(_processes(dev, Fault(0, "kill", "temporal")))
-    for file in (dev.run_dir / "temporal").glob("temporal.sqlite*"):
-        file.unlink()
+    dev.lose_temporal_data()
 
 
 def _flush(dev: Dev) -> None:

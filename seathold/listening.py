@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
 AT = "--host or --port"
 
@@ -39,7 +41,19 @@ def listen(host: str, port: int, *, options: str = AT) -> list[socket.socket]:
     return bound
 
 
-def serve(config: uvicorn.Config, sockets: list[socket.socket]) -> None:
-    """Serve until SIGTERM or SIGINT."""
+def serve(app: ASGIApp, sockets: list[socket.socket], **logging: Any) -> None:
+    """Serve until SIGTERM or SIGINT; ``logging`` is for uvicorn."""
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+        **logging,
+    )
     with suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=sockets)

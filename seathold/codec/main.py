@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import httpx2
-import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
@@ -45,16 +44,4 @@ def run(settings: Settings, host: str, port: int, ui_origins: list[str]) -> None
     """Serve until SIGTERM or SIGINT."""
     configure_logging(settings, process="codec")
     sockets = listen(host, port)
-    config = uvicorn.Config(
-        create_app(settings, ui_origins, port),
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=1,
-    )
-    serve(config, sockets)
+    serve(create_app(settings, ui_origins, port), sockets, log_config=None)

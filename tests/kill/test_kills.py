@@ -74,9 +74,7 @@ def test_temporal_restarted_while_seats_are_held(town: Town, data: str) -> None:
     before = town.dev.info["processes"]["temporal"]
     town.kill("temporal")
     if data == "lost":
-        (town.dev.run_dir / "temporal" / "temporal.sqlite").unlink()
-        for journal in (town.dev.run_dir / "temporal").glob("temporal.sqlite-*"):
-            journal.unlink()
+        town.dev.lose_temporal_data()
     # Money that comes while nobody can be told.
     town.pay(payments[2:4])
     assert town.dev.info["processes"]["temporal"] == before, "it was back too soon"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +14,7 @@ import psutil
 import psycopg
 
 from seathold.demo import Buyer
-from tests.stack.command import CLEAN, ROOT, Dev, wait_for
+from tests.stack.command import Dev, wait_for
 
 HOLD_SECONDS = 6
 SETTINGS = {
@@ -135,14 +133,7 @@ class Town:
                 assert amount == 0, f"{amount} kept of {reference}, which was not confirmed"
 
     def _assert_checked(self) -> None:
-        checked = subprocess.run(
-            [sys.executable, "-m", "seathold", "check", "--run-dir", str(self.dev.run_dir)],
-            cwd=ROOT,
-            env={**CLEAN, **SETTINGS},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        checked = self.dev.check(SETTINGS)
         assert checked.returncode == 0, checked.stdout + checked.stderr
 
     def _try(self, path: str, body: Json, key: str) -> httpx2.Response | None:

@@ -62,6 +62,22 @@ class Dev:
     def ports(self) -> set[int | None]:
         return {urlsplit(url).port for name, url in self.info.items() if name.endswith("_url")}
 
+    def lose_temporal_data(self) -> None:
+        """Its server must be dead."""
+        for file in (self.run_dir / "temporal").glob("temporal.sqlite*"):
+            file.unlink()
+
+    def check(self, settings: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        """``seathold check`` of this stack, told its settings."""
+        return subprocess.run(
+            [sys.executable, "-m", "seathold", "check", "--run-dir", str(self.run_dir)],
+            cwd=ROOT,
+            env={**CLEAN, **settings},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
     def answers(self, path: str = "/healthz") -> bool:
         try:
             with urllib.request.urlopen(self.info["api_url"] + path, timeout=5) as answer:

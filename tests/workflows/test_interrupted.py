@@ -137,12 +137,30 @@ async def test_a_wish_that_comes_while_a_capture_is_given_up_waits_for_that(
     gateway.turns = [refuse]
     async with promising.worker(gate):
         await authorised(promising, provider, input)
-        await gate.reached.wait()
-        extension = await asked_to_extend(handle, input)
-        assert gate.times_run("extend_hold", input.booking_id) == 0, "one step at a time"
-        gate.opened.set()
-        assert (await extension.result()).code == "hold_expired"
-        assert (await handle.result())["state"] == "expired"
+        await waits_and_finds_it_expired(handle, input, gate)
+
+
+async def waits_and_finds_it_expired(
+    handle: WorkflowHandle[Any, Any], input: BookingInput, gate: Gate
+) -> None:
+    """A wish for more time that comes while the gated step runs."""
+    await gate.reached.wait()
+    extension = await asked_to_extend(handle, input)
+    assert gate.times_run("extend_hold", input.booking_id) == 0, "one step at a time"
+    gate.opened.set()
+    assert (await extension.result()).code == "hold_expired"
+    assert (await handle.result())["state"] == "expired"
+
+
+def start_of(saga: Saga, input: BookingInput) -> WithStartWorkflowOperation[Any, Any]:
+    """For an update that comes before anything else."""
+    return WithStartWorkflowOperation(
+        BookingContract.run,
+        input,
+        id=saga.handle(input).id,
+        task_queue=BOOKING_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+    )
 
 
 async def asked_to_extend(
@@ -178,12 +196,7 @@ async def test_a_wish_that_comes_while_the_hold_ends_has_its_own_answer(
     gate = Gate("close_hold", workflow_id=handle.id)
     async with saga.worker(gate):
         await saga.reserve(input)
-        await gate.reached.wait()
-        extension = await asked_to_extend(handle, input)
-        assert gate.times_run("extend_hold", input.booking_id) == 0, "one step at a time"
-        gate.opened.set()
-        assert (await extension.result()).code == "hold_expired"
-        assert (await handle.result())["state"] == "expired"
+        await waits_and_finds_it_expired(handle, input, gate)
 
 
 async def test_an_extension_of_what_is_then_refused_has_its_answer_too(
@@ -191,13 +204,7 @@ async def test_an_extension_of_what_is_then_refused_has_its_answer_too(
 ) -> None:
     """The booking never comes to be, and its workflow ends all the same."""
     input = hall.input()
-    start = WithStartWorkflowOperation(
-        BookingContract.run,
-        input,
-        id=saga.handle(input).id,
-        task_queue=BOOKING_QUEUE,
-        id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-    )
+    start = start_of(saga, input)
     async with saga.worker(), asyncio.timeout(30):
         # Nobody wrote its request down, so that the hold is refused.
         outcome = await saga.client.execute_update_with_start_workflow(
@@ -222,13 +229,7 @@ async def test_a_wish_that_comes_before_the_hold_waits_for_it(
     input = hall.input()
     async with saga.begin() as tx:
         await tx.bookings.add_request(input, key_hash=None, body_hash=b"body")
-    start = WithStartWorkflowOperation(
-        BookingContract.run,
-        input,
-        id=saga.handle(input).id,
-        task_queue=BOOKING_QUEUE,
-        id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-    )
+    start = start_of(saga, input)
     async with saga.worker(), asyncio.timeout(30):
         outcome = await saga.client.execute_update_with_start_workflow(
             update, wish, start_workflow_operation=start

@@ -10,17 +10,17 @@ from socket import socket
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
-from seathold.listening import listen
+from seathold.listening import listen, serve
 from seathold.standins.mail import page, smtp, web
 from seathold.standins.mail.faults import Faults
 from seathold.standins.mail.store import Store
-from seathold.standins.sandbox.answers import http_error, serve
+from seathold.standins.sandbox.answers import http_error
 
 
 def run(host: str, http_port: int, smtp_port: int, db_path: Path) -> None:
     """Serve until SIGTERM or SIGINT; what was received before is still in ``db_path``."""
     web, mails = listen(host, http_port), listen(host, smtp_port, options="--host or --smtp-port")
-    serve(create_app(db_path, mails), web)
+    serve(create_app(db_path, mails), web, log_level="warning")
 
 
 def create_app(db_path: Path, mails: list[socket]) -> Starlette:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from socket import socket
 from typing import Any, TypeVar
 
 import orjson
-import uvicorn
 from pydantic import BaseModel, ValidationError
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
-
-from seathold import listening
 
 MAX_BODY_BYTES = 64 * 1024
 
@@ -82,23 +77,6 @@ def endpoint(handler: Handler) -> Endpoint:
             return Response(status_code=400)  # nobody is left to read it
 
     return answer
-
-
-def serve(app: Starlette, sockets: list[socket]) -> None:
-    """Serve until SIGTERM or SIGINT, as each of the stand-ins does."""
-    config = uvicorn.Config(
-        app,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=1,
-    )
-    listening.serve(config, sockets)
 
 
 async def http_error(request: Request, error: Exception) -> Response:

@@ -17,9 +17,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from seathold.listening import listen
+from seathold.listening import listen, serve
 from seathold.standins.sandbox import page, scripted, v1
-from seathold.standins.sandbox.answers import http_error, json_answer, serve
+from seathold.standins.sandbox.answers import http_error, json_answer
 from seathold.standins.sandbox.courier import BACKOFF_SECONDS, Courier
 from seathold.standins.sandbox.faults import Faults
 from seathold.standins.sandbox.store import Store
@@ -61,7 +61,7 @@ def run(
         public_url=public_url or own_url(host, port),
         backoff_seconds=backoff_seconds,
     )
-    serve(app, sockets)
+    serve(app, sockets, log_level="warning")
 
 
 def own_url(host: str, port: int) -> str:
